@@ -1,0 +1,60 @@
+"""The seam between the product and whatever runs the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from vlm_perception.types import Answer, Request
+
+ShouldStop = Callable[[], bool]
+
+
+def never_stop() -> bool:
+    """A `should_stop` for callers that let the model finish."""
+    return False
+
+
+class Engine(Protocol):
+    """Something that answers a question about a frame.
+
+    One engine belongs to one worker thread: `load`, `answer` and `close` are never called at the
+    same time. `describe` may be called from any thread at any time.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for logs and diagnostics, such as the model id."""
+        ...
+
+    def load(self) -> None:
+        """Bring the model up; does nothing when it is up already.
+
+        Raises:
+            ModelLoadError: It cannot be loaded; the message names the remedy.
+        """
+        ...
+
+    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+        """Answer one request.
+
+        Args:
+            request: Frame, prompt, pixel budget and token limit.
+            should_stop: Asked before each decoder pass; once true, the answer so far comes back
+                with `finish_reason` "aborted".
+
+        Returns:
+            The raw reply with its tokens, the processed image's size and timings.
+
+        Raises:
+            InferenceError: The model failed on this request; the next one may succeed.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
+        ...
+
+    def close(self) -> None:
+        """Free the model; the engine may be loaded again."""
+        ...

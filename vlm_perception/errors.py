@@ -1,0 +1,54 @@
+"""The one exception tree of the package.
+
+    VlmPerceptionError
+    ├── SettingsError       a parameter value, file or combination that cannot be used
+    ├── PromptError         a prompt that cannot be turned into an instruction
+    ├── ImageError          an image that cannot be read as pixels
+    ├── GeometryError       an image size the model family cannot process
+    └── EngineError         the model
+        ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
+        └── InferenceError  it failed while answering
+
+Every message names the value, the limit it broke and the remedy. A reply that cannot be parsed is
+not an exception: it becomes a `Reject` (see `types.py`), because the rest of the reply may be good.
+"""
+
+
+class VlmPerceptionError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class SettingsError(VlmPerceptionError):
+    """A setting is out of its bounds, of the wrong type, or contradicts another one."""
+
+
+class PromptError(VlmPerceptionError):
+    """A prompt is too long or cannot be turned into an instruction."""
+
+
+class ImageError(VlmPerceptionError):
+    """An image message or file does not hold the pixels it claims to hold.
+
+    Attributes:
+        cause: Short counter name, such as `unknown_encoding` or `truncated`.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class GeometryError(VlmPerceptionError):
+    """An image size or aspect ratio is outside what the model's resize rule accepts."""
+
+
+class EngineError(VlmPerceptionError):
+    """Base of everything that goes wrong inside or around the model."""
+
+
+class ModelLoadError(EngineError):
+    """The model cannot be loaded; the message says where it looked and what to do."""
+
+
+class InferenceError(EngineError):
+    """The loaded model failed on one request; the next request may succeed."""

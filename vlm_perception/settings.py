@@ -1,0 +1,274 @@
+"""Every parameter of the product, once: name, type, default, bounds, unit, description, live or not.
+
+ROS descriptors, `config/vlm_perception.yaml` and the README table are made from `parameters()` or
+checked against it, so a parameter cannot mean two things in two places.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from vlm_perception.errors import SettingsError
+from vlm_perception.types import PixelBudget, Task
+
+# One image token covers a 28 x 28 pixel cell; the family accepts at most 16384 of them.
+SMALLEST_AREA_PX = 28 * 28
+LARGEST_AREA_PX = 16384 * 28 * 28
+
+ParameterKind = Literal["string", "integer", "double"]
+ParameterValue = str | int | float
+
+
+def _extra(*, live: bool, unit: str = "") -> dict[str, Any]:
+    return {"live": live, "unit": unit}
+
+
+class Settings(BaseModel):
+    """All parameters of the node, validated. Frozen: a change makes a new object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    model: str = Field(
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        min_length=1,
+        description="Hub id or local folder of a Qwen2.5-VL checkpoint; a folder works offline.",
+        json_schema_extra=_extra(live=False),
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Where the model runs: auto, cpu, cuda, cuda:N or mps; auto lets accelerate "
+        "spread it over what is there.",
+        json_schema_extra=_extra(live=False),
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto",
+        description="Number format of the weights; auto keeps the checkpoint's own.",
+        json_schema_extra=_extra(live=False),
+    )
+    min_pixels: int = Field(
+        224 * 224,
+        ge=SMALLEST_AREA_PX,
+        le=LARGEST_AREA_PX,
+        description="Images are enlarged to at least this area before the model sees them.",
+        json_schema_extra=_extra(live=True, unit="px"),
+    )
+    max_pixels: int = Field(
+        1024 * 1024,
+        ge=SMALLEST_AREA_PX,
+        le=LARGEST_AREA_PX,
+        description="Images are shrunk to at most this area; fewer pixels answer faster, more "
+        "find smaller things.",
+        json_schema_extra=_extra(live=True, unit="px"),
+    )
+    max_new_tokens: int = Field(
+        1024,
+        ge=1,
+        le=32768,
+        description="Longest reply; one box takes about 40 tokens.",
+        json_schema_extra=_extra(live=True, unit="tokens"),
+    )
+    prompt: str = Field(
+        "",
+        description="What to look for from the start; empty waits for ~/prompt.",
+        json_schema_extra=_extra(live=True),
+    )
+    task: Task = Field(
+        Task.AUTO,
+        strict=False,
+        description="What is asked of the model; auto chooses from the wording of the prompt.",
+        json_schema_extra=_extra(live=True),
+    )
+    max_rate_hz: float = Field(
+        5.0,
+        ge=0.01,
+        le=1000.0,
+        description="Most frames handed to the model per second.",
+        json_schema_extra=_extra(live=True, unit="Hz"),
+    )
+    max_age_s: float = Field(
+        2.0,
+        ge=0.01,
+        le=3600.0,
+        description="A frame that waited longer than this is dropped, not answered.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    score_threshold: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Objects with a lower score are left out; scores are uncalibrated.",
+        json_schema_extra=_extra(live=True),
+    )
+    image_transport: Literal["raw", "compressed"] = Field(
+        "raw",
+        description="raw subscribes to sensor_msgs/Image, compressed to CompressedImage.",
+        json_schema_extra=_extra(live=False),
+    )
+    no_image_warning_s: float = Field(
+        5.0,
+        ge=0.1,
+        le=3600.0,
+        description="Warn when no image came for this long.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    diagnostics_period_s: float = Field(
+        1.0,
+        ge=0.1,
+        le=60.0,
+        description="Time between two messages on /diagnostics.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    jpeg_quality: int = Field(
+        90,
+        ge=1,
+        le=100,
+        description="Quality of the compressed annotated image.",
+        json_schema_extra=_extra(live=True, unit="%"),
+    )
+
+    @model_validator(mode="after")
+    def _check_pixel_order(self) -> Settings:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(
+                f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}; "
+                f"lower min_pixels or raise max_pixels"
+            )
+        return self
+
+    @property
+    def budget(self) -> PixelBudget:
+        """Area bounds of the processed image, pixels."""
+        return PixelBudget(self.min_pixels, self.max_pixels)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Check plain values, as they come from ROS or a file.
+
+        Args:
+            values: Parameter name to value; what is left out keeps its default.
+
+        Returns:
+            The validated settings.
+
+        Raises:
+            SettingsError: Names every wrong value, the limit it broke and the remedy.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = [_explain(detail) for detail in error.errors(include_url=False)]
+            raise SettingsError("; ".join(problems)) from error
+
+    def to_mapping(self) -> dict[str, ParameterValue]:
+        """Plain values by name, in declaration order, as ROS parameters hold them."""
+        return self.model_dump(mode="json")
+
+    def changed(self, **values: Any) -> Settings:
+        """Return a copy with some values replaced and everything checked again.
+
+        Raises:
+            SettingsError: As `from_mapping`.
+        """
+        return self.from_mapping({**self.to_mapping(), **values})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter as ROS descriptors and tables need it.
+
+    Attributes:
+        name: Parameter name.
+        kind: `string`, `integer` or `double`.
+        default: Plain default value of that kind.
+        minimum: Smallest allowed number, or None.
+        maximum: Largest allowed number, or None.
+        choices: Allowed strings; empty when any string goes.
+        unit: Unit of the value, such as `Hz`; empty when it has none.
+        description: One sentence for people.
+        live: Whether it may change while the node runs.
+    """
+
+    name: str
+    kind: ParameterKind
+    default: ParameterValue
+    minimum: int | float | None
+    maximum: int | float | None
+    choices: tuple[str, ...]
+    unit: str
+    description: str
+    live: bool
+
+    @property
+    def limits(self) -> str:
+        """The allowed values in words; empty when any string goes."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is None:
+            return ""
+        return f"{self.minimum} to {self.maximum}"
+
+
+def parameters() -> tuple[Parameter, ...]:
+    """List every parameter in declaration order."""
+    return tuple(_parameter(name) for name in Settings.model_fields)
+
+
+def markdown_table() -> str:
+    """Return the README's parameter table."""
+    rows = ["| parameter | type | default | allowed | live | what it does |"]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
+    for p in parameters():
+        default = f'`"{p.default}"`' if isinstance(p.default, str) else f"`{p.default}`"
+        allowed = f"{p.limits} {p.unit}".strip() if p.limits else "any"
+        live = "yes" if p.live else "no"
+        rows.append(f"| `{p.name}` | {p.kind} | {default} | {allowed} | {live} | {p.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _parameter(name: str) -> Parameter:
+    info = Settings.model_fields[name]
+    extra = info.json_schema_extra
+    assert isinstance(extra, dict)
+    default = info.get_default()
+    bounds = {key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)}
+    if isinstance(default, Task):
+        default, choices = default.value, tuple(task.value for task in Task)
+    else:
+        choices = tuple(get_args(info.annotation))
+    kinds: dict[type, ParameterKind] = {str: "string", int: "integer", float: "double"}
+    return Parameter(
+        name=name,
+        kind=kinds[type(default)],
+        default=default,
+        minimum=bounds.get("ge"),
+        maximum=bounds.get("le"),
+        choices=choices,
+        unit=str(extra["unit"]),
+        description=info.description or "",
+        live=bool(extra["live"]),
+    )
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """Turn one pydantic complaint into value, limit and remedy."""
+    if not detail["loc"]:
+        return detail["msg"].removeprefix("Value error, ")
+    name, value = str(detail["loc"][0]), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
+        return f"unknown parameter {name} (value {value!r}); {hint}"
+    known = _parameter(name)
+    limits = f" in {known.limits} {known.unit}".rstrip() if known.limits else ""
+    reason = detail["msg"][0].lower() + detail["msg"][1:]
+    return (
+        f"{name} is {value!r}: {reason}; set {name} to a {known.kind}{limits} "
+        f"(default {known.default!r})"
+    )

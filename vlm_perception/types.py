@@ -1,0 +1,198 @@
+"""What travels along the data path, in the order it travels.
+
+Frame -> Request -> Answer -> ParsedAnswer -> Result. Everything is frozen; nothing here imports
+ROS, torch or transformers.
+
+Conventions: `xyxy` is (left, top, right, bottom) in pixels with the origin at the top left corner
+of the image; `*_wh` is (width, height) in pixels; `*_s` is seconds. `image_wh` belongs to the
+camera image, `model_wh` to the resized image the model saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+XYXY = tuple[float, float, float, float]
+XY = tuple[float, float]
+WH = tuple[int, int]
+CoordinateFrame = Literal["absolute", "relative_1000"]
+FinishReason = Literal["stop", "length", "aborted"]
+
+
+class Task(str, Enum):
+    """What is asked of the model; `AUTO` lets `prompts.py` choose from the wording."""
+
+    AUTO = "auto"
+    DETECT = "detect"
+    GROUND = "ground"
+    POINT = "point"
+    COUNT = "count"
+    DESCRIBE = "describe"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """Copy of `std_msgs/Header`, kept exact so that results carry the camera's own header."""
+
+    stamp_sec: int
+    stamp_nanosec: int
+    frame_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One camera image.
+
+    Attributes:
+        rgb: (height, width, 3) uint8, RGB order; read-only by agreement.
+        header: The image message's own header.
+        camera: Resolved topic name the image came from.
+        received_s: Local monotonic time of arrival, seconds.
+    """
+
+    rgb: NDArray[np.uint8]
+    header: FrameHeader
+    camera: str
+    received_s: float
+
+    @property
+    def image_wh(self) -> WH:
+        """Width and height in pixels."""
+        return int(self.rgb.shape[1]), int(self.rgb.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question.
+
+    Attributes:
+        text: What the user sent, stripped.
+        task: Resolved task, never `AUTO`.
+        instruction: Full text for the model (task, object details, output format).
+        targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
+    """
+
+    text: str
+    task: Task
+    instruction: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBudget:
+    """Bounds of the processed image's area in pixels (Qwen's `min_pixels`, `max_pixels`)."""
+
+    min_pixels: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One frame and one question for the engine."""
+
+    frame: Frame
+    prompt: Prompt
+    budget: PixelBudget
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token.
+
+    Attributes:
+        start: Index of its first character in `Answer.text`.
+        end: Index one past its last character in `Answer.text`.
+        logprob: Natural log-probability from the unprocessed logits.
+    """
+
+    start: int
+    end: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Durations of one answer, seconds."""
+
+    preprocess_s: float
+    generate_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said about one request, before anything is read into it."""
+
+    text: str
+    model_wh: WH
+    coordinates: CoordinateFrame
+    finish_reason: FinishReason
+    tokens: tuple[Token, ...]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """One thing found, in image pixels; exactly one of `xyxy` and `point_xy` is set.
+
+    Attributes:
+        label: Text the model (or the asked phrase) gives it.
+        xyxy: Clipped box, or None.
+        point_xy: Clipped point, or None.
+        attributes: Extra keys of the reply such as `sub_label`.
+        span: Character range of this object in `Answer.text`, for its score.
+        score: 0..1; None until `scores.py` has filled it.
+    """
+
+    label: str
+    xyxy: XYXY | None
+    point_xy: XY | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    span: tuple[int, int] = (0, 0)
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A piece of a reply that looked like an object and was not accepted."""
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """Objects, rejects and the prose outside the objects."""
+
+    objects: tuple[DetectedObject, ...]
+    rejects: tuple[Reject, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that is published about one frame: the end of the pure data path.
+
+    Attributes:
+        request: The frame and prompt that were asked.
+        answer: The raw reply.
+        objects: Scored objects in image pixels.
+        rejects: What was not accepted, with reasons.
+        text: Prose outside the objects (the spoken-language answer).
+        count: Number for counting questions, else None.
+    """
+
+    request: Request
+    answer: Answer
+    objects: tuple[DetectedObject, ...]
+    rejects: tuple[Reject, ...]
+    text: str
+    count: int | None = None
