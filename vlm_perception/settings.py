@@ -266,9 +266,15 @@ def _explain(detail: ErrorDetails) -> str:
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
         return f"unknown parameter {name} (value {value!r}); {hint}"
     known = _parameter(name)
-    limits = f" in {known.limits} {known.unit}".rstrip() if known.limits else ""
     reason = detail["msg"][0].lower() + detail["msg"][1:]
-    return (
-        f"{name} is {value!r}: {reason}; set {name} to a {known.kind}{limits} "
-        f"(default {known.default!r})"
-    )
+    return f"{name} is {value!r}: {reason}; {_remedy(known)} (default {known.default!r})"
+
+
+def _remedy(known: Parameter) -> str:
+    if known.name == "device":
+        return "set device to auto, cpu, cuda, cuda:0 or mps"
+    if known.choices:
+        return f"set {known.name} to one of {known.limits}"
+    if known.limits:
+        return f"set {known.name} to a value of type {known.kind} from {known.limits} {known.unit}".rstrip()
+    return f"set {known.name} to a {known.kind}"
