@@ -1,0 +1,201 @@
+"""What stands where in a scene, in fractions of the image, before anything is drawn.
+
+Coordinates `cx`, `cy` are fractions of the image width and height. `side` is a fraction of the
+image side, by which this package means sqrt(width * height), so that an object keeps its shape in
+every aspect ratio.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RGB = tuple[int, int, int]
+
+# Hue in degrees, saturation and value; every drawn colour is jittered around these.
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (358.0, 0.85, 0.85),
+    "orange": (28.0, 0.90, 0.95),
+    "yellow": (54.0, 0.85, 0.95),
+    "green": (130.0, 0.75, 0.62),
+    "blue": (222.0, 0.78, 0.85),
+    "purple": (283.0, 0.65, 0.70),
+}
+KINDS = ("circle", "square", "triangle", "cart", "face")
+PATTERNS = ("plain", "striped")
+MIN_SIDE, MAX_SIDE = 0.04, 0.50
+# Smaller than this, wheels, eyes and stripes would be less than a pixel or two for the tiny model.
+MIN_DETAILED_SIDE = 0.13
+MAX_OVERLAP = 0.30
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """One object.
+
+    Attributes:
+        kind: One of `KINDS`.
+        colour: A name of `COLOURS`.
+        rgb: The exact colour drawn.
+        pattern: One of `PATTERNS`.
+        cx: Centre, fraction of the image width.
+        cy: Centre, fraction of the image height.
+        side: Longer side, fraction of sqrt(width * height).
+        aspect: Height over width of the outline.
+        angle_deg: Rotation of squares and triangles, degrees.
+        shadow: -1 for a shadow on the left, 1 on the right, 0 for none.
+    """
+
+    kind: str
+    colour: str
+    rgb: RGB
+    pattern: str
+    cx: float
+    cy: float
+    side: float
+    aspect: float
+    angle_deg: float
+    shadow: int
+
+    @property
+    def label(self) -> str:
+        """Colour and kind, such as "red circle"."""
+        return f"{self.colour} {self.kind}"
+
+    def half_wh(self, image_wh: tuple[int, int]) -> tuple[float, float]:
+        """Half width and half height of the unrotated outline, image pixels."""
+        long_px = self.side * math.sqrt(image_wh[0] * image_wh[1]) / 2
+        return (long_px, long_px * self.aspect) if self.aspect <= 1 else (long_px / self.aspect, long_px)
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What lies behind the objects; `photo` (h, w, 3) uint8 RGB is used by kind "photo" only."""
+
+    kind: str
+    rgb: RGB
+    rgb2: RGB
+    seed: int
+    photo: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Brightness left/top and right/bottom, sensor noise (8-bit standard deviation), blur."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    noise: float
+    blur: float
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSpec:
+    """Everything needed to draw one scene again, at any size."""
+
+    objects: tuple[ObjectSpec, ...]
+    background: Background
+    light: Light
+
+
+def random_scene(
+    rng: np.random.Generator,
+    image_wh: tuple[int, int],
+    n_objects: int | None = None,
+    photos: Sequence[NDArray[np.uint8]] = (),
+    max_objects: int = 6,
+) -> SceneSpec:
+    """Invent a scene.
+
+    Args:
+        rng: Source of chance; the same state gives the same scene.
+        image_wh: Camera image size in pixels, needed for the aspect ratio.
+        n_objects: How many objects to try to place; None draws 1 to `max_objects`.
+        photos: (h, w, 3) uint8 RGB pictures that may serve as backgrounds.
+        max_objects: Upper end of the drawn number.
+    """
+    wanted = int(rng.integers(1, max_objects + 1)) if n_objects is None else n_objects
+    largest = MAX_SIDE if wanted <= 2 else MAX_SIDE - 0.04 * (wanted - 2)
+    objects: list[ObjectSpec] = []
+    for _ in range(wanted):
+        for _attempt in range(25):
+            candidate = _random_object(rng, image_wh, largest)
+            if all(_overlap(candidate, other, image_wh) <= MAX_OVERLAP for other in objects):
+                objects.append(candidate)
+                break
+    return SceneSpec(tuple(objects), _random_background(rng, photos), _random_light(rng))
+
+
+def _random_object(rng: np.random.Generator, image_wh: tuple[int, int], largest: float) -> ObjectSpec:
+    side = MIN_SIDE + (largest - MIN_SIDE) * float(rng.random()) ** 1.25
+    kinds = KINDS if side >= MIN_DETAILED_SIDE else KINDS[:3]
+    kind = str(rng.choice(kinds))
+    colour = str(rng.choice(list(COLOURS)))
+    striped = side >= MIN_DETAILED_SIDE and kind in KINDS[:3] and rng.random() < 0.3
+    aspect = {"cart": 0.75, "face": 1.0}.get(kind, float(rng.uniform(0.8, 1.25)))
+    root = math.sqrt(image_wh[0] * image_wh[1])
+    reach_x, reach_y = side / 2 * root / image_wh[0], side / 2 * root / image_wh[1]
+    # One object in eight may be cut by the border of the image.
+    slack = 0.6 if side > 0.1 and rng.random() < 0.125 else 1.0
+    low_x, low_y = min(0.5, reach_x * slack), min(0.5, reach_y * slack)
+    return ObjectSpec(
+        kind=kind,
+        colour=colour,
+        rgb=_jittered(rng, colour),
+        pattern="striped" if striped else "plain",
+        cx=float(rng.uniform(low_x, 1 - low_x)),
+        cy=float(rng.uniform(low_y, 1 - low_y)),
+        side=side,
+        aspect=aspect,
+        angle_deg=float(rng.uniform(-15, 15)) if kind in ("square", "triangle") else 0.0,
+        shadow=int(rng.choice((-1, 1))) if side >= MIN_DETAILED_SIDE and rng.random() < 0.22 else 0,
+    )
+
+
+def _overlap(a: ObjectSpec, b: ObjectSpec, image_wh: tuple[int, int]) -> float:
+    """Intersection over the smaller outline's area."""
+    (aw, ah), (bw, bh) = a.half_wh(image_wh), b.half_wh(image_wh)
+    ax, ay, bx, by = a.cx * image_wh[0], a.cy * image_wh[1], b.cx * image_wh[0], b.cy * image_wh[1]
+    width = min(ax + aw, bx + bw) - max(ax - aw, bx - bw)
+    height = min(ay + ah, by + bh) - max(ay - ah, by - bh)
+    return max(0.0, width) * max(0.0, height) / (4 * min(aw * ah, bw * bh))
+
+
+def _jittered(rng: np.random.Generator, colour: str) -> RGB:
+    hue, saturation, value = COLOURS[colour]
+    return _rgb(
+        hue + rng.uniform(-7, 7),
+        saturation * rng.uniform(0.85, 1.1),
+        value * rng.uniform(0.85, 1.1),
+    )
+
+
+def _rgb(hue_deg: float, saturation: float, value: float) -> RGB:
+    red, green, blue = colorsys.hsv_to_rgb((hue_deg % 360) / 360, min(1.0, saturation), min(1.0, value))
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _random_background(rng: np.random.Generator, photos: Sequence[NDArray[np.uint8]]) -> Background:
+    procedural = ("plain", "gradient", "clouds", "grain", "planks", "tiles")
+    use_photo = bool(photos) and rng.random() < 0.35
+    # Low saturation: a strongly coloured wall would make "the red object" a matter of taste.
+    first, second = (_rgb(rng.uniform(0, 360), rng.uniform(0, 0.22), rng.uniform(0.25, 0.98)) for _ in range(2))
+    return Background(
+        kind="photo" if use_photo else str(rng.choice(procedural)),
+        rgb=first,
+        rgb2=second,
+        seed=int(rng.integers(2**31)),
+        photo=photos[int(rng.integers(len(photos)))] if use_photo else None,
+    )
+
+
+def _random_light(rng: np.random.Generator) -> Light:
+    left, right, top, bottom = (float(v) for v in rng.uniform(0.8, 1.12, 4))
+    return Light(left, right, top, bottom, float(rng.uniform(0, 7)), float(rng.choice((0.0, 0.0, 0.0, 0.8))))
