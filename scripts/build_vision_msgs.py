@@ -60,7 +60,7 @@ def rewrite_foreign_includes(prefix: Path) -> int:
     The wheels carry the include paths of the machine that built them, and CMake refuses paths that do not exist.
     Returns the number of files changed.
     """
-    import numpy  # noqa: PLC0415  (a build-time need of this one step; the hash and the check work without)
+    import numpy
 
     ours = f'"{sysconfig.get_path("include")};{numpy.get_include()}"'
     changed = 0

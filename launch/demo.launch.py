@@ -1,0 +1,27 @@
+"""Start the demo: a camera that publishes drawn scenes, and the node on the tiny model."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+
+from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS
+
+
+def generate_launch_description() -> LaunchDescription:
+    declared = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=DEMO_DEFAULTS.get(argument.name, argument.default),
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in LAUNCH_ARGUMENTS
+    ]
+    included = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(Path(__file__).with_name("vlm_perception.launch.py"))),
+        launch_arguments=[(argument.name, LaunchConfiguration(argument.name)) for argument in LAUNCH_ARGUMENTS],
+    )
+    return LaunchDescription([*declared, included])
