@@ -191,7 +191,7 @@ def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
     if chosen["scene_camera"] == "true":
         plans.append(ProcessPlan("scene_camera", name="scene_camera", namespace=namespace, log_level=log_level))
     if chosen["rviz"] == "true":
-        plans += _rviz_plan(log_level)
+        plans += _rviz_plan(chosen)
     return tuple(plans)
 
 
@@ -258,9 +258,25 @@ def _parameters(chosen: Mapping[str, str]) -> dict[str, ParameterValue]:
     return parameters
 
 
-def _rviz_plan(log_level: str) -> list[ProcessPlan]:
+def _rviz_plan(chosen: Mapping[str, str]) -> list[ProcessPlan]:
     if shutil.which("rviz2") is None:
         print("vlm-perception: rviz2 is not installed, going on without it", file=sys.stderr)
         return []
+    namespace = chosen["namespace"].strip("/")
+    base = f"/{namespace}/" if namespace else "/"
+    camera = chosen["image_topic"]
+    annotated = f"{base}vlm_perception/annotated_image"
+    remappings = (
+        ("/vlm_perception/annotated_image", annotated),
+        ("/image", camera if camera.startswith("/") else base + camera),
+    )
     layout = share_directory() / "rviz" / "vlm_perception.rviz"
-    return [ProcessPlan("rviz2", package="rviz2", arguments=("-d", str(layout)), log_level=log_level)]
+    return [
+        ProcessPlan(
+            "rviz2",
+            package="rviz2",
+            remappings=remappings,
+            arguments=("-d", str(layout)),
+            log_level=chosen["log_level"],
+        )
+    ]
