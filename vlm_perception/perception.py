@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vlm_perception.answers import count_of, parse_answer
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.scores import score_objects
-from vlm_perception.types import Answer, DetectedObject, ParsedAnswer, Reject, Request, Result, Task
+from vlm_perception.types import Answer, DetectedObject, ParsedAnswer, Prompt, Reject, Request, Result, Task
 
 
 def perceive(
@@ -25,7 +27,7 @@ def perceive(
         should_stop: See `Engine.answer`; an aborted answer still yields its complete objects.
 
     Returns:
-        Objects in image pixels, rejects, prose and, for counting questions, the count.
+        Objects in image pixels (one the model left unnamed carries the asked phrase), rejects, prose and, for counting questions, the count.
 
     Raises:
         InferenceError: The engine failed on this request.
@@ -39,7 +41,7 @@ def perceive(
     )
     kept: list[DetectedObject] = []
     rejects = list(parsed.rejects)
-    for found in score_objects(parsed.objects, answer):
+    for found in score_objects(_named(parsed.objects, request.prompt), answer):
         if found.score is not None and found.score < score_threshold:
             reason = f"score {found.score:.3f} is below score_threshold {score_threshold:.3f}"
             rejects.append(Reject(reason, answer.text[slice(*found.span)]))
@@ -50,9 +52,13 @@ def perceive(
     return Result(request, answer, objects, tuple(rejects), parsed.text, count)
 
 
-def _count(
-    request: Request, answer: Answer, parsed: ParsedAnswer, objects: tuple[DetectedObject, ...]
-) -> int | None:
+def _named(objects: tuple[DetectedObject, ...], prompt: Prompt) -> tuple[DetectedObject, ...]:
+    """Give what the model left without a name the name that was asked for."""
+    asked = prompt.targets[0] if len(prompt.targets) == 1 else prompt.text
+    return tuple(found if found.label else replace(found, label=asked) for found in objects)
+
+
+def _count(request: Request, answer: Answer, parsed: ParsedAnswer, objects: tuple[DetectedObject, ...]) -> int | None:
     if request.prompt.task is not Task.COUNT:
         return None
     said = count_of(parsed.text, objects)

@@ -7,12 +7,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlm_perception.answers import coordinate_ranges
 from vlm_perception.types import Answer, DetectedObject, Token
 
 
-def score_objects(
-    objects: Sequence[DetectedObject], answer: Answer
-) -> tuple[DetectedObject, ...]:
+def score_objects(objects: Sequence[DetectedObject], answer: Answer) -> tuple[DetectedObject, ...]:
     """Give each object exp(mean log-probability) of its coordinate tokens.
 
     The score is **uncalibrated**: it orders objects by how sure the model was of the digits it
@@ -27,23 +26,19 @@ def score_objects(
     """
     tokens = tuple(token for token in answer.tokens if token.end > token.start)
     ends = [token.end for token in tokens]
-    return tuple(
-        replace(found, score=_score(answer.text, found.span, tokens, ends)) for found in objects
-    )
+    return tuple(replace(found, score=_score(answer.text, found.span, tokens, ends)) for found in objects)
 
 
-def _score(
-    text: str, span: tuple[int, int], tokens: Sequence[Token], ends: Sequence[int]
-) -> float | None:
-    start, stop = span
+def _score(text: str, span: tuple[int, int], tokens: Sequence[Token], ends: Sequence[int]) -> float | None:
     logprobs = []
-    # Token ends rise, so the tokens of one span are found without reading the others.
-    for token in tokens[bisect_left(ends, start + 1) :]:
-        if token.start >= stop:
-            break
-        piece = text[max(token.start, start) : min(token.end, stop)]
-        if any(character.isdigit() for character in piece):
-            logprobs.append(token.logprob)
-    if not logprobs or not all(math.isfinite(value) for value in logprobs):
+    for start, stop in coordinate_ranges(text, span):
+        # Token ends rise, so the tokens of one range are found without reading the others.
+        for index in range(bisect_left(ends, start + 1), len(tokens)):
+            token = tokens[index]
+            if token.start >= stop:
+                break
+            if any(map(str.isdigit, text[max(token.start, start) : min(token.end, stop)])):
+                logprobs.append(token.logprob)
+    if not logprobs or not all(map(math.isfinite, logprobs)):
         return None
     return min(1.0, math.exp(math.fsum(logprobs) / len(logprobs)))

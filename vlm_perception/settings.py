@@ -17,8 +17,8 @@ from pydantic_core import ErrorDetails
 from vlm_perception.errors import SettingsError
 from vlm_perception.types import PixelBudget, Task
 
-# One image token covers a 28 x 28 pixel cell; the family accepts at most 16384 of them.
-SMALLEST_AREA_PX = 28 * 28
+# One image token covers a 28 x 28 pixel cell; the family takes 4 to 16384 of them.
+SMALLEST_AREA_PX = 4 * 28 * 28
 LARGEST_AREA_PX = 16384 * 28 * 28
 
 ParameterKind = Literal["string", "integer", "double"]
@@ -63,8 +63,7 @@ class Settings(BaseModel):
         1024 * 1024,
         ge=SMALLEST_AREA_PX,
         le=LARGEST_AREA_PX,
-        description="Images are shrunk to at most this area; fewer pixels answer faster, more "
-        "find smaller things.",
+        description="Images are shrunk to at most this area; fewer pixels answer faster, more find smaller things.",
         json_schema_extra=_extra(live=True, unit="px"),
     )
     max_new_tokens: int = Field(
