@@ -1,0 +1,56 @@
+# Every target does its own set-up. `make help` lists them.
+#
+#   PYTHON=python3.11   interpreter to make the environment from (default: the first that fits)
+#   VENV=.venv          folder of the environment
+#   TORCH="..."         pip arguments that install another build of torch first (Jetson, another CUDA)
+#   MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS RVIZ LOG_LEVEL SCENE_CAMERA
+#                       arguments of `make run`; see `make run-help`
+#   ARGS="..."          further arguments of demo, run, evaluate, train or test (pytest)
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
+RUN_ARGUMENTS := MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS RVIZ LOG_LEVEL SCENE_CAMERA
+
+# A prompt may hold any sign, so values go to the shell as variables, never as text of the recipe.
+export $(RUN_ARGUMENTS)
+
+.PHONY: help setup setup-dev demo run run-help test lint evaluate train test-lowest clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## make the environment, for running
+	@$(SETUP)
+
+setup-dev: ## make the environment, for tests, training and evaluation too
+	@$(SETUP) --dev
+
+demo: setup ## show it on drawn scenes with the tiny model; results go to demo_output/
+	$(BIN)/vlm-perception-demo $(ARGS)
+
+run: setup ## run the node: make run MODEL=... IMAGE_TOPIC=/camera/image_raw PROMPT="every cup"
+	@scripts/run.sh $(BIN)/vlm-perception-run $(RUN_ARGUMENTS) -- $(ARGS)
+
+run-help: setup ## list the arguments of make run
+	$(BIN)/vlm-perception-run --help
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## check everything: ruff, mypy, unit, model, node and build tests
+	$(BIN)/python -m pytest $(or $(ARGS),test/unit test/model test/ros test/build)
+
+evaluate: setup-dev ## measure models/tiny on fresh scenes; results go to build/evaluation.json
+	$(BIN)/python -m training.evaluate $(ARGS)
+
+train: setup-dev ## make models/tiny anew (hours)
+	$(BIN)/python -m training.train $(ARGS)
+
+test-lowest: ## run the tests with the lowest versions that requirements.txt allows, in .venv-lowest
+	@$(or $(PYTHON),python3) scripts/test_lowest.py $(ARGS)
+
+clean: ## remove the environments and everything built
+	rm -rf .venv .venv-lowest build install log demo_output *.egg-info
