@@ -38,7 +38,9 @@ def data_files():
 def environment_at_build():
     """Return the virtual environment to remember, or None: named, running, activated, or the checkout's own."""
     named = os.environ.get("VLM_PERCEPTION_VENV")
-    running = sys.prefix if sys.prefix != sys.base_prefix else None
+    # Not sys.prefix: colcon sets that to the install folder while it builds.
+    beside_python = Path(sys.executable).absolute().parent.parent
+    running = str(beside_python) if (beside_python / "pyvenv.cfg").is_file() else None
     own = HERE / ".venv"
     return named or running or os.environ.get("VIRTUAL_ENV") or (str(own) if own.is_dir() else None)
 

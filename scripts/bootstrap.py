@@ -209,7 +209,7 @@ def system_numpy_limit(setting: Setting) -> list:
 
 def install(python: Path, setting: Setting, dev: bool, pip_extra: str) -> None:
     """Install all packages, build vision_msgs, and install this package as a link to the checkout."""
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-qq"]
     if pip_extra:
         run([*pip, *shlex.split(pip_extra)], "the torch that was asked for")
     files = [part for path in requirement_files(setting, dev) for part in ("-r", path)]
