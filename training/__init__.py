@@ -1,0 +1,1 @@
+"""Makes `models/tiny`: questions about drawn scenes, tokenizer, training and evaluation."""

@@ -1,0 +1,231 @@
+"""Cached scenes and questions to `Batch`es: patches, packed token sequences and dense targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from training.cache import Shard
+from training.checkpoint import SYSTEM
+from training.forward import Batch
+from training.questions import Asker, Question
+from training.replies import reading_order, to_model_box
+from vlm_perception.scenes import COLOURS, KINDS, Truth
+
+TOKEN_PX = 28
+# One step in ten has the text before the image; such a sequence cannot share its prefix.
+TEXT_FIRST_SHARE = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class DenseTargets:
+    """What each image token should know while training; all (scenes, tokens, ...).
+
+    Attributes:
+        kind: int64, 0 for nothing, then `KINDS`, then shadow.
+        colour: int64, 0 for nothing, then `COLOURS`, then shadow.
+        striped: float32, 1 where the covering object is striped.
+        xyxy: float32 (..., 4) box of the covering object, model pixels.
+        is_centre: float32, 1 where the object's box centre lies in this token.
+        rank: int64, place of the object in reading order, 0 for nothing.
+    """
+
+    kind: Tensor
+    colour: Tensor
+    striped: Tensor
+    xyxy: Tensor
+    is_centre: Tensor
+    rank: Tensor
+
+
+class BatchMaker:
+    """Packs scenes of one shard with questions.
+
+    Args:
+        tokenizer: The tiny checkpoint's tokenizer.
+        seed: Seed of the questions and flips.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self._tokenizer = tokenizer
+        self._rng = np.random.default_rng(seed)
+        self._asker = Asker(self._rng)
+        self._prefix = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
+        digits = [tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)]
+        self._is_digit = np.zeros(len(tokenizer) + 1, bool)
+        self._is_digit[digits] = True
+
+    def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
+        """Draw `scenes` scenes of a shard, each with as many questions as fit into `length` tokens."""
+        picked = self._rng.choice(len(shard.pixels), scenes, replace=False)
+        text_first = self._rng.random() < TEXT_FIRST_SHARE
+        pixels, truths = [], []
+        for index in picked:
+            image, here = np.asarray(shard.pixels[index]), shard.truths[index]
+            if self._rng.random() < 0.5:
+                image, here = image[:, ::-1], [_flipped(t, shard.image_wh[0]) for t in here]
+            pixels.append(image)
+            truths.append(here)
+        grid = _token_grid(shard.model_wh)
+        rows = [self._pack(t, shard, length, text_first) for t in truths]
+        batch = _stack(rows, patchify(np.stack(pixels)), (grid[0] * 2, grid[1] * 2))
+        return batch, dense_targets(truths, shard.image_wh, shard.model_wh)
+
+    def _pack(self, truths: list[Truth], shard: Shard, length: int, text_first: bool) -> dict[str, NDArray[np.int64]]:
+        """One sequence: shared prefix with the image, then every question with its reply."""
+        grid = _token_grid(shard.model_wh)
+        asked = self._ask(truths, shard)
+        image_text = "<|vision_start|>" + "<|image_pad|>" * (grid[0] * grid[1]) + "<|vision_end|>"
+        before = asked.instruction if text_first else ""
+        prefix = self._ids(self._prefix + before + image_text)
+        columns = [_prefix_columns(prefix, self._tokenizer.convert_tokens_to_ids("<|image_pad|>"), grid)]
+        start = int(columns[0]["positions"].max()) + 1
+        used = len(prefix)
+        # A scene too crowded for one question in `length` still gets its first one.
+        while True:
+            after = "" if text_first else asked.instruction
+            prompt = self._ids(f"{after}<|im_end|>\n<|im_start|>assistant\n")
+            reply = self._ids(f"{asked.reply}<|im_end|>")
+            used += len(prompt) + len(reply)
+            if used > length and len(columns) > 1:
+                break
+            columns.append(self._branch(prompt, reply, len(columns), start))
+            if text_first:
+                break
+            asked = self._ask(truths, shard)
+        return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
+
+    def _ask(self, truths: list[Truth], shard: Shard) -> Question:
+        return self._asker.ask(truths, shard.image_wh, shard.model_wh)
+
+    def _branch(self, prompt: list[int], reply: list[int], number: int, start: int) -> dict[str, NDArray[np.int64]]:
+        ids = np.array(prompt + reply, np.int64)
+        labels = np.full(len(ids), -100, np.int64)
+        # Shifted by one: the last prompt token predicts the reply's first token.
+        labels[len(prompt) - 1 : -1] = reply
+        place = np.arange(start, start + len(ids))
+        return {
+            "input_ids": ids,
+            "segments": np.full(len(ids), number, np.int64),
+            "positions": np.stack([place] * 3),
+            "labels": labels,
+            "weights": np.where(self._is_digit[labels], 3, 2),
+        }
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def _token_grid(model_wh: tuple[int, int]) -> tuple[int, int]:
+    """Image tokens down and across."""
+    return model_wh[1] // TOKEN_PX, model_wh[0] // TOKEN_PX
+
+
+def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[np.int64]]:
+    array = np.array(ids, np.int64)
+    at = int(np.flatnonzero(array == image_token)[0])
+    count = grid[0] * grid[1]
+    place = np.stack([np.arange(len(ids))] * 3)
+    rows, columns = np.divmod(np.arange(count), grid[1])
+    place[0, at : at + count] = at
+    place[1, at : at + count] = at + rows
+    place[2, at : at + count] = at + columns
+    place[:, at + count :] = at + max(grid) + np.arange(len(ids) - at - count)
+    nothing = np.full(len(ids), -100, np.int64)
+    return {
+        "input_ids": array,
+        "segments": np.zeros(len(ids), np.int64),
+        "positions": place,
+        "labels": nothing,
+        "weights": np.zeros(len(ids), np.int64),
+    }
+
+
+def _stack(rows: list[dict[str, NDArray[np.int64]]], patches: Tensor, grid_hw: tuple[int, int]) -> Batch:
+    # A multiple of 128 keeps the number of distinct shapes, and so of compiled kernels, small.
+    length = -(-max(r["input_ids"].shape[0] for r in rows) // 128) * 128
+    fill = {"input_ids": 0, "segments": -1, "positions": 0, "labels": -100, "weights": 0}
+
+    def padded(key: str) -> Tensor:
+        parts = []
+        for row in rows:
+            value = row[key]
+            room = [(0, 0)] * (value.ndim - 1) + [(0, length - value.shape[-1])]
+            parts.append(np.pad(value, room, constant_values=fill[key]))
+        return torch.from_numpy(np.stack(parts, axis=-2))
+
+    return Batch(
+        patches,
+        grid_hw,
+        padded("input_ids"),
+        padded("segments"),
+        padded("positions"),
+        padded("labels"),
+        padded("weights").float(),
+    )
+
+
+def patchify(pixels: NDArray[np.uint8]) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, patches, 1176) float32 as Qwen's image processor lays them out."""
+    count, height, width, _ = pixels.shape
+    mean, std = np.array(OPENAI_CLIP_MEAN, np.float32), np.array(OPENAI_CLIP_STD, np.float32)
+    scaled = (pixels.astype(np.float32) / 255.0 - mean) / std
+    grid = scaled.reshape(count, height // 28, 2, 14, width // 28, 2, 14, 3)
+    ordered = grid.transpose(0, 1, 4, 2, 5, 7, 3, 6)[:, :, :, :, :, :, None]
+    twice = np.broadcast_to(ordered, (*ordered.shape[:6], 2, 14, 14))
+    return torch.from_numpy(np.ascontiguousarray(twice).reshape(count, -1, 1176))
+
+
+def _flipped(truth: Truth, width: int) -> Truth:
+    left, top, right, bottom = truth.xyxy
+    points = tuple((name, width - x, y) for name, x, y in reversed(truth.points))
+    return replace(truth, xyxy=(width - right, top, width - left, bottom), points=points)
+
+
+def dense_targets(
+    truths: list[list[Truth]], image_wh: tuple[int, int], model_wh: tuple[int, int]
+) -> DenseTargets:
+    """Per image token: the object whose centre it holds, else the one that covers most of it."""
+    down, across = model_wh[1] // TOKEN_PX, model_wh[0] // TOKEN_PX
+    kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
+    values = np.zeros((len(truths), down, across, 9), np.float32)
+    for scene, here in enumerate(truths):
+        boxes = [to_model_box(t, image_wh, model_wh) for t in here]
+        things = sorted(zip(boxes, here, strict=True), key=lambda bt: (bt[1].label == "shadow", reading_order(bt[0])))
+        claimed = np.zeros((down, across), np.float32)
+        for rank, (box, truth) in enumerate(things, start=1):
+            share = _cover(box, down, across)
+            centre = int((box[1] + box[3]) / 2 // TOKEN_PX), int((box[0] + box[2]) / 2 // TOKEN_PX)
+            share[centre] += 1.0
+            mine = (share > claimed) & (share > 0.08)
+            claimed[mine] = share[mine]
+            words = truth.label.split()
+            values[scene][mine] = (
+                kinds.index(words[-1]) + 1,
+                colours.index(words[0]) + 1,
+                truth.attributes.get("pattern") == "striped",
+                *box,
+                0,
+                0 if truth.label == "shadow" else rank,
+            )
+            if mine[centre]:
+                values[scene][(*centre, 7)] = 1
+    flat = torch.from_numpy(values.reshape(len(truths), down * across, 9))
+    return DenseTargets(
+        flat[..., 0].long(), flat[..., 1].long(), flat[..., 2], flat[..., 3:7], flat[..., 7], flat[..., 8].long()
+    )
+
+
+def _cover(box: tuple[int, int, int, int], down: int, across: int) -> NDArray[np.float32]:
+    """(down, across) share of each token's area that the box covers."""
+    ys, xs = np.arange(down) * TOKEN_PX, np.arange(across) * TOKEN_PX
+    high = np.clip(np.minimum(box[3], ys + TOKEN_PX) - np.maximum(box[1], ys), 0, None)
+    wide = np.clip(np.minimum(box[2], xs + TOKEN_PX) - np.maximum(box[0], xs), 0, None)
+    return (high[:, None] * wide[None, :] / TOKEN_PX**2).astype(np.float32)

@@ -1,0 +1,113 @@
+"""Dense heads that exist only while training, and the losses they give.
+
+A small decoder learns *what* within minutes and *where* very late, because it reads absolute
+pixels through relative rotary positions. The heads ask every image token directly: after the
+vision tower, what covers you and how far are its edges; after the first decoder layer, in which
+row and column do you stand; after the third, what are the box's absolute pixels. Then the decoder
+only has to attend and copy. None of this is saved with the checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+from training.batches import TOKEN_PX, DenseTargets
+from training.forward import Batch, Hidden
+
+KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, 14, 16
+BIN_PX, BINS = 4, 72
+POSITION_LAYER, PLACE_LAYER = 0, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Scalar losses: next token (all, digits only), vision head, position head, place head."""
+
+    token: Tensor
+    digit: Tensor
+    vision: Tensor
+    position: Tensor
+    place: Tensor
+
+
+class DenseHeads(nn.Module):
+    """Linear heads on the hidden states of the image tokens.
+
+    Args:
+        width: Width of the decoder.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4)
+        self.position = nn.Linear(width, 2 * GRID_CLASSES)
+        self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * BINS)
+
+    def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
+        """Losses of the three heads: vision, position, place."""
+        at_image = batch.input_ids == image_token
+        scenes, tokens = dense.kind.shape
+        at = [layer[at_image].view(scenes, tokens, -1) for layer in hidden.layers[: PLACE_LAYER + 1]]
+        rows, columns = _grid(batch.grid_hw, scenes)
+        return (
+            self._vision_loss(hidden.vision, dense, rows, columns),
+            self._position_loss(at[POSITION_LAYER], rows, columns),
+            self._place_loss(at[PLACE_LAYER], dense),
+        )
+
+    def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
+        kind, colour, flags, edges = (
+            self.vision(vision).float().split([KIND_CLASSES, COLOUR_CLASSES, 2, 4], dim=-1)
+        )
+        there = dense.kind > 0
+        origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * TOKEN_PX + TOKEN_PX / 2
+        wanted = (dense.xyxy - origin) / TOKEN_PX
+        flag_targets = torch.stack([dense.striped, dense.is_centre], dim=-1)
+        return (
+            _classes(kind, dense.kind)
+            + _classes(colour, dense.colour)
+            + fn.binary_cross_entropy_with_logits(flags, flag_targets)
+            + 1.5 * fn.smooth_l1_loss(edges[there], wanted[there], beta=0.05)
+        )
+
+    def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        row, column = self.position(hidden).float().split(GRID_CLASSES, dim=-1)
+        return _classes(row, rows) + _classes(column, columns)
+
+    def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
+        kind, colour, rank, edges, bins = (
+            self.place(hidden).float().split([KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, 4, 4 * BINS], dim=-1)
+        )
+        there = dense.kind > 0
+        bin_targets = (dense.xyxy[there] / BIN_PX).long().clamp(0, BINS - 1)
+        return (
+            0.5 * _classes(kind, dense.kind)
+            + 0.5 * _classes(colour, dense.colour)
+            + 0.5 * _classes(rank, dense.rank)
+            + 6.0 * fn.smooth_l1_loss(edges[there], dense.xyxy[there] / 100.0, beta=0.01)
+            + _classes(bins[there].view(-1, 4, BINS), bin_targets)
+        )
+
+
+def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted next-token loss, and the plain loss on digits alone (for the log)."""
+    asked = batch.labels >= 0
+    logits = fn.linear(hidden.last[asked], embedding.to(hidden.last.dtype)).float()
+    each = fn.cross_entropy(logits, batch.labels[asked], reduction="none")
+    weights = batch.weights[asked]
+    digits = weights == 3
+    return (each * weights).sum() / weights.sum(), each[digits].mean().detach()
+
+
+def _classes(logits: Tensor, targets: Tensor) -> Tensor:
+    return fn.cross_entropy(logits.flatten(0, -2), targets.flatten())
+
+
+def _grid(grid_hw: tuple[int, int], scenes: int) -> tuple[Tensor, Tensor]:
+    down, across = grid_hw[0] // 2, grid_hw[1] // 2
+    index = torch.arange(down * across).expand(scenes, -1)
+    return index // across, index % across

@@ -1,0 +1,77 @@
+"""Replies in Qwen2.5-VL's own forms, rendered from the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from vlm_perception.scenes import Truth
+
+COLOURS_ZH = {"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色"}
+KINDS_ZH = {"circle": "圆形", "square": "方形", "triangle": "三角形", "cart": "小车", "face": "笑脸"}
+OTHERS_ZH = {"shadow": "影子", "wheel": "轮子", "eye": "眼睛", "plain": "纯色", "striped": "条纹"}
+_ZH = COLOURS_ZH | KINDS_ZH | OTHERS_ZH
+
+
+def in_chinese(label: str) -> str:
+    """Translate a label such as "red circle" word by word."""
+    return "".join(_ZH[word] for word in label.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a right reply holds, in model pixels (of the resized image).
+
+    Attributes:
+        boxes: (label, xyxy, sub_label or None) in the order of the reply.
+        points: (label, x, y) in the order of the reply.
+        count: The number asked for, or None.
+    """
+
+    boxes: tuple[tuple[str, tuple[int, int, int, int], str | None], ...] = ()
+    points: tuple[tuple[str, int, int], ...] = ()
+    count: int | None = None
+    count_noun: str = field(default="", compare=False)
+
+
+def to_model_box(truth: Truth, image_wh: tuple[int, int], model_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Scale a truth's box to integer model pixels, at least one pixel wide and high."""
+    sx, sy = model_wh[0] / image_wh[0], model_wh[1] / image_wh[1]
+    left, top, right, bottom = truth.xyxy
+    x1, y1 = min(model_wh[0] - 1, round(left * sx)), min(model_wh[1] - 1, round(top * sy))
+    x2, y2 = max(x1 + 1, min(model_wh[0], round(right * sx))), max(y1 + 1, min(model_wh[1], round(bottom * sy)))
+    return x1, y1, x2, y2
+
+
+def reading_order(box: tuple[int, int, int, int]) -> tuple[int, float]:
+    """Sort key: rows of 28 model pixels from top to bottom, left to right inside a row.
+
+    28 pixels are one image token, so the order is the one in which the decoder met the objects.
+    """
+    return int((box[1] + box[3]) / 2 // 28), (box[0] + box[2]) / 2
+
+
+def render_reply(expected: Expected, chinese: bool) -> str:
+    """Write the reply as Qwen2.5-VL does: a fenced JSON list, and a sentence when counting."""
+    items = [_box_item(*box) for box in expected.boxes]
+    items += [f'{{"point_2d": [{x}, {y}], "label": {_quoted(label)}}}' for label, x, y in expected.points]
+    text = "```json\n[\n\t" + ",\n\t".join(items) + "\n]\n```" if items else "```json\n[]\n```"
+    if expected.count is None:
+        return text
+    return f"{text}\n{_sentence(expected.count, expected.count_noun, chinese)}"
+
+
+def _box_item(label: str, box: Sequence[int], sub_label: str | None) -> str:
+    extra = f', "sub_label": {_quoted(sub_label)}' if sub_label is not None else ""
+    return f'{{"bbox_2d": [{", ".join(map(str, box))}], "label": {_quoted(label)}{extra}}}'
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _sentence(count: int, noun: str, chinese: bool) -> str:
+    if chinese:
+        return f"图中有{count}个{noun}。"
+    return f"There is 1 {noun}." if count == 1 else f"There are {count} {noun}s."
