@@ -46,13 +46,11 @@ def plan_resize(image_wh: WH, budget: PixelBudget, *, cell_px: int = CELL_PX) ->
     return planned_w, planned_h
 
 
-def clamp_budget(budget: PixelBudget, allowed: PixelBudget) -> PixelBudget:
-    """Move both bounds of `budget` into `allowed`, which wins where the two do not meet."""
-
-    def clamp(pixels: int) -> int:
-        return min(max(pixels, allowed.min_pixels), allowed.max_pixels)
-
-    return PixelBudget(clamp(budget.min_pixels), clamp(budget.max_pixels))
+def intersect_budgets(budget: PixelBudget, allowed: PixelBudget) -> PixelBudget:
+    """Return the areas that both allow; where they do not meet, `allowed` wins."""
+    low = max(budget.min_pixels, allowed.min_pixels)
+    high = min(budget.max_pixels, allowed.max_pixels)
+    return PixelBudget(low, high) if low <= high else allowed
 
 
 def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:

@@ -27,7 +27,8 @@ def perceive(
         should_stop: See `Engine.answer`; an aborted answer still yields its complete objects.
 
     Returns:
-        Objects in image pixels (one the model left unnamed carries the asked phrase), rejects, prose and, for counting questions, the count.
+        Objects in image pixels (one the model left unnamed carries the asked phrase), rejects, prose
+        and, for counting questions, the count.
 
     Raises:
         InferenceError: The engine failed on this request.

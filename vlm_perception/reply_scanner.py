@@ -20,7 +20,7 @@ _NEW_ITEM = re.compile(rf"""\{{\s*["'](?:{_KEYS})["']""")
 _OUTSIDE_STRING = re.compile(r"""[{}"']""")
 _IN_STRING = {quote: re.compile(rf"[{quote}\\\n{{]") for quote in "\"'"}
 _NOT_SPACE = re.compile(r"\S")
-_EMPTY = (None, "", [], {})
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 _UNLOCATED = "label without coordinates"
 
 _LONGEST_KEY = max(map(len, COORDINATE_KEYS))

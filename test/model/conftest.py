@@ -1,0 +1,53 @@
+"""Checkpoints and requests for the engine's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training.checkpoint import build_model, build_processor, build_tokenizer
+
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
+
+RequestMaker = Callable[..., Request]
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained tiny model: it writes random bytes and hardly ever stops."""
+    folder = tmp_path_factory.mktemp("random_checkpoint")
+    tokenizer = build_tokenizer(["red circle", "蓝色的圆", '```json\n[{"bbox_2d": [1, 2, 3, 4]}]\n```'])
+    torch.manual_seed(3)
+    model = build_model(tokenizer)
+    model.save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_engine(random_checkpoint: Path) -> TransformersEngine:
+    engine = TransformersEngine(str(random_checkpoint), "auto", "auto")
+    engine.load()
+    return engine
+
+
+@pytest.fixture
+def make_request() -> RequestMaker:
+    def make(
+        rgb: np.ndarray | None = None,
+        *,
+        prompt: Prompt | None = None,
+        max_new_tokens: int = 24,
+        budget: PixelBudget | None = None,
+    ) -> Request:
+        if rgb is None:
+            rgb = np.random.default_rng(5).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        frame = Frame(rgb, FrameHeader(12, 34, "camera"), "/image", 0.0)
+        asked = prompt or Prompt("red circle", Task.DETECT, "Locate red circle in JSON format.", ("red circle",))
+        return Request(frame, asked, budget or PixelBudget(224 * 224, 1024 * 1024), max_new_tokens)
+
+    return make

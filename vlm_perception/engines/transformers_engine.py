@@ -1,0 +1,207 @@
+"""Qwen2.5-VL in this process, through transformers. One code path for every size of it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from typing import Any
+
+import torch
+from PIL import Image
+from qwen_vl_utils import process_vision_info
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
+
+from vlm_perception.engines.base import ShouldStop
+from vlm_perception.engines.generation import LogprobRecorder, StopWhenTold, align_tokens
+from vlm_perception.engines.loading import (
+    Checkpoint,
+    check_device,
+    check_memory,
+    find_checkpoint,
+    is_out_of_memory,
+)
+from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.geometry import intersect_budgets, plan_resize
+from vlm_perception.types import WH, Answer, FinishReason, PixelBudget, Request, Timings
+
+_log = logging.getLogger(__name__)
+
+
+class TransformersEngine:
+    """A Qwen2.5-VL checkpoint, run by transformers on the devices accelerate finds.
+
+    The pixel budget of a request is intersected with the bounds that the checkpoint's own
+    processor states, for every checkpoint: one that was trained on small images keeps its maximum.
+    """
+
+    def __init__(self, model: str, device: str = "auto", dtype: str = "auto") -> None:
+        """Remember what to load; nothing is read yet.
+
+        Args:
+            model: Hub id or local folder.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+            dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
+        """
+        self._id, self._device, self._dtype = model, device, dtype
+        self._model: Any = None
+        self._processor: Any = None
+        self._checkpoint: Checkpoint | None = None
+        self._facts = self._unloaded_facts()
+
+    @property
+    def name(self) -> str:
+        """The model id as it was asked for."""
+        return self._id
+
+    def load(self) -> None:
+        """Find, check and load the checkpoint; does nothing when it is loaded.
+
+        Raises:
+            ModelLoadError: Wrong path, no hub, unknown family or too little memory, with the remedy.
+        """
+        if self._model is not None:
+            return
+        check_device(self._device)
+        checkpoint = find_checkpoint(self._id)
+        check_memory(checkpoint, device=self._device, dtype=self._dtype)
+        try:
+            self._processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+            model = AutoModelForImageTextToText.from_pretrained(
+                checkpoint.folder,
+                dtype=self._dtype if self._dtype == "auto" else getattr(torch, self._dtype),
+                device_map="auto" if self._device == "auto" else {"": self._device},
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, MemoryError) as error:
+            self.close()
+            what = "ran out of memory" if is_out_of_memory(error) else "failed"
+            raise ModelLoadError(
+                f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
+            ) from error
+        model.eval()  # type: ignore[no-untyped-call]
+        self._model, self._checkpoint = model, checkpoint
+        self._facts = {
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M",
+            "source": f"{checkpoint.folder} ({checkpoint.origin})",
+        }
+        _log.info("loaded %s", self._facts)
+
+    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+        """Answer one request; see `Engine.answer`.
+
+        Raises:
+            InferenceError: The model is not loaded, ran out of memory or failed on this request.
+            GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
+        """
+        if self._model is None or self._checkpoint is None:
+            raise InferenceError(f"{self._id} is not loaded; call load() first")
+        try:
+            with torch.inference_mode():
+                return self._answer(request, should_stop, self._checkpoint)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            if is_out_of_memory(error):
+                budget = f"max_pixels {request.budget.max_pixels}, max_new_tokens {request.max_new_tokens}"
+                raise InferenceError(f"out of memory with {budget}; lower them: {error}") from error
+            raise InferenceError(f"{self._id} failed on a {request.frame.image_wh} frame: {error}") from error
+
+    def describe(self) -> dict[str, str]:
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
+        return dict(self._facts)
+
+    def close(self) -> None:
+        """Free the model and its memory; the engine may be loaded again."""
+        self._model = self._processor = self._checkpoint = None
+        self._facts = self._unloaded_facts()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _unloaded_facts(self) -> dict[str, str]:
+        return {"device": self._device, "dtype": self._dtype, "parameters": "not loaded", "source": self._id}
+
+    def _answer(self, request: Request, should_stop: ShouldStop, checkpoint: Checkpoint) -> Answer:
+        began_s = time.perf_counter()
+        inputs = self._prepare(request)
+        prepared_s = time.perf_counter()
+        stop, recorder = StopWhenTold(should_stop), LogprobRecorder()
+        ids: list[int] = []
+        if not stop.asked():
+            output = self._model.generate(
+                **inputs,
+                generation_config=self._generation_config(request.max_new_tokens),
+                logits_processor=LogitsProcessorList([recorder]),
+                stopping_criteria=StoppingCriteriaList([stop]),
+            )
+            ids = output[0, inputs["input_ids"].shape[1] :].tolist()
+        generated_s = time.perf_counter()
+        text, tokens = align_tokens(self._processor.tokenizer, ids, recorder.logprobs(ids))
+        return Answer(
+            text=text,
+            model_wh=self._processed_wh(inputs),
+            coordinates=checkpoint.coordinates,
+            finish_reason=self._finish_reason(ids, stop),
+            tokens=tokens,
+            timings=Timings(prepared_s - began_s, generated_s - prepared_s, time.perf_counter() - generated_s),
+        )
+
+    def _prepare(self, request: Request) -> Any:
+        """Build the model's inputs from one frame and one instruction."""
+        own = self._processor.image_processor.size
+        allowed = PixelBudget(own["shortest_edge"], own["longest_edge"])
+        width, height = plan_resize(request.frame.image_wh, intersect_budgets(request.budget, allowed))
+        image = {
+            "type": "image",
+            "image": Image.fromarray(request.frame.rgb),
+            "resized_width": width,
+            "resized_height": height,
+        }
+        content = [image, {"type": "text", "text": request.prompt.instruction}]
+        messages = [{"role": "user", "content": content}]
+        prompt = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        images, videos = process_vision_info(messages)
+        # qwen_vl_utils has brought the image to its planned size: a second resize would blur it.
+        inputs = self._processor(
+            text=[prompt], images=images, videos=videos, do_resize=False, padding=True, return_tensors="pt"
+        )
+        return inputs.to(self._model.device)
+
+    def _processed_wh(self, inputs: Any) -> WH:
+        _, rows, columns = inputs["image_grid_thw"][0].tolist()
+        patch_px = int(self._processor.image_processor.patch_size)
+        return columns * patch_px, rows * patch_px
+
+    def _generation_config(self, max_new_tokens: int) -> GenerationConfig:
+        """Greedy and nothing else: copied generation configs carry sampling and a penalty that harms digits."""
+        tokenizer, own = self._processor.tokenizer, self._model.generation_config
+        return GenerationConfig(  # type: ignore[no-untyped-call]
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            max_new_tokens=max_new_tokens,
+            use_cache=True,
+            eos_token_id=self._end_ids(),
+            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else own.pad_token_id,
+        )
+
+    def _end_ids(self) -> list[int]:
+        own = self._model.generation_config.eos_token_id
+        ids = own if isinstance(own, list) else [own]
+        return sorted({token for token in (*ids, self._processor.tokenizer.eos_token_id) if token is not None})
+
+    def _finish_reason(self, ids: list[int], stop: StopWhenTold) -> FinishReason:
+        if ids and ids[-1] in self._end_ids():
+            return "stop"
+        return "aborted" if stop.told else "length"
