@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from vlm_perception.health import Health
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_nothing_is_claimed_before_the_first_sample():
+    report = Health(ManualClock()).report()
+    assert (report.frames, report.answers, report.rate_hz) == (0, 0, 0.0)
+    assert report.latency_p50_s is report.latency_p95_s is report.age_p50_s is report.since_frame_s is None
+
+
+def test_rates_and_percentiles():
+    clock = ManualClock()
+    health = Health(clock)
+    for index in range(100):
+        clock.now_s += 0.1
+        health.count_frame()
+        if index % 2:
+            health.count_answer(latency_s=index / 100, age_s=1.0, n_rejects=1)
+    clock.now_s += 0.05
+    report = health.report()
+    assert report.frame_rate_hz == pytest.approx(10.0, rel=0.05)
+    assert report.rate_hz == pytest.approx(5.0, rel=0.05)
+    assert report.latency_p50_s == pytest.approx(0.5, abs=0.02)
+    assert report.latency_p95_s == pytest.approx(0.95, abs=0.02)
+    assert report.since_frame_s == pytest.approx(0.05)
+    assert report.rejects == 50
+
+
+def test_rate_falls_to_zero_when_answers_stop():
+    clock = ManualClock()
+    health = Health(clock)
+    health.count_answer(0.1, 0.1)
+    clock.now_s += 11.0
+    assert health.report().rate_hz == 0.0
+
+
+def test_drops_and_errors_are_counted_by_cause():
+    health = Health(ManualClock())
+    assert [health.count_drop("truncated"), health.count_drop("truncated"), health.count_drop("stale")] == [1, 2, 1]
+    assert health.count_error("prompt") == 1
+    report = health.report()
+    assert (report.drops, report.errors) == ({"truncated": 2, "stale": 1}, {"prompt": 1})

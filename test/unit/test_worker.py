@@ -1,0 +1,283 @@
+"""The worker's rules, with an engine that is told when to answer, and events instead of sleeps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vlm_perception.engines.base import ShouldStop
+from vlm_perception.errors import GeometryError, ImageError, InferenceError, ModelLoadError
+from vlm_perception.prompts import build_prompt
+from vlm_perception.settings import Settings
+from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
+from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
+
+PATIENCE_S = 30.0
+
+
+class GatedEngine:
+    """Answers an empty list; each answer needs a permit, and waiting for it can be aborted."""
+
+    name = "gated"
+
+    def __init__(self, permits: int = 0, failure: Exception | None = None, load_failure: Exception | None = None):
+        self.permits = threading.Semaphore(permits)
+        self.asked: list[Request] = []
+        self.changed = threading.Condition()
+        self.failure, self.load_failure = failure, load_failure
+        self.closed = False
+
+    def load(self) -> None:
+        if self.load_failure:
+            raise self.load_failure
+
+    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+        with self.changed:
+            self.asked.append(request)
+            self.changed.notify_all()
+        aborted = False
+        while not aborted and not self.permits.acquire(timeout=0.005):
+            aborted = should_stop()
+        if self.failure:
+            raise self.failure
+        wh = request.frame.image_wh
+        return Answer("[]", wh, "absolute", "aborted" if aborted else "stop", (), Timings(0.0, 0.0, 0.0))
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.results: list[Result] = []
+        self.drops: list[tuple[str, Exception | None]] = []
+        self.states: list[EngineState] = []
+        self.before_delivery: Callable[[], None] = lambda: None
+
+    def on_state(self, state: EngineState, detail: str) -> None:
+        with self.changed:
+            self.states.append(state)
+            self.detail = detail
+            self.changed.notify_all()
+
+    def on_result(self, result: Result, deliver: Deliver) -> None:
+        self.before_delivery()
+        deliver(lambda: self._keep(result))
+
+    def _keep(self, result: Result) -> None:
+        with self.changed:
+            self.results.append(result)
+            self.changed.notify_all()
+
+    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
+        with self.changed:
+            self.drops.append((cause, error))
+            self.changed.notify_all()
+
+    @property
+    def causes(self) -> list[str]:
+        return [cause for cause, _ in self.drops]
+
+    def wait(self, predicate: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(predicate, PATIENCE_S), (self.states, self.drops, len(self.results))
+
+
+class Bench:
+    def __init__(self, engine: GatedEngine, **settings: object) -> None:
+        self.engine, self.recorder = engine, Recorder()
+        self.worker = Worker(engine, Settings.from_mapping({"max_rate_hz": 1000.0, **settings}), self.recorder)
+
+    def start(self) -> Bench:
+        self.worker.start()
+        self.recorder.wait(lambda: self.worker.state in (EngineState.READY, EngineState.FAILED))
+        return self
+
+    def offer(self, number: int, age_s: float = 0.0, failure: Exception | None = None) -> None:
+        received_s = time.monotonic() - age_s
+
+        def read() -> Frame:
+            if failure:
+                raise failure
+            return Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(number, 0, "cam"), "/image", received_s)
+
+        self.worker.offer(Arrival("/image", received_s, read))
+
+    def wait_asked(self, count: int) -> None:
+        with self.engine.changed:
+            assert self.engine.changed.wait_for(lambda: len(self.engine.asked) >= count, PATIENCE_S)
+
+    @property
+    def answered(self) -> list[tuple[int, str]]:
+        done = self.recorder.results
+        return [(r.request.frame.header.stamp_sec, r.request.prompt.text) for r in done]
+
+
+@pytest.fixture
+def bench():
+    made: list[Bench] = []
+
+    def make(engine: GatedEngine | None = None, **settings: object) -> Bench:
+        made.append(Bench(engine or GatedEngine(), **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        assert each.worker.stop(PATIENCE_S)
+
+
+def test_only_the_newest_frame_is_answered_and_each_once(bench):
+    b = bench().start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.wait_asked(1)
+    for number in (2, 3, 4):
+        b.offer(number)
+    b.engine.permits.release(2)
+    b.recorder.wait(lambda: len(b.answered) == 2)
+    assert b.answered == [(1, "red cup"), (4, "red cup")]
+    assert b.recorder.causes == ["replaced", "replaced"]
+    b.engine.permits.release(5)
+    b.offer(5)
+    b.recorder.wait(lambda: len(b.answered) == 3)
+    assert [r.frame.header.stamp_sec for r in b.engine.asked] == [1, 4, 5]
+
+
+def test_a_new_prompt_aborts_the_answer_and_nothing_old_is_delivered(bench):
+    b = bench().start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.wait_asked(1)
+    assert b.worker.set_prompt(build_prompt("blue cup"))
+    b.recorder.wait(lambda: "prompt_changed" in b.recorder.causes)
+    b.engine.permits.release()
+    b.offer(2)
+    b.recorder.wait(lambda: bool(b.answered))
+    assert b.answered == [(2, "blue cup")]
+
+
+def test_a_finished_answer_is_not_delivered_if_the_prompt_changes_at_the_last_moment(bench):
+    b = bench(GatedEngine(permits=1)).start()
+    b.recorder.before_delivery = lambda: b.worker.set_prompt(None)
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.recorder.wait(lambda: bool(b.recorder.drops))
+    assert (b.answered, b.recorder.causes) == ([], ["prompt_changed"])
+
+
+def test_the_same_prompt_again_disturbs_nothing(bench):
+    b = bench().start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.wait_asked(1)
+    assert b.worker.set_prompt(build_prompt("red cup")) is False
+    b.engine.permits.release()
+    b.recorder.wait(lambda: bool(b.answered))
+    assert b.answered == [(1, "red cup")]
+
+
+def test_without_a_prompt_nothing_is_asked_and_frames_are_counted(bench):
+    b = bench(GatedEngine(permits=9)).start()
+    b.offer(1)
+    b.offer(2)
+    assert b.recorder.causes == ["no_prompt"]
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.recorder.wait(lambda: bool(b.answered))
+    assert b.answered == [(2, "red cup")]
+
+
+def test_an_old_frame_is_stale(bench):
+    b = bench(GatedEngine(permits=9), max_age_s=0.5).start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1, age_s=0.6)
+    b.recorder.wait(lambda: b.recorder.causes == ["stale"])
+    b.offer(2)
+    b.recorder.wait(lambda: bool(b.answered))
+    assert b.answered == [(2, "red cup")]
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (ImageError("cut off", cause="truncated"), "truncated"),
+        (GeometryError("too narrow"), "bad_geometry"),
+        (ValueError("a bug"), "internal_error"),
+    ],
+)
+def test_a_bad_frame_is_counted_and_the_next_one_answered(bench, failure, cause):
+    b = bench(GatedEngine(permits=9)).start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1, failure=failure)
+    b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
+    b.offer(2)
+    b.recorder.wait(lambda: bool(b.answered))
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"), [(InferenceError("boom"), "inference_error"), (RuntimeError("boom"), "internal_error")]
+)
+def test_a_failing_engine_is_counted_and_asked_again(bench, failure, cause):
+    b = bench(GatedEngine(permits=9, failure=failure)).start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
+    b.engine.failure = None
+    b.offer(2)
+    b.recorder.wait(lambda: bool(b.answered))
+
+
+@pytest.mark.parametrize(
+    ("failure", "detail"),
+    [(ModelLoadError("no such folder"), "no such folder"), (OSError("disk"), "OSError: disk")],
+)
+def test_a_model_that_cannot_be_loaded_is_reported_once(bench, failure, detail):
+    b = bench(GatedEngine(load_failure=failure)).start()
+    assert b.recorder.states == [EngineState.LOADING, EngineState.FAILED]
+    assert b.recorder.detail == detail
+    b.offer(1)
+    b.offer(2)
+    assert b.recorder.causes == ["not_ready"]
+
+
+def test_the_rate_is_kept_but_a_new_prompt_is_answered_at_once(bench):
+    b = bench(GatedEngine(permits=9), max_rate_hz=0.01, max_age_s=3600.0).start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.recorder.wait(lambda: len(b.answered) == 1)
+    b.offer(2)
+    b.offer(3)
+    assert b.recorder.causes == ["replaced"], "the gate is shut for 100 s, so frame 2 cannot have been taken"
+    b.worker.set_prompt(build_prompt("blue cup"))
+    b.recorder.wait(lambda: len(b.answered) == 2)
+    assert b.answered == [(1, "red cup"), (3, "blue cup")]
+
+
+def test_new_limits_reach_the_next_request(bench):
+    b = bench(GatedEngine(permits=9)).start()
+    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 7, "max_pixels": 60000}))
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.wait_asked(1)
+    assert (b.engine.asked[0].max_new_tokens, b.engine.asked[0].budget.max_pixels) == (7, 60000)
+
+
+def test_stopping_in_mid_answer_ends_the_thread_and_closes_the_engine(bench):
+    b = bench().start()
+    b.worker.set_prompt(build_prompt("red cup"))
+    b.offer(1)
+    b.wait_asked(1)
+    assert b.worker.stop(PATIENCE_S)
+    assert b.engine.closed
+    assert (b.answered, b.worker.state) == ([], EngineState.STOPPED)
+
+
+def test_a_worker_that_never_started_can_be_stopped(bench):
+    assert bench().worker.stop(0.0)

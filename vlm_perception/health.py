@@ -1,0 +1,119 @@
+"""Counters and durations of the running node, kept where every thread can add to them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm_perception.scheduling import Clock
+
+# Long enough for a steady p95, short enough to follow a change within a minute or so.
+_WINDOW = 200
+_RATE_WINDOW_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """State of the counters at one moment. Durations are None before the first sample.
+
+    Attributes:
+        frames: Images received, good or bad.
+        answers: Results published.
+        rate_hz: Answers per second over the last 10 s.
+        frame_rate_hz: Images per second over the last 10 s.
+        latency_p50_s: Median of image arrival to detections published.
+        latency_p95_s: 95th percentile of the same.
+        age_p50_s: Median of header stamp to detections published; needs synchronised clocks.
+        since_frame_s: Time since the last image.
+        drops: Number of frames dropped, by cause.
+        rejects: Number of pieces of replies that were not accepted.
+        errors: Other failures, by kind.
+    """
+
+    frames: int
+    answers: int
+    rate_hz: float
+    frame_rate_hz: float
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    age_p50_s: float | None
+    since_frame_s: float | None
+    drops: Mapping[str, int]
+    rejects: int
+    errors: Mapping[str, int]
+
+
+class Health:
+    """Collects what `/diagnostics` shows. Thread-safe."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._started_s = clock()
+        self._frames = self._answers = 0
+        self._frame_times_s: deque[float] = deque(maxlen=5000)
+        self._answer_times_s: deque[float] = deque(maxlen=5000)
+        self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
+        self._ages_s: deque[float] = deque(maxlen=_WINDOW)
+        self._drops: Counter[str] = Counter()
+        self._rejects = 0
+        self._errors: Counter[str] = Counter()
+
+    def count_frame(self) -> None:
+        """An image arrived."""
+        with self._lock:
+            self._frames += 1
+            self._frame_times_s.append(self._clock())
+
+    def count_answer(self, latency_s: float, age_s: float, n_rejects: int = 0) -> None:
+        """A result was published `latency_s` after arrival and `age_s` after its stamp."""
+        with self._lock:
+            self._answers += 1
+            self._answer_times_s.append(self._clock())
+            self._latencies_s.append(latency_s)
+            self._ages_s.append(age_s)
+            self._rejects += n_rejects
+
+    def count_drop(self, cause: str) -> int:
+        """A frame was dropped; returns how often that happened for this cause."""
+        with self._lock:
+            self._drops[cause] += 1
+            return self._drops[cause]
+
+    def count_error(self, kind: str) -> int:
+        """Something else failed; returns how often."""
+        with self._lock:
+            self._errors[kind] += 1
+            return self._errors[kind]
+
+    def report(self) -> HealthReport:
+        """Snapshot of everything."""
+        now_s = self._clock()
+        with self._lock:
+            return HealthReport(
+                frames=self._frames,
+                answers=self._answers,
+                rate_hz=self._rate_hz(self._answer_times_s, now_s),
+                frame_rate_hz=self._rate_hz(self._frame_times_s, now_s),
+                latency_p50_s=_percentile(self._latencies_s, 50),
+                latency_p95_s=_percentile(self._latencies_s, 95),
+                age_p50_s=_percentile(self._ages_s, 50),
+                since_frame_s=now_s - self._frame_times_s[-1] if self._frame_times_s else None,
+                drops=dict(self._drops),
+                rejects=self._rejects,
+                errors=dict(self._errors),
+            )
+
+    def _rate_hz(self, times_s: deque[float], now_s: float) -> float:
+        span_s = min(_RATE_WINDOW_S, now_s - self._started_s)
+        recent = sum(1 for time_s in times_s if now_s - time_s < span_s)
+        return recent / span_s if span_s > 0 else 0.0
+
+
+def _percentile(samples: deque[float], percent: float) -> float | None:
+    return float(np.percentile(samples, percent)) if samples else None

@@ -1,0 +1,94 @@
+"""State and counters -> one `DiagnosticStatus`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from vlm_perception.health import HealthReport
+from vlm_perception.types import Prompt
+from vlm_perception.worker import DropCause, EngineState
+
+# Drops that are the node doing its job, not something being wrong.
+_NORMAL_DROPS = {DropCause.REPLACED, DropCause.NO_PROMPT, DropCause.NOT_READY, DropCause.PROMPT_CHANGED}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What is shown beside the counters.
+
+    Attributes:
+        engine_state: Where the model is in its life.
+        engine_detail: Why it failed, or empty.
+        engine: Facts from `Engine.describe`, and its name.
+        prompt: The active prompt, or None.
+        camera: Resolved image topic.
+        no_image_warning_s: An image later than this is a warning.
+    """
+
+    engine_state: EngineState
+    engine_detail: str
+    engine: Mapping[str, str]
+    prompt: Prompt | None
+    camera: str
+    no_image_warning_s: float
+
+
+class Diagnostics:
+    """Makes the messages; remembers the last report, so that new failures show and old ones fade."""
+
+    def __init__(self, node_name: str) -> None:
+        self._name = node_name
+        self._last_failures = 0
+
+    def message(self, report: HealthReport, state: NodeState, stamp: Time) -> DiagnosticArray:
+        """Make the message for `/diagnostics`."""
+        level, text = self._judge(report, state)
+        status = DiagnosticStatus(level=level, name=f"{self._name}: perception", message=text, hardware_id=self._name)
+        status.values = [KeyValue(key=key, value=value) for key, value in _values(report, state).items()]
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = stamp
+        return array
+
+    def _judge(self, report: HealthReport, state: NodeState) -> tuple[bytes, str]:
+        failures = sum(n for cause, n in report.drops.items() if cause not in _NORMAL_DROPS)
+        failures += sum(report.errors.values())
+        new_failures, self._last_failures = failures - self._last_failures, failures
+        if state.engine_state is EngineState.FAILED:
+            return DiagnosticStatus.ERROR, f"the model cannot be used: {state.engine_detail}"
+        if state.engine_state is not EngineState.READY:
+            return DiagnosticStatus.WARN, f"the model is {state.engine_state.value}"
+        if report.since_frame_s is None or report.since_frame_s > state.no_image_warning_s:
+            return DiagnosticStatus.WARN, f"no image on {state.camera}"
+        if new_failures > 0:
+            return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
+        return DiagnosticStatus.OK, "detecting" if state.prompt else "waiting for a prompt"
+
+
+def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
+    values = {
+        "engine state": state.engine_state.value,
+        **{f"engine {key}": value for key, value in state.engine.items()},
+        "prompt": state.prompt.text if state.prompt else "",
+        "task": state.prompt.task.value if state.prompt else "",
+        "image topic": state.camera,
+        "images received": str(report.frames),
+        "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
+        "answers": str(report.answers),
+        "answer rate (Hz)": f"{report.rate_hz:.2f}",
+        "latency p50 (ms)": _ms(report.latency_p50_s),
+        "latency p95 (ms)": _ms(report.latency_p95_s),
+        "frame age p50 (ms)": _ms(report.age_p50_s),
+        "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
+    }
+    values.update({f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())})
+    values["rejected objects"] = str(report.rejects)
+    values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
+    return values
+
+
+def _ms(duration_s: float | None) -> str:
+    return "" if duration_s is None else f"{duration_s * 1000:.1f}"

@@ -1,0 +1,91 @@
+"""sensor_msgs Image and CompressedImage <-> RGB arrays. What the encodings mean is in `pixels.py`."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from vlm_perception.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
+from vlm_perception.errors import ImageError
+from vlm_perception.pixels import Pixels, RawLayout, check_raw, raw_to_rgb
+from vlm_perception.types import Frame, FrameHeader
+from vlm_perception.worker import Arrival
+
+_T = TypeVar("_T")
+
+
+def arrival_of(message: Image | CompressedImage, camera: str, received_s: float) -> Arrival:
+    """Check an image message cheaply and wrap it, so that its pixels are made only when needed.
+
+    Args:
+        message: Raw or compressed image; must not be changed afterwards.
+        camera: Resolved topic name, for messages and answers.
+        received_s: Monotonic time of arrival, seconds.
+
+    Raises:
+        ImageError: The message contradicts itself; the text names topic, encoding and sizes.
+    """
+    _naming(camera, lambda: _check(message))
+    header = FrameHeader(message.header.stamp.sec, message.header.stamp.nanosec, message.header.frame_id)
+
+    def read() -> Frame:
+        return Frame(_naming(camera, lambda: rgb_of(message)), header, camera, received_s)
+
+    return Arrival(camera, received_s, read)
+
+
+def rgb_of(message: Image | CompressedImage) -> Pixels:
+    """Return a message's pixels as (height, width, 3) uint8 RGB; a view of its data where possible.
+
+    Raises:
+        ImageError: The message contradicts itself or cannot be decoded.
+    """
+    if isinstance(message, CompressedImage):
+        return compressed_to_rgb(message.data, message.format)
+    return raw_to_rgb(message.data, _layout(message))
+
+
+def image_message(rgb: Pixels, header: Header) -> Image:
+    """Make an `rgb8` message of (height, width, 3) uint8 pixels."""
+    height, width = rgb.shape[:2]
+    message = Image(header=header, height=height, width=width, encoding="rgb8", step=width * 3)
+    # Assigning bytes would copy element by element, 12 to 18 ms for a 720p frame.
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(rgb).data)
+    message.data = data
+    return message
+
+
+def jpeg_message(rgb: Pixels, header: Header, quality: int) -> CompressedImage:
+    """Make a JPEG message of (height, width, 3) uint8 pixels, as image_transport names it.
+
+    Raises:
+        ImageError: The picture is larger than JPEG allows.
+    """
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data = array.array("B", rgb_to_jpeg(rgb, quality))
+    return message
+
+
+def _layout(message: Image) -> RawLayout:
+    return RawLayout(message.encoding, message.width, message.height, message.step, bool(message.is_bigendian))
+
+
+def _check(message: Image | CompressedImage) -> None:
+    if isinstance(message, CompressedImage):
+        check_compressed(message.data, message.format)
+    else:
+        check_raw(_layout(message), len(message.data))
+
+
+def _naming(camera: str, action: Callable[[], _T]) -> _T:
+    """Run `action`; its ImageError gets the topic in front."""
+    try:
+        return action()
+    except ImageError as error:
+        raise ImageError(f"{camera}: {error}", cause=error.cause) from error

@@ -1,0 +1,248 @@
+"""The ROS node: wires topics and parameters to the worker, and decides nothing itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+import rclpy
+import rclpy.logging
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from vlm_perception.deferred_engine import DeferredEngine
+from vlm_perception.engines.base import Engine
+from vlm_perception.environment import describe_environment
+from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
+from vlm_perception.health import Health
+from vlm_perception.prompts import build_prompt
+from vlm_perception.ros.camera_watch import CameraWatch
+from vlm_perception.ros.diagnostics import Diagnostics, NodeState
+from vlm_perception.ros.image_messages import arrival_of
+from vlm_perception.ros.parameters import LiveSettings
+from vlm_perception.ros.prompts_in import PromptInbox
+from vlm_perception.ros.publishers import Publishers
+from vlm_perception.scheduling import Throttle
+from vlm_perception.settings import Settings
+from vlm_perception.types import Prompt, Result
+from vlm_perception.worker import Deliver, EngineState, Worker
+
+_WARNING_PERIOD_S = 5.0
+_WATCH_PERIOD_S = 0.25
+_STOP_TIMEOUT_S = 1.5
+
+
+class VlmPerceptionNode(Node):
+    """Finds what `~/prompt` says in the images of `image`.
+
+    Args:
+        engine: Model to use; None makes a `TransformersEngine` from the parameters.
+        node_arguments: Passed on to `rclpy.node.Node`, such as `parameter_overrides`.
+
+    Raises:
+        SettingsError: A parameter's start value cannot be used.
+    """
+
+    def __init__(self, engine: Engine | None = None, **node_arguments: Any) -> None:
+        super().__init__("vlm_perception", **node_arguments)
+        self._settings = LiveSettings(self)
+        settings = self._settings.current
+        self._engine = engine or DeferredEngine(settings.model, lambda: _transformers_engine(settings))
+        self._engine_detail = ""
+        self._health = Health()
+        self._throttle = Throttle(_WARNING_PERIOD_S)
+        self._publishers = Publishers(self)
+        self._worker = Worker(self._engine, settings, self)
+        self._subscribe_camera(settings)
+        self._diagnostics = Diagnostics(self.get_fully_qualified_name())
+        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics_timer = self.create_timer(settings.diagnostics_period_s, self._publish_diagnostics)
+        self._activate(self._prompt_of(settings.prompt, settings))
+        self._settings.on_change(self._on_settings)
+        PromptInbox(self, "~/prompt", self._on_prompt)
+        self.get_logger().info(f"loading the model {self._engine.name}; looking at {self._camera}")
+        self._worker.start()
+
+    def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
+        """Abort a running generation, end the worker and destroy the node.
+
+        Returns:
+            Whether the worker's thread has ended; a model being loaded cannot be interrupted.
+        """
+        ended = self._worker.stop(timeout_s)
+        self.destroy_node()
+        return ended
+
+    def _subscribe_camera(self, settings: Settings) -> None:
+        topic, message_type = self.resolve_topic_name("image"), Image
+        if settings.image_transport == "compressed":
+            message_type = CompressedImage
+            # image_transport's own naming; a remapping that already has the suffix is left alone.
+            topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
+        self._camera = topic
+        self._watch = CameraWatch(self, topic, message_type)
+        self._last_image_s = time.monotonic()
+        # Best effort hears reliable and best-effort cameras alike, and one frame is all we want.
+        profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        overriding = QoSOverridingOptions.with_default_policies()
+        self.create_subscription(message_type, topic, self._on_image, profile, qos_overriding_options=overriding)
+        self.create_timer(_WATCH_PERIOD_S, self._watch_camera)
+
+    # On the executor.
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._last_image_s = time.monotonic()
+        self._health.count_frame()
+        try:
+            self._worker.offer(arrival_of(message, self._camera, self._last_image_s))
+        except ImageError as error:
+            self.on_drop(self._camera, error.cause, error)
+
+    def _on_prompt(self, text: str) -> None:
+        try:
+            self._activate(self._prompt_of(text, self._settings.current))
+        except PromptError as error:
+            # A slip of the pen must not stop a running detection: the old prompt stays.
+            self._health.count_error("prompt")
+            self.get_logger().error(f"{error}; going on with {self._active_text()!r}")
+            self._publishers.publish_prompt(self._active_text())
+        else:
+            if self._worker.state is EngineState.FAILED:
+                self.get_logger().error(f"the prompt cannot be answered: {self._engine_detail}")
+
+    def _on_settings(self, old: Settings, new: Settings) -> None:
+        text = new.prompt if new.prompt != old.prompt else self._active_text()
+        if new.prompt != old.prompt or new.task != old.task:
+            self._activate(self._prompt_of(text, new))
+        if new.diagnostics_period_s != old.diagnostics_period_s:
+            self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
+        self._worker.apply(new)
+
+    def _watch_camera(self) -> None:
+        self._watch.check(time.monotonic() - self._last_image_s, self._settings.current.no_image_warning_s)
+
+    def _publish_diagnostics(self) -> None:
+        facts = {"name": self._engine.name, **self._engine.describe()}
+        state = NodeState(
+            engine_state=self._worker.state,
+            engine_detail=self._engine_detail,
+            engine=facts,
+            prompt=self._worker.prompt,
+            camera=self._camera,
+            no_image_warning_s=self._settings.current.no_image_warning_s,
+        )
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(self._diagnostics.message(self._health.report(), state, stamp))
+
+    def _prompt_of(self, text: str, settings: Settings) -> Prompt | None:
+        return build_prompt(text, settings.task) if text.strip() else None
+
+    def _active_text(self) -> str:
+        active = self._worker.prompt
+        return active.text if active else ""
+
+    def _activate(self, prompt: Prompt | None) -> None:
+        if self._worker.set_prompt(prompt):
+            log = self.get_logger()
+            log.info(f"looking for {prompt.text!r} ({prompt.task.value})" if prompt else "detection stopped: no prompt")
+        self._publishers.publish_prompt(prompt.text if prompt else "")
+
+    # On the worker's thread.
+
+    def on_state(self, state: EngineState, detail: str) -> None:
+        """See `WorkerListener`."""
+        self._engine_detail = detail
+        if state is EngineState.FAILED:
+            self._health.count_error("model_load")
+            self.get_logger().fatal(f"the model cannot be used: {detail}")
+        elif state is EngineState.READY:
+            facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
+            self.get_logger().info(f"the model is ready: {facts}")
+
+    def on_result(self, result: Result, deliver: Deliver) -> None:
+        """See `WorkerListener`."""
+        frame = result.request.frame
+        latency_s = 0.0
+
+        def publish() -> None:
+            nonlocal latency_s
+            latency_s = time.monotonic() - frame.received_s
+            self._publishers.publish_answer(result, latency_s)
+
+        if not deliver(publish):
+            return
+        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
+        age_s = self.get_clock().now().nanoseconds * 1e-9 - stamp_s
+        self._health.count_answer(latency_s, age_s, len(result.rejects))
+        try:
+            publish_picture = self._publishers.drawn(result, self._settings.current.jpeg_quality)
+        except ImageError as error:
+            self._health.count_error(error.cause)
+            self._warn(error.cause, str(error))
+            return
+        if publish_picture is not None:
+            deliver(publish_picture)
+
+    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
+        """See `WorkerListener`; bad images come from the executor."""
+        count = self._health.count_drop(cause)
+        if error is None:
+            return
+        text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))
+        self._warn(cause, f"image of {camera} dropped ({cause}, {count} so far): {text}")
+
+    def _warn(self, kind: str, text: str) -> None:
+        if self._throttle.allows(kind):
+            self.get_logger().warning(text)
+
+
+def _transformers_engine(settings: Settings) -> Engine:
+    from vlm_perception.engines.transformers_engine import TransformersEngine
+
+    return TransformersEngine(settings.model, settings.device, settings.dtype)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    # rclpy's own handlers would tear the context down under a running worker.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    log = rclpy.logging.get_logger("vlm_perception")
+    log.info(describe_environment())
+    try:
+        node = VlmPerceptionNode()
+    except VlmPerceptionError as error:
+        log.fatal(str(error))
+        rclpy.shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while rclpy.ok() and not stop.is_set():
+        # A signal cannot interrupt the wait, so the wait is kept short.
+        executor.spin_once(timeout_sec=0.1)
+    ended = node.close()
+    executor.shutdown()
+    rclpy.try_shutdown()
+    if not ended:
+        # Loading a model, or one long pass on a slow CPU, cannot be interrupted; nothing is left to save.
+        log.info("leaving while the model is busy")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The node's outputs and what goes out when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
+
+from vlm_perception.annotate import annotate
+from vlm_perception.ros.image_messages import image_message, jpeg_message
+from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
+from vlm_perception.types import Result
+
+# Kept and offered to everyone who comes later.
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+_PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Publishers:
+    """Publishes prompts and results of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._active_prompt = node.create_publisher(String, "~/active_prompt", LATCHED)
+        self._detections = node.create_publisher(Detection2DArray, "~/detections", _RELIABLE)
+        self._answer = node.create_publisher(String, "~/answer", _RELIABLE)
+        self._annotated = node.create_publisher(Image, "~/annotated_image", _PICTURES)
+        self._annotated_jpeg = node.create_publisher(CompressedImage, "~/annotated_image/compressed", _PICTURES)
+
+    def publish_prompt(self, text: str) -> None:
+        """Say what is looked for now; an empty text means nothing."""
+        self._active_prompt.publish(String(data=text))
+
+    def publish_answer(self, result: Result, latency_s: float) -> None:
+        """Publish boxes and words."""
+        self._detections.publish(detections_message(result))
+        self._answer.publish(String(data=answer_json(result, latency_s)))
+
+    def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
+        """Draw the result if anyone looks.
+
+        Returns:
+            What publishes the picture, or None when nobody subscribes and nothing was drawn.
+
+        Raises:
+            ImageError: The picture does not fit a JPEG.
+        """
+        raw, jpeg = (p.get_subscription_count() > 0 for p in (self._annotated, self._annotated_jpeg))
+        if not (raw or jpeg):
+            return None
+        header = header_message(result.request.frame.header)
+        rgb = annotate(result.request.frame.rgb, result)
+        raw_message = image_message(rgb, header) if raw else None
+        jpeg_picture = jpeg_message(rgb, header, jpeg_quality) if jpeg else None
+
+        def publish() -> None:
+            if raw_message is not None:
+                self._annotated.publish(raw_message)
+            if jpeg_picture is not None:
+                self._annotated_jpeg.publish(jpeg_picture)
+
+        return publish
