@@ -40,8 +40,8 @@ lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## check everything: ruff, mypy, unit, model, node and build tests
-	$(BIN)/python -m pytest $(or $(ARGS),test/unit test/model test/ros test/build)
+test: lint ## check everything: ruff, mypy, unit, model, node, training and build tests
+	$(BIN)/python -m pytest $(or $(ARGS),test)
 
 evaluate: setup-dev ## measure models/tiny on fresh scenes; results go to build/evaluation.json
 	$(BIN)/python -m training.evaluate $(ARGS)

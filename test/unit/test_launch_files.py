@@ -1,0 +1,170 @@
+"""The launch files fit launch and launch_ros of ROS 2 Jazzy, which cannot be installed on every machine.
+
+Where they are installed the files are run against them; everywhere, the names and keywords they use are checked
+against those of Jazzy, recorded below from its sources.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+
+# Public names of Jazzy and the keywords their constructors take (those of base classes included).
+ACTION = {"condition"}
+PROCESS = ACTION | {
+    "output", "output_format", "log_cmd", "on_exit", "respawn", "respawn_delay", "respawn_max_retries", "emulate_tty",
+    "sigterm_timeout", "sigkill_timeout", "shell", "prefix", "cwd", "env", "additional_env", "cached_output",
+}  # fmt: skip
+JAZZY = {
+    "launch": {
+        "LaunchContext": set(),
+        "LaunchDescription": {"initial_entities", "deprecated_reason"},
+        "LaunchDescriptionEntity": set(),
+    },
+    "launch.actions": {
+        "DeclareLaunchArgument": ACTION | {"default_value", "description", "choices"},
+        "IncludeLaunchDescription": ACTION | {"launch_description_source", "launch_arguments"},
+        "OpaqueFunction": ACTION | {"function", "args", "kwargs"},
+        "Shutdown": ACTION | {"reason"},
+    },
+    "launch.launch_description_sources": {"PythonLaunchDescriptionSource": {"launch_file_path"}},
+    "launch.substitutions": {"LaunchConfiguration": {"default"}},
+    "launch_ros.actions": {
+        "Node": PROCESS
+        | {"executable", "package", "name", "namespace", "exec_name", "parameters", "remappings", "ros_arguments"}
+        | {"arguments"}
+    },
+    "launch_ros.parameter_descriptions": {"ParameterValue": {"value_type"}},
+}
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_names(path: Path) -> dict[str, str]:
+    """Return imported name to module, for everything that comes from launch or launch_ros."""
+    found = {}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("launch", "launch_ros"):
+            found |= {alias.name: str(node.module) for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_imported_name_exists_in_jazzy(path: Path) -> None:
+    names = imported_names(path)
+    assert names
+    for name, module in names.items():
+        assert name in JAZZY[module], f"{module}.{name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_keyword_exists_in_jazzy(path: Path) -> None:
+    names = imported_names(path)
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    checked = 0
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id in names:
+            allowed = JAZZY[names[call.func.id]][call.func.id]
+            assert {keyword.arg for keyword in call.keywords} <= allowed, call.func.id
+            checked += 1
+    assert checked
+
+
+class Recorded:
+    """Stands in for any class of launch: keeps what it was made from."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args, self.kwargs = args, kwargs
+
+
+class RecordedConfiguration(Recorded):
+    """A launch configuration that is read from a plain mapping."""
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.args[0]]
+
+
+def load(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import a launch file with launch replaced by classes that only record."""
+    for module, names in JAZZY.items():
+        stand_in = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(module, None))
+        for name in names:
+            base = RecordedConfiguration if name == "LaunchConfiguration" else Recorded
+            setattr(stand_in, name, type(name, (base,), {}))
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    monkeypatch.setitem(
+        sys.modules,
+        "launch_ros",
+        importlib.util.module_from_spec(importlib.machinery.ModuleSpec("launch_ros", None)),
+    )
+    spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def of_type(entities: list[Any], name: str) -> list[Any]:
+    return [entity for entity in entities if type(entity).__name__ == name]
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"), [("vlm_perception.launch.py", {}), ("demo.launch.py", DEMO_DEFAULTS)], ids=["main", "demo"]
+)
+def test_arguments_are_declared_from_the_one_table(
+    name: str, defaults: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = load(ROOT / "launch" / name, monkeypatch).generate_launch_description().args[0]
+    declared = {entity.args[0]: entity.kwargs for entity in of_type(described, "DeclareLaunchArgument")}
+    assert list(declared) == [argument.name for argument in LAUNCH_ARGUMENTS]
+    for argument in LAUNCH_ARGUMENTS:
+        kwargs = declared[argument.name]
+        assert kwargs["description"] == argument.description
+        assert kwargs["default_value"] == defaults.get(argument.name, argument.default)
+        assert kwargs["choices"] == (list(argument.choices) or None)
+
+
+def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    values = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
+    (node,) = launch_file.start_nodes(values | {"model": "a/b", "image_topic": "/cam", "namespace": "robot"})
+    assert node.kwargs["package"] == "vlm_perception"
+    assert node.kwargs["executable"] == "vlm_perception_node"
+    config_file, given = node.kwargs["parameters"]
+    assert config_file.endswith("config/vlm_perception.yaml")
+    assert given["model"].args == ("a/b",)
+    assert given["model"].kwargs == {"value_type": str}
+    assert node.kwargs["remappings"] == [("image", "/cam")]
+    assert node.kwargs["namespace"] == "robot"
+
+
+def test_demo_passes_every_argument_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = load(ROOT / "launch" / "demo.launch.py", monkeypatch).generate_launch_description().args[0]
+    (included,) = of_type(described, "IncludeLaunchDescription")
+    assert [name for name, _ in included.kwargs["launch_arguments"]] == [a.name for a in LAUNCH_ARGUMENTS]
+    assert Path(included.args[0].args[0]).is_file()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on this machine")
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_real_launch_accepts_the_file(path: Path) -> None:
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
+    offered = {argument.name for argument in description.get_launch_arguments()}
+    assert offered >= {argument.name for argument in LAUNCH_ARGUMENTS}

@@ -1,0 +1,67 @@
+"""package.xml, setup.py and setup.cfg agree with each other and with the tree."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import xml.etree.ElementTree as ET
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+
+import vlm_perception
+from vlm_perception import console
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE_XML = ET.parse(ROOT / "package.xml").getroot()
+ROSDEP_KEYS = {
+    "rclpy", "cv_bridge", "vision_msgs", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs",
+    "visualization_msgs", "launch", "launch_ros", "ament_index_python",
+}  # fmt: skip
+
+
+def test_package_xml_names_every_rosdep_key() -> None:
+    named = {element.text for element in PACKAGE_XML if element.tag.endswith("depend")}
+    assert named >= ROSDEP_KEYS
+
+
+def test_package_xml_and_package_agree_on_name_and_version() -> None:
+    assert PACKAGE_XML.findtext("name") == "vlm_perception"
+    assert PACKAGE_XML.findtext("version") == vlm_perception.__version__ == metadata.version("vlm-perception")
+    assert PACKAGE_XML.find("export/build_type").text == "ament_python"  # type: ignore[union-attr]
+
+
+def test_scripts_go_where_ros2_launch_looks() -> None:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "setup.cfg")
+    assert config["install"]["install_scripts"] == "$base/lib/vlm_perception"
+    assert config["develop"]["script_dir"] == "$base/lib/vlm_perception"
+    assert config["build_scripts"]["executable"] == "/usr/bin/env python3"
+
+
+def test_every_command_has_a_console_script_of_its_name() -> None:
+    scripts = {e.name: e.load() for e in metadata.distribution("vlm-perception").entry_points}
+    assert scripts.keys() == console.COMMANDS.keys()
+    for command, function in scripts.items():
+        assert function.__name__ == command.replace("-", "_")
+
+
+@pytest.mark.parametrize("module", sorted(console.COMMANDS.values()))
+def test_every_command_leads_to_a_main(module: str) -> None:
+    assert callable(import_module(module).main)
+
+
+def test_own_message_definitions_are_hidden_from_colcon() -> None:
+    assert (ROOT / "interfaces" / "COLCON_IGNORE").exists()
+    assert not (ROOT / "vision_msgs").exists(), "would shadow the installed vision_msgs when run from the checkout"
+
+
+@pytest.mark.parametrize("path", [".ci/run", "scripts/run.sh", "scripts/bootstrap.py"])
+def test_scripts_are_executable(path: str) -> None:
+    assert os.access(ROOT / path, os.X_OK)
+
+
+def test_licence_is_the_one_that_is_declared() -> None:
+    assert PACKAGE_XML.findtext("license") == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
