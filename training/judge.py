@@ -1,0 +1,127 @@
+"""Is a reply right? One reply against the truth of its scene, in camera pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from training.cache import model_size
+from training.questions import Question
+from vlm_perception.answers import count_of, parse_answer
+from vlm_perception.scenes import Scene
+from vlm_perception.types import XYXY, DetectedObject
+
+POINT_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one reply got right.
+
+    Attributes:
+        json_valid: The reply holds one fenced list that `json.loads` accepts.
+        box_hits: Per expected box, found at IoU >= 0.5.
+        found_hits: Per box in the reply, matched.
+        match_ious: IoU of the matches.
+        labels_right: Per match, the label is the expected one.
+        sub_labels_right: Per match of a described object, the sub_label is the expected one.
+        rejected: For a question about an absent thing: nothing was answered. Else None.
+        count_right: For a counting question: the number in the sentence is right. Else None.
+        point_hits: Per expected point, found within 5 % of the image side.
+    """
+
+    json_valid: bool
+    box_hits: tuple[bool, ...]
+    found_hits: tuple[bool, ...]
+    match_ious: tuple[float, ...]
+    labels_right: tuple[bool, ...]
+    sub_labels_right: tuple[bool, ...]
+    rejected: bool | None
+    count_right: bool | None
+    point_hits: tuple[bool, ...]
+
+
+def iou(a: XYXY, b: XYXY) -> float:
+    """Intersection over union of two boxes in the same pixels."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
+    return shared / union if union > 0 else 0.0
+
+
+def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int]) -> Judged:
+    """Judge one reply; boxes are matched by IoU alone, labels are judged on the matches."""
+    model_wh = model_size(image_wh)
+    parsed = parse_answer(reply, model_wh=model_wh, image_wh=image_wh)
+    expected = question.expected
+    wanted = [(label, _exact(box, scene, image_wh), sub) for label, box, sub in expected.boxes]
+    boxes = [o for o in parsed.objects if o.xyxy is not None]
+    pairs = _match([box for _, box, _ in wanted], boxes)
+    absent = not expected.boxes and not expected.points and expected.count is None
+    return Judged(
+        json_valid=_is_json(reply),
+        box_hits=tuple(index in pairs for index in range(len(wanted))),
+        found_hits=tuple(any(found == k for found, _ in pairs.values()) for k in range(len(boxes))),
+        match_ious=tuple(value for _, value in pairs.values()),
+        labels_right=tuple(boxes[found].label == wanted[i][0] for i, (found, _) in pairs.items()),
+        sub_labels_right=tuple(
+            boxes[found].attributes.get("sub_label") == wanted[i][2]
+            for i, (found, _) in pairs.items()
+            if wanted[i][2] is not None
+        ),
+        rejected=not parsed.objects if absent else None,
+        count_right=None if expected.count is None else count_of(parsed.text, parsed.objects) == expected.count,
+        point_hits=_point_hits(question, parsed.objects, image_wh),
+    )
+
+
+def _exact(box: tuple[int, int, int, int], scene: Scene, image_wh: tuple[int, int]) -> XYXY:
+    """The truth's own box in camera pixels, of which `box` is the rounded model-pixel copy."""
+    sx, sy = (image / model for image, model in zip(image_wh, model_size(image_wh), strict=True))
+    scaled = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
+    return max((truth.xyxy for truth in scene.truths), key=lambda xyxy: iou(xyxy, scaled))
+
+
+def _match(wanted: list[XYXY], found: list[DetectedObject]) -> dict[int, tuple[int, float]]:
+    """Greedy one-to-one matching, best IoU first, at IoU >= 0.5: wanted -> (found, iou)."""
+    options = sorted(
+        (
+            (iou(box, item.xyxy), i, k)
+            for i, box in enumerate(wanted)
+            for k, item in enumerate(found)
+            if item.xyxy is not None
+        ),
+        reverse=True,
+    )
+    pairs: dict[int, tuple[int, float]] = {}
+    taken: set[int] = set()
+    for value, i, k in options:
+        if value >= 0.5 and i not in pairs and k not in taken:
+            pairs[i] = (k, value)
+            taken.add(k)
+    return pairs
+
+
+def _point_hits(question: Question, objects: tuple[DetectedObject, ...], image_wh: tuple[int, int]) -> tuple[bool, ...]:
+    sx, sy = (image / model for image, model in zip(image_wh, model_size(image_wh), strict=True))
+    free = [o.point_xy for o in objects if o.point_xy is not None]
+    side, hits = math.sqrt(image_wh[0] * image_wh[1]), []
+    for _, x, y in question.expected.points:
+        near = [p for p in free if math.dist(p, (x * sx, y * sy)) <= POINT_TOLERANCE * side]
+        if near:
+            free.remove(near[0])
+        hits.append(bool(near))
+    return tuple(hits)
+
+
+def _is_json(reply: str) -> bool:
+    block = re.search(r"```json\n(.*?)\n```", reply, re.DOTALL)
+    if block is None:
+        return False
+    try:
+        return isinstance(json.loads(block.group(1)), list)
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""Ship a checkpoint: evaluate it and copy it with its card to `models/tiny` when it is the better one.
+
+`python -m training.publish` compares the held-out figures with those in the shipped card and does
+nothing when the shipped checkpoint is as good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from transformers import AutoProcessor
+
+from training.checkpoint import CHAT_TEMPLATE
+from training.evaluate import BARS, evaluate
+
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# The tiny Qwen2.5-VL of vlm_perception
+
+A `Qwen2_5_VLForConditionalGeneration` with {parameters:,} parameters, trained from nothing on drawn
+scenes by `make train` on two CPU cores. It exists so that the whole product can be built, tested and
+shown without a GPU and without a model hub. It knows coloured circles, squares, triangles, carts and
+faces, plain or striped, and their shadows; it knows nothing of the real world. Use
+`Qwen/Qwen2.5-VL-3B-Instruct` or larger on a robot.
+
+- Prompts: English and some Chinese, in the wording of `vlm_perception/prompts.py`.
+- Replies: Qwen2.5-VL's own forms, `bbox_2d`, `point_2d`, `sub_label`, and a sentence when counting.
+- Image sizes: {pixels}. Larger and smaller camera images are resized to these areas.
+- Training: `training/` holds all of it: scenes, questions, dense heads (not shipped), schedule.
+
+## Held-out figures
+
+{scenes} scenes from seeds, and on photographs, that training never drew; {replies} replies, greedy, float32.
+Printed by `make evaluate`. `recall50` counts expected boxes found at IoU >= 0.5, `mean_iou` is over
+those matches, `precision50` counts answered boxes that match, labels are judged on the matches,
+`rejection` is the share of questions about absent things answered with an empty list, and a point is
+right within 5 % of the image side, sqrt(width * height).
+
+{report}
+"""
+
+
+def score(summary: dict[str, float]) -> float:
+    """One number to compare checkpoints by: the mean of the figures that have a bar."""
+    return sum(summary[key] for key in BARS) / len(BARS)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, default=Path("build/train/checkpoint"))
+    parser.add_argument("--target", type=Path, default=Path("models/tiny"))
+    parser.add_argument("--scenes", type=int, default=500)
+    args = parser.parse_args()
+    summary, report = evaluate(args.source, args.scenes)
+    print(report)
+    figures_path = args.target / "figures.json"
+    if figures_path.exists() and score(json.loads(figures_path.read_text())) >= score(summary):
+        print(f"{args.target} is as good ({score(summary):.4f} is not above it): nothing shipped")
+        return
+    args.target.mkdir(parents=True, exist_ok=True)
+    for path in args.source.iterdir():
+        shutil.copy2(path, args.target / path.name)
+    processor = AutoProcessor.from_pretrained(args.source)
+    processor.chat_template = CHAT_TEMPLATE
+    processor.save_pretrained(args.target)
+    size = processor.image_processor.size
+    card = CARD.format(
+        report=report,
+        pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes 224x168)",
+        **summary,
+    )
+    (args.target / "README.md").write_text(card)
+    figures_path.write_text(json.dumps(summary, indent=2) + "\n")
+    print(f"shipped {args.source} to {args.target}")
+
+
+if __name__ == "__main__":
+    main()
