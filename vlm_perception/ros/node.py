@@ -61,7 +61,7 @@ class VlmPerceptionNode(Node):
         self._engine_detail = ""
         self._health = Health()
         self._throttle = Throttle(_WARNING_PERIOD_S)
-        self._publishers = Publishers(self)
+        self._outputs = Publishers(self)
         self._worker = Worker(self._engine, settings, self)
         self._subscribe_camera(settings)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
@@ -115,7 +115,7 @@ class VlmPerceptionNode(Node):
             # A slip of the pen must not stop a running detection: the old prompt stays.
             self._health.count_error("prompt")
             self.get_logger().error(f"{error}; going on with {self._active_text()!r}")
-            self._publishers.publish_prompt(self._active_text())
+            self._outputs.publish_prompt(self._active_text())
         else:
             if self._worker.state is EngineState.FAILED:
                 self.get_logger().error(f"the prompt cannot be answered: {self._engine_detail}")
@@ -155,7 +155,7 @@ class VlmPerceptionNode(Node):
         if self._worker.set_prompt(prompt):
             log = self.get_logger()
             log.info(f"looking for {prompt.text!r} ({prompt.task.value})" if prompt else "detection stopped: no prompt")
-        self._publishers.publish_prompt(prompt.text if prompt else "")
+        self._outputs.publish_prompt(prompt.text if prompt else "")
 
     # On the worker's thread.
 
@@ -177,7 +177,7 @@ class VlmPerceptionNode(Node):
         def publish() -> None:
             nonlocal latency_s
             latency_s = time.monotonic() - frame.received_s
-            self._publishers.publish_answer(result, latency_s)
+            self._outputs.publish_answer(result, latency_s)
 
         if not deliver(publish):
             return
@@ -185,7 +185,7 @@ class VlmPerceptionNode(Node):
         age_s = self.get_clock().now().nanoseconds * 1e-9 - stamp_s
         self._health.count_answer(latency_s, age_s, len(result.rejects))
         try:
-            publish_picture = self._publishers.drawn(result, self._settings.current.jpeg_quality)
+            publish_picture = self._outputs.drawn(result, self._settings.current.jpeg_quality)
         except ImageError as error:
             self._health.count_error(error.cause)
             self._warn(error.cause, str(error))

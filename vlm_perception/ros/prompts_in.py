@@ -1,9 +1,10 @@
 """`~/prompt` from every kind of publisher, each message once.
 
 A volatile subscription hears publishers of both durabilities, but not what a latched one said
-before the node came up, or in the moment before the two had found each other (`ros2 topic pub
---once`). A transient-local subscription gets that, but never matches a volatile publisher. So there
-are two, and what both receive is handled once.
+before the node came up, or in the moment before the two had found each other. A transient-local
+subscription gets that, but does not match volatile publishers, and everybody's log fills with QoS
+warnings where it meets one. So the volatile one is always there, the transient-local one only while
+somebody publishes that way, and what both receive is handled once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 _DEPTH = 10
+_LOOK_PERIOD_S = 0.25
 
 
 class PromptInbox:
@@ -30,19 +32,30 @@ class PromptInbox:
     """
 
     def __init__(self, node: Node, topic: str, on_text: Callable[[str], None]) -> None:
+        self._node = node
+        self._topic = node.resolve_topic_name(topic)
         self._on_text = on_text
         self._seen: deque[tuple[int, str]] = deque(maxlen=64)
         self._heard_any = False
-        # Before Iron, callbacks get no message info, so copies cannot be told apart by time.
-        with_info = hasattr(Subscription, "CallbackType")
-        for durability in (DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE):
-            profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-            if with_info:
-                node.create_subscription(String, topic, self._on_stamped, profile)
-            elif durability == DurabilityPolicy.VOLATILE:
-                node.create_subscription(String, topic, self._on_unstamped, profile)
-            else:
-                node.create_subscription(String, topic, self._on_latched, profile)
+        # Before Iron, callbacks get no message info, so copies cannot be told apart by their time.
+        self._has_info = hasattr(Subscription, "CallbackType")
+        self._subscribe(DurabilityPolicy.VOLATILE, self._on_stamped if self._has_info else self._on_unstamped)
+        self._latched: Subscription | None = None
+        node.create_timer(_LOOK_PERIOD_S, self._look_for_latched)
+
+    def _subscribe(self, durability: DurabilityPolicy, callback: Callable[..., None]) -> Subscription:
+        profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
+        return self._node.create_subscription(String, self._topic, callback, profile)
+
+    def _look_for_latched(self) -> None:
+        offers = self._node.get_publishers_info_by_topic(self._topic)
+        wanted = any(offer.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+        if wanted and self._latched is None:
+            callback = self._on_stamped if self._has_info else self._on_latched
+            self._latched = self._subscribe(DurabilityPolicy.TRANSIENT_LOCAL, callback)
+        elif not wanted and self._latched is not None:
+            self._node.destroy_subscription(self._latched)
+            self._latched = None
 
     def _on_stamped(self, message: String, info: Mapping[str, Any]) -> None:
         # The writer stamps a message once, so both copies carry the same nanosecond.
