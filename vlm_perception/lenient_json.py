@@ -42,8 +42,10 @@ def load_object(text: str) -> tuple[Values, str]:
             values: Values = json.loads(candidate, parse_int=_number, object_pairs_hook=_without_repeats, strict=False)
         except RecursionError:
             return {}, "nested too deeply"
+        except json.JSONDecodeError as error:
+            reason = reason or f"not valid JSON: {error.msg.lower()}"
         except ValueError as error:
-            reason = reason or str(error).split(": line")[0].lower()
+            return {}, str(error)
         else:
             return values, ""
     return {}, reason

@@ -225,6 +225,7 @@ class ReplyScanner:
             end = len(self._text) if fence < 0 else fence
         inside = self._text[level.start + 1 : end].lstrip()
         if _HAS_COORDINATE_KEY.search(inside) or (level.first_child is None and inside[:1] == '"'):
-            self._report("broken", level.start, end, reason="cut off")
+            reason = "cut off" if level.first_child is None else "no closing brace"
+            self._report("broken", level.start, end, reason=reason)
         elif inside[:1] in ('"', "'", ""):
             self._report("wrapper", level.start, end)

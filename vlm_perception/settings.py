@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from vlm_perception.errors import SettingsError
+from vlm_perception.parameter import Parameter, ParameterValue, describe_field
 from vlm_perception.types import PixelBudget, Task
 
 # One image token covers a 28 x 28 pixel cell; the family takes 4 to 16384 of them.
 SMALLEST_AREA_PX = 4 * 28 * 28
 LARGEST_AREA_PX = 16384 * 28 * 28
 
-ParameterKind = Literal["string", "integer", "double"]
-ParameterValue = str | int | float
+__all__ = ["Parameter", "Settings", "markdown_table", "parameters"]
 
 
 def _extra(*, live: bool, unit: str = "") -> dict[str, Any]:
@@ -178,45 +177,9 @@ class Settings(BaseModel):
         return self.from_mapping({**self.to_mapping(), **values})
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter as ROS descriptors and tables need it.
-
-    Attributes:
-        name: Parameter name.
-        kind: `string`, `integer` or `double`.
-        default: Plain default value of that kind.
-        minimum: Smallest allowed number, or None.
-        maximum: Largest allowed number, or None.
-        choices: Allowed strings; empty when any string goes.
-        unit: Unit of the value, such as `Hz`; empty when it has none.
-        description: One sentence for people.
-        live: Whether it may change while the node runs.
-    """
-
-    name: str
-    kind: ParameterKind
-    default: ParameterValue
-    minimum: int | float | None
-    maximum: int | float | None
-    choices: tuple[str, ...]
-    unit: str
-    description: str
-    live: bool
-
-    @property
-    def limits(self) -> str:
-        """The allowed values in words; empty when any string goes."""
-        if self.choices:
-            return ", ".join(self.choices)
-        if self.minimum is None:
-            return ""
-        return f"{self.minimum} to {self.maximum}"
-
-
 def parameters() -> tuple[Parameter, ...]:
     """List every parameter in declaration order."""
-    return tuple(_parameter(name) for name in Settings.model_fields)
+    return tuple(describe_field(name, info) for name, info in Settings.model_fields.items())
 
 
 def markdown_table() -> str:
@@ -231,30 +194,6 @@ def markdown_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _parameter(name: str) -> Parameter:
-    info = Settings.model_fields[name]
-    extra = info.json_schema_extra
-    assert isinstance(extra, dict)
-    default = info.get_default()
-    bounds = {key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)}
-    if isinstance(default, Task):
-        default, choices = default.value, tuple(task.value for task in Task)
-    else:
-        choices = tuple(get_args(info.annotation))
-    kinds: dict[type, ParameterKind] = {str: "string", int: "integer", float: "double"}
-    return Parameter(
-        name=name,
-        kind=kinds[type(default)],
-        default=default,
-        minimum=bounds.get("ge"),
-        maximum=bounds.get("le"),
-        choices=choices,
-        unit=str(extra["unit"]),
-        description=info.description or "",
-        live=bool(extra["live"]),
-    )
-
-
 def _explain(detail: ErrorDetails) -> str:
     """Turn one pydantic complaint into value, limit and remedy."""
     if not detail["loc"]:
@@ -264,16 +203,6 @@ def _explain(detail: ErrorDetails) -> str:
         near = difflib.get_close_matches(name, Settings.model_fields, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
         return f"unknown parameter {name} (value {value!r}); {hint}"
-    known = _parameter(name)
+    known = describe_field(name, Settings.model_fields[name])
     reason = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{name} is {value!r}: {reason}; {_remedy(known)} (default {known.default!r})"
-
-
-def _remedy(known: Parameter) -> str:
-    if known.name == "device":
-        return "set device to auto, cpu, cuda, cuda:0 or mps"
-    if known.choices:
-        return f"set {known.name} to one of {known.limits}"
-    if known.limits:
-        return f"set {known.name} to a value of type {known.kind} from {known.limits} {known.unit}".rstrip()
-    return f"set {known.name} to a {known.kind}"
+    return f"{name} is {value!r}: {reason}; {known.remedy} (default {known.default!r})"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.checkpoint import build_model, build_processor, build_tokenizer
 
+from training.checkpoint import build_model, build_processor, build_tokenizer
 from vlm_perception.engines.transformers_engine import TransformersEngine
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 

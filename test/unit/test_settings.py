@@ -1,0 +1,125 @@
+"""Settings: the single source of every parameter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_perception.errors import SettingsError
+from vlm_perception.settings import Parameter, Settings, markdown_table, parameters
+from vlm_perception.types import PixelBudget, Task
+
+CONFIG = Path(__file__).parents[2] / "config" / "vlm_perception.yaml"
+
+# value to set, what the message must name: the value, the limit, the remedy
+WRONG = [
+    ({"max_rate_hz": 5000.0}, ["5000", "1000", "0.01 to 1000.0 Hz"]),  # above the limit
+    ({"max_rate_hz": 0.0}, ["max_rate_hz", "0.01"]),  # at zero nothing would ever run
+    ({"max_age_s": float("nan")}, ["nan", "finite"]),  # NaN passes every comparison
+    ({"max_age_s": float("inf")}, ["inf", "finite"]),
+    ({"max_rat_hz": 1.0}, ["max_rat_hz", "max_rate_hz"]),  # typing error: nearest right name
+    ({"zzz": 1}, ["zzz", "max_rate_hz", "prompt"]),  # nothing near: the whole list
+    ({"min_pixels": 10**6, "max_pixels": 5000}, ["1000000", "5000", "min_pixels", "max_pixels"]),  # contradiction
+    ({"dtype": "int4"}, ["int4", "bfloat16"]),  # unknown choice: lists the choices
+    ({"task": "dtect"}, ["dtect", "detect"]),
+    ({"image_transport": "jpeg"}, ["jpeg", "compressed"]),
+    ({"device": "gpu"}, ["gpu", "cuda:0"]),
+    ({"model": ""}, ["model", "string"]),
+    ({"jpeg_quality": 2.5}, ["2.5", "integer"]),  # no silent rounding
+    ({"jpeg_quality": True}, ["True", "integer"]),  # a bool is no number
+    ({"prompt": 3}, ["prompt", "string"]),
+]
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG)
+def test_wrong_values_are_refused_with_value_limit_and_remedy(values: dict[str, object], named: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping(values)
+    for word in named:
+        assert word in str(caught.value)
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"jpeg_quality.*; .*max_age") as caught:
+        Settings.from_mapping({"jpeg_quality": 0, "max_agee_s": 1.0})
+    assert "did you mean max_age_s" in str(caught.value)
+
+
+def test_defaults_are_those_of_the_tutorial() -> None:
+    settings = Settings()
+    assert settings.model == "Qwen/Qwen2.5-VL-3B-Instruct"
+    assert settings.budget == PixelBudget(224 * 224, 1024 * 1024)
+    assert settings.task is Task.AUTO
+
+
+def test_whole_numbers_are_taken_for_real_ones() -> None:
+    # `max_rate_hz: 3` in a file is what people write.
+    assert Settings.from_mapping({"max_rate_hz": 3}).max_rate_hz == 3.0
+
+
+def test_mapping_round_trip() -> None:
+    settings = Settings.from_mapping({"task": "count", "prompt": "猫"})
+    assert Settings.from_mapping(settings.to_mapping()) == settings
+    assert settings.to_mapping()["task"] == "count"
+
+
+def test_changed_checks_the_combination() -> None:
+    settings = Settings()
+    assert settings.changed(max_rate_hz=1.0).max_rate_hz == 1.0
+    assert settings.max_rate_hz == 5.0
+    with pytest.raises(SettingsError, match="max_pixels 5000"):
+        settings.changed(max_pixels=5000)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([p.name for p in parameters()]) | st.text(max_size=12),
+        st.none() | st.text() | st.integers() | st.floats() | st.lists(st.integers()),
+    )
+)
+def test_anything_is_settings_or_a_settings_error(values: dict[str, object]) -> None:
+    try:
+        settings = Settings.from_mapping(values)
+    except SettingsError:
+        return
+    assert settings.min_pixels <= settings.max_pixels
+
+
+@pytest.mark.parametrize("parameter", parameters(), ids=lambda p: p.name)
+def test_every_parameter_is_described_and_accepts_its_bounds(parameter: Parameter) -> None:
+    assert parameter.description.endswith(".")
+    for bound in (parameter.minimum, parameter.maximum):
+        if bound is not None and parameter.name not in ("min_pixels", "max_pixels"):
+            Settings.from_mapping({parameter.name: bound})
+    for choice in parameter.choices:
+        Settings.from_mapping({parameter.name: choice})
+
+
+def test_config_file_holds_every_parameter_at_its_default_and_says_which_are_live() -> None:
+    text = CONFIG.read_text(encoding="utf-8")
+    written = yaml.safe_load(text)["/**"]["ros__parameters"]
+    assert written == Settings().to_mapping()
+    assert list(written) == [p.name for p in parameters()]
+    comments: dict[str, str] = {}
+    gathered: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("    #"):
+            gathered.append(line.strip("# "))
+        elif ":" in line:
+            comments[line.split(":")[0].strip()] = " ".join(gathered)
+            gathered = []
+    for parameter in parameters():
+        comment = comments[parameter.name]
+        assert comment.startswith(parameter.description)
+        assert ("(live)" in comment) == parameter.live
+        assert parameter.limits in comment
+
+
+def test_table_has_a_row_per_parameter() -> None:
+    rows = markdown_table().strip().splitlines()
+    assert len(rows) == len(parameters()) + 2
+    assert all(row.count("|") == 7 for row in rows)

@@ -1,0 +1,83 @@
+"""One parameter as ROS descriptors, error messages and tables need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, get_args
+
+from pydantic.fields import FieldInfo
+
+ParameterKind = Literal["string", "integer", "double"]
+ParameterValue = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Name, type, limits and meaning of one parameter.
+
+    Attributes:
+        name: Parameter name.
+        kind: `string`, `integer` or `double`.
+        default: Plain default value of that kind.
+        minimum: Smallest allowed number, or None.
+        maximum: Largest allowed number, or None.
+        choices: Allowed strings; empty when any string goes.
+        unit: Unit of the value, such as `Hz`; empty when it has none.
+        description: One sentence for people.
+        live: Whether it may change while the node runs.
+    """
+
+    name: str
+    kind: ParameterKind
+    default: ParameterValue
+    minimum: int | float | None
+    maximum: int | float | None
+    choices: tuple[str, ...]
+    unit: str
+    description: str
+    live: bool
+
+    @property
+    def limits(self) -> str:
+        """The allowed values in words; empty when any string goes."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is None:
+            return ""
+        return f"{self.minimum} to {self.maximum}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a wrong value."""
+        if self.name == "device":
+            return "set device to auto, cpu, cuda, cuda:0 or mps"
+        if self.choices:
+            return f"set {self.name} to one of {self.limits}"
+        if self.limits:
+            return f"set {self.name} to a value of type {self.kind} from {self.limits} {self.unit}".rstrip()
+        return f"set {self.name} to a {self.kind}"
+
+
+def describe_field(name: str, info: FieldInfo) -> Parameter:
+    """Read a pydantic field of `Settings`; its unit and live flag stand in its schema extra."""
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    default = info.get_default()
+    bounds = {key: getattr(m, key) for m in info.metadata for key in ("ge", "le") if hasattr(m, key)}
+    if isinstance(default, Enum):
+        choices = tuple(str(member.value) for member in type(default))
+        default = default.value
+    else:
+        choices = tuple(get_args(info.annotation))
+    kinds: dict[type, ParameterKind] = {str: "string", int: "integer", float: "double"}
+    return Parameter(
+        name=name,
+        kind=kinds[type(default)],
+        default=default,
+        minimum=bounds.get("ge"),
+        maximum=bounds.get("le"),
+        choices=choices,
+        unit=str(extra["unit"]),
+        description=info.description or "",
+        live=bool(extra["live"]),
+    )
