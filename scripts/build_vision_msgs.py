@@ -123,6 +123,12 @@ def ensure_built(prefix: Path, jobs: int) -> str:
         return f"vision_msgs: one that is not ours is installed and used, {found}"
     if found is not None and stamp.read_text().strip() == wanted:
         return f"vision_msgs: ours, up to date, {found}"
+    if distro := os.environ.get("ROS_DISTRO"):
+        # Ours beside a real ROS 2 would hide the apt package once that is installed.
+        raise BuildError(
+            f"ROS 2 {distro} is sourced, but vision_msgs cannot be imported from it. "
+            f"Remedy: apt-get install -y ros-{distro}-vision-msgs, and source the setup file again"
+        )
     print("vision_msgs: building our definitions (about a minute, once) ...", flush=True)
     build(prefix, jobs)
     found = installed_location()
