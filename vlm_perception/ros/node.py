@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from typing import Any
 
-import rclpy
-import rclpy.logging
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.deferred_engine import DeferredEngine
@@ -32,6 +25,7 @@ from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.ros.prompts_in import PromptInbox
 from vlm_perception.ros.publishers import Publishers
+from vlm_perception.ros.running import run
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.types import Prompt, Result
@@ -70,8 +64,19 @@ class VlmPerceptionNode(Node):
         self._activate(self._prompt_of(settings.prompt, settings))
         self._settings.on_change(self._on_settings)
         PromptInbox(self, "~/prompt", self._on_prompt)
+        self.get_logger().info(describe_environment())
         self.get_logger().info(f"loading the model {self._engine.name}; looking at {self._camera}")
         self._worker.start()
+
+    @property
+    def node(self) -> Node:
+        """See `Runnable`."""
+        return self
+
+    @property
+    def finished(self) -> bool:
+        """See `Runnable`; it has always something to do."""
+        return False
 
     def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
         """Abort a running generation, end the worker and destroy the node.
@@ -214,34 +219,7 @@ def _transformers_engine(settings: Settings) -> Engine:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    # rclpy's own handlers would tear the context down under a running worker.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    log = rclpy.logging.get_logger("vlm_perception")
-    log.info(describe_environment())
-    try:
-        node = VlmPerceptionNode()
-    except VlmPerceptionError as error:
-        log.fatal(str(error))
-        rclpy.shutdown()
-        return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    while rclpy.ok() and not stop.is_set():
-        # A signal cannot interrupt the wait, so the wait is kept short.
-        executor.spin_once(timeout_sec=0.1)
-    ended = node.close()
-    executor.shutdown()
-    rclpy.try_shutdown()
-    if not ended:
-        # Loading a model, or one long pass on a slow CPU, cannot be interrupted; nothing is left to save.
-        log.info("leaving while the model is busy")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    return run("vlm_perception", VlmPerceptionNode, args)
 
 
 if __name__ == "__main__":

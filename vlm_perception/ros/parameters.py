@@ -28,7 +28,7 @@ class LiveSettings:
 
     def __init__(self, node: Node) -> None:
         self._known = {parameter.name: parameter for parameter in parameters()}
-        values = {name: _declare(node, parameter) for name, parameter in self._known.items()}
+        values = {name: declare(node, parameter) for name, parameter in self._known.items()}
         self.current = Settings.from_mapping(values)
         self._apply: ApplySettings | None = None
         node.add_on_set_parameters_callback(self._on_set)
@@ -51,13 +51,26 @@ class LiveSettings:
         return SetParametersResult(successful=True)
 
 
-def _declare(node: Node, parameter: Parameter) -> Any:
+def declare(node: Node, parameter: Parameter) -> Any:
+    """Declare one parameter with its limits.
+
+    Returns:
+        Its start value: the override if there is one, else the default.
+
+    Raises:
+        SettingsError: The override has the wrong type or is out of bounds.
+    """
+    allowed = f"{parameter.kind} {parameter.limits} {parameter.unit}".strip()
     try:
         declared = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        allowed = f"{parameter.kind} {parameter.limits} {parameter.unit}".strip()
         raise SettingsError(f"{error}; set {parameter.name} to: {allowed} (default {parameter.default!r})") from error
-    return _plain(parameter, declared.value)
+    value = _plain(parameter, declared.value)
+    # rclpy checks the bounds only when the type is the declared one, so an integer for a double passes.
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None and not low <= value <= high:
+        raise SettingsError(f"{parameter.name} is {value!r}, allowed: {allowed}; default {parameter.default!r}")
+    return value
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
