@@ -6,7 +6,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vlm_perception.startup import LAUNCH_ARGUMENTS, ProcessPlan, plan_processes
+from vlm_perception.processes import ProcessPlan
+from vlm_perception.startup import LAUNCH_ARGUMENTS, plan_processes
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,17 +1,74 @@
-"""Run a few processes together: signals are passed on, and when one ends the others are stopped."""
+"""A process to start, as a plan, and a few of them running together.
+
+Signals are passed on, and when one process ends the others are stopped. Standard library only.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
+
+PACKAGE = "vlm_perception"
+
+ParameterValue = str | int | float
 
 # How long a process may take to end after each signal, in seconds, before the next, harder one is sent.
 GRACE_S = 10.0
 POLL_S = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One process to start.
+
+    Attributes:
+        executable: Installed command.
+        package: ROS package that installs it.
+        name: Node name; empty keeps the program's own.
+        namespace: Node namespace; empty for none.
+        parameter_files: Parameter files, read in this order.
+        parameters: Parameters set after the files, so that they win.
+        remappings: Pairs of topic names, from and to.
+        arguments: Arguments before `--ros-args`.
+        log_level: Least severe log lines that are shown.
+    """
+
+    executable: str
+    package: str = PACKAGE
+    name: str = ""
+    namespace: str = ""
+    parameter_files: tuple[str, ...] = ()
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    log_level: str = "info"
+
+    def command(self) -> list[str]:
+        """Return the command line that starts this process without ROS launch."""
+        if self.package == PACKAGE:
+            program = [sys.executable, "-m", "vlm_perception.console", self.executable]
+        else:
+            program = [self.executable]
+        ros_arguments = ["--log-level", self.log_level]
+        if self.name:
+            ros_arguments += ["-r", f"__node:={self.name}"]
+        if self.namespace:
+            ros_arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        for path in self.parameter_files:
+            ros_arguments += ["--params-file", path]
+        for name, value in self.parameters.items():
+            # ROS reads the value as YAML; a JSON string is YAML that stays a string whatever it holds.
+            ros_arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        for source, target in self.remappings:
+            ros_arguments += ["-r", f"{source}:={target}"]
+        return [*program, *self.arguments, "--ros-args", *ros_arguments]
 
 
 class Processes:

@@ -8,22 +8,18 @@ below reads the same arguments with argparse and runs the same plans as plain pr
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_perception.processes import Processes
+from vlm_perception.processes import PACKAGE, ParameterValue, Processes, ProcessPlan
 
-PACKAGE = "vlm_perception"
 TINY_MODEL = "tiny"
 BOOLEANS = ("true", "false")
-
-ParameterValue = str | int | float
 
 
 class StartupError(Exception):
@@ -89,53 +85,6 @@ DEMO_DEFAULTS = {
     "image_topic": "scene_camera/image",
     "scene_camera": "true",
 }
-
-
-@dataclass(frozen=True)
-class ProcessPlan:
-    """One process to start.
-
-    Attributes:
-        executable: Installed command.
-        package: ROS package that installs it.
-        name: Node name; empty keeps the program's own.
-        namespace: Node namespace; empty for none.
-        parameter_files: Parameter files, read in this order.
-        parameters: Parameters set after the files, so that they win.
-        remappings: Pairs of topic names, from and to.
-        arguments: Arguments before `--ros-args`.
-        log_level: Least severe log lines that are shown.
-    """
-
-    executable: str
-    package: str = PACKAGE
-    name: str = ""
-    namespace: str = ""
-    parameter_files: tuple[str, ...] = ()
-    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
-    remappings: tuple[tuple[str, str], ...] = ()
-    arguments: tuple[str, ...] = ()
-    log_level: str = "info"
-
-    def command(self) -> list[str]:
-        """Return the command line that starts this process without ROS launch."""
-        if self.package == PACKAGE:
-            program = [sys.executable, "-m", "vlm_perception.console", self.executable]
-        else:
-            program = [self.executable]
-        ros_arguments = ["--log-level", self.log_level]
-        if self.name:
-            ros_arguments += ["-r", f"__node:={self.name}"]
-        if self.namespace:
-            ros_arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
-        for path in self.parameter_files:
-            ros_arguments += ["--params-file", path]
-        for name, value in self.parameters.items():
-            # ROS reads the value as YAML; a JSON string is YAML that stays a string whatever it holds.
-            ros_arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-        for source, target in self.remappings:
-            ros_arguments += ["-r", f"{source}:={target}"]
-        return [*program, *self.arguments, "--ros-args", *ros_arguments]
 
 
 def share_directory() -> Path:

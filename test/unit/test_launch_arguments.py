@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_perception.processes import ProcessPlan
 from vlm_perception.settings import parameters
 from vlm_perception.startup import (
     DEMO_DEFAULTS,
     LAUNCH_ARGUMENTS,
-    ProcessPlan,
     StartupError,
     argument_parser,
     main,
