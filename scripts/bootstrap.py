@@ -11,6 +11,8 @@ environment also sees the system's packages; or none, where ROS 2 Jazzy is insta
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +21,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -160,6 +163,20 @@ def run(command: list, what: str, **more) -> None:
         raise SetupError(f"{what} failed with exit code {done.returncode}, see the lines above")
 
 
+@contextlib.contextmanager
+def only_one_at_a_time(venv: Path) -> Iterator[None]:
+    """Wait while another set-up of the same environment runs, as with `make demo` beside `make test`."""
+    lock = ROOT / "build" / f"{venv.name}.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another set-up of {venv.name}")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def prepare_venv(venv: Path, setting: Setting) -> Path:
     """Make the environment, or keep the one that is there when it fits; return its interpreter."""
     python = venv / "bin" / "python"
@@ -250,7 +267,8 @@ def main() -> int:
     parser.add_argument("--torch", default="", help="pip arguments that install another build of torch first")
     arguments = parser.parse_args()
     try:
-        set_up(arguments.venv.absolute(), arguments.dev, arguments.python, arguments.torch)
+        with only_one_at_a_time(arguments.venv.absolute()):
+            set_up(arguments.venv.absolute(), arguments.dev, arguments.python, arguments.torch)
     except SetupError as error:
         print(f"[setup] stopped: {error}", file=sys.stderr)
         return 1
