@@ -177,17 +177,15 @@ class VlmPerceptionNode(Node):
     def on_result(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
         frame = result.request.frame
-        latency_s = 0.0
+        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
+        latency_s = time.monotonic() - frame.received_s
+        age_s = self.get_clock().now().nanoseconds * 1e-9 - stamp_s
 
         def publish() -> None:
-            nonlocal latency_s
-            latency_s = time.monotonic() - frame.received_s
-            self._outputs.publish_answer(result, latency_s)
+            self._outputs.publish_answer(result, latency_s, age_s)
 
         if not deliver(publish):
             return
-        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
-        age_s = self.get_clock().now().nanoseconds * 1e-9 - stamp_s
         self._health.count_answer(latency_s, age_s, len(result.rejects))
         try:
             publish_picture = self._outputs.drawn(result, self._settings.current.jpeg_quality)

@@ -35,10 +35,10 @@ class Publishers:
         """Say what is looked for now; an empty text means nothing."""
         self._active_prompt.publish(String(data=text))
 
-    def publish_answer(self, result: Result, latency_s: float) -> None:
-        """Publish boxes and words."""
+    def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
+        """Publish boxes and words; see `answer_json` for the times."""
         self._detections.publish(detections_message(result))
-        self._answer.publish(String(data=answer_json(result, latency_s)))
+        self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.

@@ -48,18 +48,19 @@ def detection_message(item: DetectedObject, header: Header) -> Detection2D:
     return message
 
 
-def answer_json(result: Result, latency_s: float) -> str:
+def answer_json(result: Result, latency_s: float, age_s: float) -> str:
     """Everything known about one answer, as one line of JSON.
 
     Keys: `prompt`, `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
     objects), `count` (or null), `objects` (label, score or null, `bbox_xyxy` or null, `point_xy`
     or null, attributes), `rejects` (reason, text), `stamp` (sec, nanosec), `frame_id`, `camera`,
     `image_wh`, `model_wh`, `finish_reason`, `timings` (seconds; `latency_s` is from the image's
-    arrival to this answer).
+    arrival to this answer, `age_s` from its stamp, which needs synchronised clocks).
 
     Args:
         result: What was found.
         latency_s: From the image's arrival to now, seconds.
+        age_s: From the image's stamp to now, seconds.
     """
     frame, answer = result.request.frame, result.answer
     fields: dict[str, Any] = {
@@ -81,6 +82,7 @@ def answer_json(result: Result, latency_s: float) -> str:
             "generate_s": answer.timings.generate_s,
             "decode_s": answer.timings.decode_s,
             "latency_s": latency_s,
+            "age_s": age_s,
         },
     }
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
