@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
 RUN_ARGUMENTS := MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS RVIZ LOG_LEVEL SCENE_CAMERA
 
-# A prompt may hold any sign, so values go to the shell as variables, never as text of the recipe.
+# A prompt may hold any sign: taken as it was typed, and given to the shell as a variable, not as text of the recipe.
+$(foreach name,$(RUN_ARGUMENTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
 export $(RUN_ARGUMENTS)
 
 .PHONY: help setup setup-dev demo run run-help test lint evaluate train test-lowest clean
