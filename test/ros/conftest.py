@@ -177,12 +177,15 @@ class Robot:
             pause.wait(0.01)
         timer.cancel()
 
-    def close(self) -> None:
-        for node in self.nodes:
-            node._worker.stop(PATIENCE_S)
+    def stop_spinning(self) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE_S)
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node._worker.stop(PATIENCE_S)
+        self.stop_spinning()
         for node in self.nodes:
             assert node.close(PATIENCE_S)
         self.client.destroy_node()

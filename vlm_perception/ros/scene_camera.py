@@ -32,6 +32,7 @@ PARAMETERS = (
     Parameter("rate_hz", "double", 10.0, 0.1, 240.0, (), "Hz", "Images published per second.", False),
     Parameter("seed", "integer", 0, 0, 2**31 - 1, (), "", "Chooses the scenes; the same seed films the same.", False),
     Parameter("n_objects", "integer", 0, 0, 6, (), "", "Objects in a scene; 0 draws 1 to 6.", False),
+    Parameter("speed", "double", 0.05, 0.0, 10.0, (), "", "Top speed of the objects, image sides per second.", False),
     Parameter("scene_change_s", "double", 0.0, 0.0, 86400.0, (), "s", "Time between new scenes; 0 keeps one.", False),
 )
 
@@ -50,7 +51,7 @@ class SceneCamera:
         values = {parameter.name: declare(self.node, parameter) for parameter in PARAMETERS}
         self._image_wh = (values["width"], values["height"])
         self._seed, self._n_objects = values["seed"], values["n_objects"] or None
-        self._scene_change_s = values["scene_change_s"]
+        self._speed, self._scene_change_s = values["speed"], values["scene_change_s"]
         self._image = self.node.create_publisher(Image, "~/image", 1)
         self._truth = self.node.create_publisher(Detection2DArray, "~/truth", 10)
         self._truth_json = self.node.create_publisher(String, "~/truth_json", 10)
@@ -68,14 +69,14 @@ class SceneCamera:
         return True
 
     def _make_scene(self, number: int) -> MovingScene:
-        return MovingScene(self._seed + number, self._image_wh, self._n_objects)
+        return MovingScene(self._seed + number, self._image_wh, self._n_objects, self._speed)
 
     def _film(self) -> None:
         elapsed_s = time.monotonic() - self._started_s
         number = int(elapsed_s / self._scene_change_s) if self._scene_change_s > 0 else 0
         if number != self._scene_number:
             self._scene_number, self._scene = number, self._make_scene(number)
-        scene = self._scene.at(elapsed_s)
+        scene = self._scene.at(elapsed_s - number * self._scene_change_s)
         header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=FRAME_ID)
         # Truth first: whoever matches answers with it has it by then.
         self._truth.publish(truth_message(scene, header))

@@ -1,0 +1,116 @@
+"""The two sources, over DDS."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
+
+from vlm_perception.errors import ImageError, SettingsError
+from vlm_perception.ros.file_camera import FileCamera
+from vlm_perception.ros.image_messages import rgb_of
+from vlm_perception.ros.scene_camera import SceneCamera
+
+
+@pytest.fixture
+def start(robot):
+    made = []
+
+    def make(kind, **parameters):
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        made.append(kind(context=robot.context, parameter_overrides=overrides))
+        robot.spin(made[-1].node)
+        return made[-1]
+
+    yield make
+    robot.stop_spinning()
+    for camera in made:
+        assert camera.close()
+
+
+def at(heard, stamp):
+    return heard.wait_for(lambda m: m.header.stamp == stamp)
+
+
+def test_scene_camera_tells_the_truth_about_every_image(robot, start):
+    images = robot.hear("/scene_camera/image", Image)
+    truths = robot.hear("/scene_camera/truth", Detection2DArray)
+    texts = robot.hear("/scene_camera/truth_json", String)
+    # Seed 1748 shows carts, which have wheels.
+    start(SceneCamera, width=320, height=240, rate_hz=20.0, seed=1748, n_objects=4)
+    image = images.wait_for()
+    assert (image.width, image.height, image.encoding, len(image.data)) == (320, 240, "rgb8", 320 * 240 * 3)
+    truth = at(truths, image.header.stamp)
+    assert truth.header == image.header
+    boxes = [d for d in truth.detections if d.bbox.size_x > 0]
+    points = [d for d in truth.detections if d.bbox.size_x == 0]
+    assert {d.results[0].hypothesis.class_id for d in points} == {"wheel"}
+    stamp = {"sec": image.header.stamp.sec, "nanosec": image.header.stamp.nanosec}
+    objects = json.loads(texts.wait_for(lambda m: json.loads(m.data)["stamp"] == stamp).data)["objects"]
+    assert [o["label"] for o in objects] == [d.results[0].hypothesis.class_id for d in boxes]
+    assert [p["label"] for o in objects for p in o["points"]] == ["wheel"] * len(points)
+    # The middle of a square is its own colour, not the background's: image and truth are of one moment.
+    (square,) = [d for d in boxes if d.results[0].hypothesis.class_id == "blue square"]
+    centre = square.bbox.center.position
+    red, green, blue = rgb_of(image)[int(centre.y), int(centre.x)].astype(int)
+    assert blue > max(red, green)
+
+
+def test_scene_camera_films_the_same_again_with_the_same_seed_and_changes_scenes(robot, start):
+    texts = robot.hear("/scene_camera/truth_json", String)
+    start(SceneCamera, width=112, height=112, rate_hz=50.0, seed=5, scene_change_s=0.2)
+
+    def labels(message):
+        return tuple(o["label"] for o in json.loads(message.data)["objects"])
+
+    first = labels(texts.wait_for())
+    texts.wait_for(lambda m: labels(m) != first)
+
+
+def test_scene_camera_feeds_the_node(robot, start, talk, scripted):
+    start(SceneCamera, width=112, height=84, rate_hz=20.0)
+    robot.node(scripted, prompt="objects", remap=("image:=/scene_camera/image",))
+    detections = robot.hear("/vlm_perception/detections", Detection2DArray)
+    assert detections.wait_for().header.frame_id == "scene_camera"
+
+
+def test_file_camera_publishes_a_folder_and_finishes(robot, start, tmp_path):
+    for number in range(3):
+        Picture.new("RGB", (16, 12), (number * 50, 0, 0)).save(tmp_path / f"{number}.png")
+    images = robot.hear("/file_camera/image", Image)
+    camera = start(FileCamera, path=str(tmp_path), rate_hz=20, loop=False, frame_id="disk")
+    robot.until(lambda: camera.finished, "all images published")
+    robot.until(lambda: bool(images.messages), "the last image arrived")
+    assert images.messages[-1].header.frame_id == "disk"
+    np.testing.assert_array_equal(rgb_of(images.messages[-1])[0, 0], [100, 0, 0])
+    stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in images.messages]
+    assert stamps == sorted(set(stamps))
+
+
+def test_file_camera_repeats_a_single_image(robot, start, tmp_path):
+    Picture.new("RGB", (16, 12)).save(tmp_path / "one.jpg")
+    images = robot.hear("/file_camera/image", Image)
+    start(FileCamera, path=str(tmp_path / "one.jpg"), rate_hz=50.0)
+    robot.until(lambda: len(images.messages) >= 5, "five images")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "error", "said"),
+    [
+        (FileCamera, {}, SettingsError, "path is empty"),
+        (FileCamera, {"path": "/no/such/file.png"}, ImageError, "/no/such/file.png"),
+        (FileCamera, {"path": "/tmp", "rate_hz": 100000.0}, SettingsError, "rate_hz"),
+        (SceneCamera, {"rate_hz": 0}, SettingsError, "0.1 to 240"),
+        (SceneCamera, {"width": 1}, SettingsError, "width"),
+        (SceneCamera, {"width": "wide"}, SettingsError, "integer"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_a_remedy(start, kind, parameters, error, said):
+    with pytest.raises(error, match=said):
+        start(kind, **parameters)
