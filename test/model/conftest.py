@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoProcessor, AutoTokenizer
 
 from training.checkpoint import build_model, build_processor, build_tokenizer
 from vlm_perception.engines.transformers_engine import TransformersEngine
@@ -51,3 +54,21 @@ def make_request() -> RequestMaker:
         return Request(frame, asked, budget or PixelBudget(224 * 224, 1024 * 1024), max_new_tokens)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tokenizer(random_checkpoint: Path) -> Any:
+    return AutoTokenizer.from_pretrained(random_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def wide_engine(random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
+    """The same untrained model with the pixel bounds that real Qwen2.5-VL checkpoints state."""
+    folder = tmp_path_factory.mktemp("wide_checkpoint")
+    shutil.copytree(random_checkpoint, folder, dirs_exist_ok=True)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor.size = {"shortest_edge": 3136, "longest_edge": 12_845_056}
+    processor.save_pretrained(folder)
+    engine = TransformersEngine(str(folder))
+    engine.load()
+    return engine

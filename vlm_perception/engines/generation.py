@@ -80,26 +80,18 @@ def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Sequence[float]) 
     special = set(tokenizer.all_special_ids)
     text = ""
     tokens: list[Token] = []
-    waiting: list[tuple[int, float]] = []
-
-    def flush(piece: str) -> str:
-        tokens.extend(Token(len(text), len(text) + len(piece), logprob) for _, logprob in waiting)
-        waiting.clear()
-        return text + piece
-
-    for token_id, logprob in zip(ids, logprobs, strict=True):
-        if token_id in special:
-            text = flush(_decode(tokenizer, waiting))
-            tokens.append(Token(len(text), len(text), logprob))
-            continue
-        waiting.append((token_id, logprob))
-        piece = _decode(tokenizer, waiting)
+    first = 0
+    for index in range(len(ids)):
+        piece = _decode(tokenizer, ids[first : index + 1])
         # An unfinished character ends in the replacement sign: wait for its other bytes.
-        if not piece.endswith(_REPLACEMENT):
-            text = flush(piece)
-    return flush(_decode(tokenizer, waiting)), tuple(tokens)
+        if piece.endswith(_REPLACEMENT) and index + 1 < len(ids):
+            continue
+        for token_id, logprob in zip(ids[first : index + 1], logprobs[first : index + 1], strict=True):
+            end = len(text) if token_id in special else len(text) + len(piece)
+            tokens.append(Token(len(text), end, logprob))
+        text, first = text + piece, index + 1
+    return text, tuple(tokens)
 
 
-def _decode(tokenizer: Any, tokens: Sequence[tuple[int, float]]) -> str:
-    ids = [token_id for token_id, _ in tokens]
+def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -27,7 +27,7 @@ from vlm_perception.engines.loading import (
     find_checkpoint,
     is_out_of_memory,
 )
-from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.errors import GeometryError, InferenceError, ModelLoadError
 from vlm_perception.geometry import intersect_budgets, plan_resize
 from vlm_perception.types import WH, Answer, FinishReason, PixelBudget, Request, Timings
 
@@ -75,21 +75,26 @@ class TransformersEngine:
             self._processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
-            model = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
                 dtype=self._dtype if self._dtype == "auto" else getattr(torch, self._dtype),
                 device_map="auto" if self._device == "auto" else {"": self._device},
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, MemoryError) as error:
+            model, report = loaded
+            _require_all_weights(report)
+        except Exception as error:
+            # Damaged files surface as many types, from several libraries; none of them is an answer.
             self.close()
             what = "ran out of memory" if is_out_of_memory(error) else "failed"
             raise ModelLoadError(
                 f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
             ) from error
-        model.eval()  # type: ignore[no-untyped-call]
+        model.eval()
+        model.generation_config = _greedy(model.generation_config, self._processor.tokenizer)
         self._model, self._checkpoint = model, checkpoint
         self._facts = {
             "device": str(model.device),
@@ -111,7 +116,9 @@ class TransformersEngine:
         try:
             with torch.inference_mode():
                 return self._answer(request, should_stop, self._checkpoint)
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except GeometryError:
+            raise
+        except Exception as error:
             if is_out_of_memory(error):
                 budget = f"max_pixels {request.budget.max_pixels}, max_new_tokens {request.max_new_tokens}"
                 raise InferenceError(f"out of memory with {budget}; lower them: {error}") from error
@@ -141,7 +148,7 @@ class TransformersEngine:
         if not stop.asked():
             output = self._model.generate(
                 **inputs,
-                generation_config=self._generation_config(request.max_new_tokens),
+                max_new_tokens=request.max_new_tokens,
                 logits_processor=LogitsProcessorList([recorder]),
                 stopping_criteria=StoppingCriteriaList([stop]),
             )
@@ -183,25 +190,28 @@ class TransformersEngine:
         patch_px = int(self._processor.image_processor.patch_size)
         return columns * patch_px, rows * patch_px
 
-    def _generation_config(self, max_new_tokens: int) -> GenerationConfig:
-        """Greedy and nothing else: copied generation configs carry sampling and a penalty that harms digits."""
-        tokenizer, own = self._processor.tokenizer, self._model.generation_config
-        return GenerationConfig(  # type: ignore[no-untyped-call]
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            max_new_tokens=max_new_tokens,
-            use_cache=True,
-            eos_token_id=self._end_ids(),
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else own.pad_token_id,
-        )
-
-    def _end_ids(self) -> list[int]:
-        own = self._model.generation_config.eos_token_id
-        ids = own if isinstance(own, list) else [own]
-        return sorted({token for token in (*ids, self._processor.tokenizer.eos_token_id) if token is not None})
-
     def _finish_reason(self, ids: list[int], stop: StopWhenTold) -> FinishReason:
-        if ids and ids[-1] in self._end_ids():
+        if ids and ids[-1] in self._model.generation_config.eos_token_id:
             return "stop"
         return "aborted" if stop.told else "length"
+
+
+def _require_all_weights(report: dict[str, Any]) -> None:
+    """Refuse a checkpoint with gaps: transformers would fill them with random numbers."""
+    for problem in ("missing_keys", "mismatched_keys"):
+        if names := sorted(map(str, report.get(problem) or ())):
+            raise ValueError(f"{len(names)} {problem.replace('_', ' ')} in the weights, such as {names[0]}")
+
+
+def _greedy(own: GenerationConfig, tokenizer: Any) -> GenerationConfig:
+    """Greedy and nothing else: copied configs carry sampling, and a penalty that harms repeated digits."""
+    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    pad = tokenizer.pad_token_id
+    return GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        use_cache=True,
+        eos_token_id=sorted({token for token in (*ends, tokenizer.eos_token_id) if token is not None}),
+        pad_token_id=own.pad_token_id if pad is None else pad,
+    )

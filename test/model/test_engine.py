@@ -1,0 +1,222 @@
+"""The engine on an untrained tiny checkpoint: everything but the quality of its answers."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import logging as transformers_logging
+
+from vlm_perception.engines.base import Engine, never_stop
+from vlm_perception.engines.generation import align_tokens
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.geometry import plan_resize
+from vlm_perception.types import PixelBudget, Request
+
+RequestMaker = Callable[..., Request]
+
+
+def greedy_reference(folder: Path, request: Request, model_wh: tuple[int, int]) -> tuple[list[int], list[float]]:
+    """Plain forward passes without cache, generate or engine: ids and log-softmax of each choice."""
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    image = Image.fromarray(request.frame.rgb).resize(model_wh, Image.Resampling.BICUBIC)
+    content = [{"type": "image"}, {"type": "text", "text": request.prompt.instruction}]
+    messages = [{"role": "user", "content": content}]
+    prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    inputs = processor(text=[prompt], images=[image], do_resize=False, return_tensors="pt")
+    rows, columns = inputs["image_grid_thw"][0, 1:].tolist()
+    assert (columns * 14, rows * 14) == model_wh
+    ids, logprobs = [], []
+    for _ in range(request.max_new_tokens):
+        with torch.no_grad():
+            logits = model(**inputs).logits[0, -1]
+        chosen = int(logits.argmax())
+        ids.append(chosen)
+        logprobs.append(float(torch.log_softmax(logits, -1)[chosen]))
+        more = torch.tensor([[chosen]])
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], more], 1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
+    return ids, logprobs
+
+
+def test_answer_is_that_of_plain_forward_passes(
+    random_engine: TransformersEngine, random_checkpoint: Path, make_request: RequestMaker
+) -> None:
+    request = make_request(max_new_tokens=16)
+    answer = random_engine.answer(request, never_stop)
+    ids, logprobs = greedy_reference(random_checkpoint, request, (224, 168))
+    tokenizer = AutoTokenizer.from_pretrained(random_checkpoint)
+    assert answer.model_wh == (224, 168)
+    assert answer.text == tokenizer.decode(ids, skip_special_tokens=True)
+    assert [token.logprob for token in answer.tokens] == pytest.approx(logprobs, abs=1e-4)
+    assert answer.coordinates == "absolute"
+
+
+def test_answers_repeat(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
+    first, second = (random_engine.answer(make_request(), never_stop) for _ in range(2))
+    assert (first.text, first.tokens) == (second.text, second.tokens)
+
+
+def test_the_image_matters(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
+    dark = random_engine.answer(make_request(np.zeros((480, 640, 3), np.uint8)), never_stop)
+    noise = random_engine.answer(make_request(), never_stop)
+    assert [token.logprob for token in dark.tokens] != [token.logprob for token in noise.tokens]
+
+
+def test_length_limit(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
+    answer = random_engine.answer(make_request(max_new_tokens=5), never_stop)
+    assert (len(answer.tokens), answer.finish_reason) == (5, "length")
+    assert answer.timings.generate_s > 0
+
+
+@pytest.mark.parametrize("passes", [1, 2, 7])
+def test_abort_takes_effect_within_one_pass(
+    random_engine: TransformersEngine, make_request: RequestMaker, passes: int
+) -> None:
+    # Asked once before the first pass and once after each: it turns true during pass number `passes`.
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > passes
+
+    answer = random_engine.answer(make_request(max_new_tokens=500), should_stop)
+    assert answer.finish_reason == "aborted"
+    assert len(answer.tokens) == passes
+    assert asked == passes + 1
+
+
+def test_abort_before_the_first_pass_runs_nothing(
+    random_engine: TransformersEngine, make_request: RequestMaker
+) -> None:
+    answer = random_engine.answer(make_request(), lambda: True)
+    assert (answer.text, answer.tokens, answer.finish_reason) == ("", (), "aborted")
+    assert answer.model_wh == (224, 168)
+
+
+@given(st.lists(st.integers(0, 400), max_size=40))
+def test_tokens_cover_the_text_exactly(tokenizer: Any, ids: list[int]) -> None:
+    logprobs = [-float(index) for index in range(len(ids))]
+    text, tokens = align_tokens(tokenizer, ids, logprobs)
+    assert text == tokenizer.decode(ids, skip_special_tokens=True)
+    assert [token.logprob for token in tokens] == logprobs
+    reached = 0
+    for token_id, token in zip(ids, tokens, strict=True):
+        assert token.start <= reached <= max(token.end, reached)
+        reached = max(reached, token.end)
+        alone = tokenizer.decode([token_id], skip_special_tokens=True)
+        if "\N{REPLACEMENT CHARACTER}" not in text[token.start : token.end] + alone:
+            assert alone in text[token.start : token.end]
+    assert reached == len(text)
+
+
+def test_bytes_of_one_character_share_it(tokenizer: Any) -> None:
+    ids = tokenizer.encode("a猫b", add_special_tokens=False)
+    text, tokens = align_tokens(tokenizer, ids, [0.0] * len(ids))
+    assert text == "a猫b"
+    assert len(ids) > 3
+    assert {(token.start, token.end) for token in tokens} == {(0, 1), (1, 2), (2, 3)}
+
+
+def test_special_tokens_write_nothing(tokenizer: Any) -> None:
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ids = [*tokenizer.encode("ab", add_special_tokens=False), end]
+    text, tokens = align_tokens(tokenizer, ids, [0.0] * len(ids))
+    assert text == "ab"
+    assert (tokens[-1].start, tokens[-1].end) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("image_wh", "budget"),
+    [
+        ((640, 480), PixelBudget(224 * 224, 1024 * 1024)),  # as it is
+        ((1920, 1080), PixelBudget(224 * 224, 100_000)),  # shrunk
+        ((60, 40), PixelBudget(224 * 224, 1024 * 1024)),  # enlarged
+        ((2000, 12), PixelBudget(3136, 20_000)),  # thin: where a second resize would change it again
+    ],
+)
+def test_processed_size_follows_the_budget(
+    wide_engine: TransformersEngine,
+    make_request: RequestMaker,
+    image_wh: tuple[int, int],
+    budget: PixelBudget,
+) -> None:
+    rgb = np.zeros((image_wh[1], image_wh[0], 3), np.uint8)
+    answer = wide_engine.answer(make_request(rgb, budget=budget, max_new_tokens=1), never_stop)
+    assert answer.model_wh == plan_resize(image_wh, budget)
+
+
+def test_a_checkpoint_keeps_its_own_smaller_maximum(
+    random_engine: TransformersEngine, make_request: RequestMaker
+) -> None:
+    rgb = np.zeros((1080, 1920, 3), np.uint8)
+    width, height = random_engine.answer(make_request(rgb, max_new_tokens=1), never_stop).model_wh
+    assert width * height <= 196 * 196
+
+
+def test_sampling_settings_of_a_checkpoint_are_not_used(
+    random_checkpoint: Path, random_engine: TransformersEngine, make_request: RequestMaker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copied"
+    shutil.copytree(random_checkpoint, folder)
+    own = GenerationConfig.from_pretrained(folder)
+    own.update(do_sample=True, repetition_penalty=1.9, temperature=9.0, top_p=0.9, top_k=5)
+    own.save_pretrained(folder)
+    heard: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    transformers_logging.add_handler(handler)
+    engine = TransformersEngine(str(folder))
+    try:
+        engine.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            answer = engine.answer(make_request(), never_stop)
+    finally:
+        transformers_logging.remove_handler(handler)
+    assert answer.text == random_engine.answer(make_request(), never_stop).text
+    assert [text for text in heard if "generation" in text.lower()] == []
+
+
+def test_facts(random_checkpoint: Path, random_engine: TransformersEngine) -> None:
+    facts = random_engine.describe()
+    assert facts["dtype"] == "float32"
+    assert facts["parameters"].endswith(" M")
+    assert facts["source"] == f"{random_checkpoint} (local folder, offline)"
+    assert random_engine.name == str(random_checkpoint)
+
+
+def test_dtype_device_and_reload(random_checkpoint: Path, make_request: RequestMaker) -> None:
+    engine: Engine = TransformersEngine(str(random_checkpoint), "cpu", "bfloat16")
+    assert engine.describe()["parameters"] == "not loaded"
+    with pytest.raises(InferenceError, match="load"):
+        engine.answer(make_request(), never_stop)
+    for _ in range(2):
+        engine.load()
+        assert (engine.describe()["dtype"], engine.describe()["device"]) == ("bfloat16", "cpu")
+        assert len(engine.answer(make_request(max_new_tokens=3), never_stop).tokens) == 3
+        engine.close()
+    assert engine.describe()["parameters"] == "not loaded"
+
+
+def test_a_frame_no_model_can_take_is_refused_and_the_next_one_answered(
+    random_engine: TransformersEngine, make_request: RequestMaker
+) -> None:
+    with pytest.raises(GeometryError, match="aspect ratio"):
+        random_engine.answer(make_request(np.zeros((1, 300, 3), np.uint8)), never_stop)
+    assert random_engine.answer(make_request(max_new_tokens=2), never_stop).tokens
