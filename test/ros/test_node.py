@@ -357,3 +357,48 @@ def test_parameters_describe_themselves(robot, scripted):
     assert rate.floating_point_range[0].to_value == 1000.0
     assert device.read_only
     assert all(d.description for d in (pixels, rate, device))
+
+
+def test_prompts_are_heard_on_a_ros_without_message_info(robot, talk, scripted, monkeypatch):
+    """Humble's rclpy hands no message info to callbacks."""
+    import vlm_perception.ros.prompts_in as prompts_in
+
+    class OldSubscription:
+        pass
+
+    monkeypatch.setattr(prompts_in, "Subscription", OldSubscription)
+    early = robot.client.create_publisher(String, "/vlm_perception/prompt", LATCHED)
+    early.publish(String(data="latched cup"))
+    robot.node(scripted)
+    t = talk()
+    t.active.wait_for(lambda m: m.data == "latched cup")
+    robot.until(lambda: early.get_subscription_count() == 2, "both subscriptions are there")
+    for text in ("a", "b"):
+        t.ask(text)
+    early.publish(String(data="c"))
+    t.active.wait_for(lambda m: m.data == "c")
+    assert [m.data for m in t.active.messages if m.data] == ["latched cup", "a", "b", "c"]
+
+
+def test_a_latched_publisher_that_comes_late_is_heard_beside_others(robot, talk, scripted):
+    robot.node(scripted)
+    t = talk()
+    t.ask("a")
+    late = robot.client.create_publisher(String, "/vlm_perception/prompt", LATCHED)
+    late.publish(String(data="late"))
+    t.active.wait_for(lambda m: m.data == "late")
+    t.ask("b")
+    assert [m.data for m in t.active.messages if m.data] == ["a", "late", "b"]
+
+
+def test_the_cameras_qos_can_be_overridden(robot, scripted):
+    node = robot.node(scripted, **{"qos_overrides./image.subscription.reliability": "reliable"})
+    (info,) = node.get_subscriptions_info_by_topic("/image")
+    assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_names_follow_the_nodes_namespace(robot, scripted):
+    robot.node(scripted, prompt="red cup", remap=("__ns:=/arm", "__node:=eyes"))
+    assert robot.hear("/arm/eyes/active_prompt", String, LATCHED).wait_for().data == "red cup"
+    robot.until(lambda: robot.client.count_subscribers("/arm/image") == 1, "the camera topic is in the namespace")
+    robot.until(lambda: robot.client.count_subscribers("/arm/eyes/prompt") == 1, "so is the prompt")

@@ -25,7 +25,7 @@ from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.ros.prompts_in import PromptInbox
 from vlm_perception.ros.publishers import Publishers
-from vlm_perception.ros.running import run
+from vlm_perception.ros.running import leave, run
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.types import Prompt, Result
@@ -216,8 +216,12 @@ def _transformers_engine(settings: Settings) -> Engine:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    return run("vlm_perception", VlmPerceptionNode, args)
+    """Run the node until SIGINT or SIGTERM, then end the process; returns only when it could not start."""
+    exit_code = run("vlm_perception", VlmPerceptionNode, args)
+    if exit_code == 0:
+        # Everything is closed; torch alone would take a second or two to unload.
+        leave(0)
+    return exit_code
 
 
 if __name__ == "__main__":

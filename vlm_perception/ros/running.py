@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import rclpy
 import rclpy.logging
@@ -72,7 +72,12 @@ def run(name: str, make: Callable[[], Runnable], args: Sequence[str] | None = No
     if not ended:
         # Loading a model, or one long pass on a slow CPU, cannot be interrupted; nothing is left to save.
         log.info("leaving while the model is busy")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        leave(0)
     return 0
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End the process now, without waiting for other threads or for libraries to unload."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
