@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from training.cache import Shard
-from training.checkpoint import SYSTEM
+from training.checkpoint import STRUCTURE_TOKENS, SYSTEM
 from training.forward import Batch
 from training.questions import Asker, Question
 from training.replies import reading_order, to_model_box
@@ -60,6 +60,8 @@ class BatchMaker:
         digits = [tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)]
         self._is_digit = np.zeros(len(tokenizer) + 1, bool)
         self._is_digit[digits] = True
+        self._openers = [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS[:2]]
+        self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
 
     def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
         """Draw `scenes` scenes of a shard, each with as many questions as fit into `length` tokens."""
@@ -95,7 +97,7 @@ class BatchMaker:
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 break
-            columns.append(self._branch(prompt, reply, len(columns), start))
+            columns.append(self._branch(prompt, reply, len(columns), start, _centres(asked, grid[1])))
             if text_first:
                 break
             asked = self._ask(truths, shard)
@@ -104,8 +106,15 @@ class BatchMaker:
     def _ask(self, truths: list[Truth], shard: Shard) -> Question:
         return self._asker.ask(truths, shard.image_wh, shard.model_wh)
 
-    def _branch(self, prompt: list[int], reply: list[int], number: int, start: int) -> dict[str, NDArray[np.int64]]:
+    def _branch(
+        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int]
+    ) -> dict[str, NDArray[np.int64]]:
         ids = np.array(prompt + reply, np.int64)
+        # Token by token, which object of the reply it belongs to: 1, 2, ... and 0 outside.
+        opened, closes = np.cumsum(np.isin(reply, self._openers)), np.isin(reply, self._closers)
+        part = opened * (opened > np.cumsum(closes) - closes)
+        pointers = np.full(len(ids), -1, np.int64)
+        pointers[len(prompt) - 1 : -1] = np.array([-1, *centres])[part]
         labels = np.full(len(ids), -100, np.int64)
         # Shifted by one: the last prompt token predicts the reply's first token.
         labels[len(prompt) - 1 : -1] = reply
@@ -116,11 +125,19 @@ class BatchMaker:
             "positions": np.stack([place] * 3),
             "labels": labels,
             "weights": np.where(self._is_digit[labels], 3, 2),
+            "pointers": pointers,
         }
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
+
+
+def _centres(question: Question, across: int) -> list[int]:
+    """Index of the image token at the centre of each object of the reply, in the reply's order."""
+    places = [((x1 + x2) / 2, (y1 + y2) / 2) for _, (x1, y1, x2, y2), _ in question.expected.boxes]
+    places += [(x, y) for _, x, y in question.expected.points]
+    return [int(y // TOKEN_PX) * across + int(x // TOKEN_PX) for x, y in places]
 
 
 def _token_grid(model_wh: tuple[int, int]) -> tuple[int, int]:
@@ -145,13 +162,14 @@ def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> 
         "positions": place,
         "labels": nothing,
         "weights": np.zeros(len(ids), np.int64),
+        "pointers": np.full(len(ids), -1, np.int64),
     }
 
 
 def _stack(rows: list[dict[str, NDArray[np.int64]]], patches: Tensor, grid_hw: tuple[int, int]) -> Batch:
     # A multiple of 128 keeps the number of distinct shapes, and so of compiled kernels, small.
     length = -(-max(r["input_ids"].shape[0] for r in rows) // 128) * 128
-    fill = {"input_ids": 0, "segments": -1, "positions": 0, "labels": -100, "weights": 0}
+    fill = {"input_ids": 0, "segments": -1, "positions": 0, "labels": -100, "weights": 0, "pointers": -1}
 
     def padded(key: str) -> Tensor:
         parts = []
@@ -169,6 +187,7 @@ def _stack(rows: list[dict[str, NDArray[np.int64]]], patches: Tensor, grid_hw: t
         padded("positions"),
         padded("labels"),
         padded("weights").float(),
+        padded("pointers"),
     )
 
 
@@ -189,9 +208,7 @@ def _flipped(truth: Truth, width: int) -> Truth:
     return replace(truth, xyxy=(width - right, top, width - left, bottom), points=points)
 
 
-def dense_targets(
-    truths: list[list[Truth]], image_wh: tuple[int, int], model_wh: tuple[int, int]
-) -> DenseTargets:
+def dense_targets(truths: list[list[Truth]], image_wh: tuple[int, int], model_wh: tuple[int, int]) -> DenseTargets:
     """Per image token: the object whose centre it holds, else the one that covers most of it."""
     down, across = model_wh[1] // TOKEN_PX, model_wh[0] // TOKEN_PX
     kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")

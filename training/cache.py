@@ -82,10 +82,7 @@ class Shard:
         self.image_wh: tuple[int, int] = (meta["image_wh"][0], meta["image_wh"][1])
         self.model_wh: tuple[int, int] = (self.pixels.shape[2], self.pixels.shape[1])
         self.truths: list[list[Truth]] = [
-            [
-                Truth(t["label"], tuple(t["xyxy"]), t["attributes"], tuple(tuple(p) for p in t["points"]))
-                for t in scene
-            ]
+            [Truth(t["label"], tuple(t["xyxy"]), t["attributes"], tuple(tuple(p) for p in t["points"])) for t in scene]
             for scene in meta["truths"]
         ]
 

@@ -56,9 +56,15 @@ def make_cases(scenes: int) -> list[Case]:
         image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
         scene = render(random_scene(rng, image_wh, photos=evaluation_photos()), image_wh)
         asker, model_wh = Asker(rng), model_size(image_wh)
-        asked = [asker.ask(scene.truths, image_wh, model_wh, task) for task in ("all", None, "count", "point", "shadow")]
+        asked = [
+            asker.ask(scene.truths, image_wh, model_wh, task) for task in ("all", None, "count", "point", "shadow")
+        ]
         asked.append(_absent(asker, scene, image_wh))
-        asked = asked[:3] + [q for q, task in zip(asked[3:5], ("point", "shadow"), strict=True) if q.task == task] + asked[5:]
+        asked = (
+            asked[:3]
+            + [q for q, task in zip(asked[3:5], ("point", "shadow"), strict=True) if q.task == task]
+            + asked[5:]
+        )
         cases += [Case(scene, question, image_wh) for question in asked]
     return cases
 
@@ -88,9 +94,7 @@ def answer_all(folder: Path, cases: Sequence[Case]) -> list[str]:
 
 
 @torch.inference_mode()
-def _generate(
-    model: Qwen2_5_VLForConditionalGeneration, processor: AutoProcessor, cases: Sequence[Case]
-) -> list[str]:
+def _generate(model: Qwen2_5_VLForConditionalGeneration, processor: AutoProcessor, cases: Sequence[Case]) -> list[str]:
     chats = [
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": case.question.instruction}]}]
         for case in cases
@@ -140,7 +144,9 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         Figures by name (with `scenes` and `parameters`), and the printed report.
     """
     cases = make_cases(scenes)
-    judged = [judge(c.question, reply, c.scene, c.image_wh) for c, reply in zip(cases, answer_all(folder, cases), strict=True)]
+    judged = [
+        judge(c.question, reply, c.scene, c.image_wh) for c, reply in zip(cases, answer_all(folder, cases), strict=True)
+    ]
     by_task: dict[str, list[Judged]] = defaultdict(list)
     by_count: dict[str, list[Judged]] = defaultdict(list)
     by_side: dict[str, list[Judged]] = defaultdict(list)
@@ -151,7 +157,9 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
     summary = figures(judged) | {"scenes": scenes, "replies": len(judged), "parameters": model.num_parameters()}
     lines = ["| figure | reached | bar |", "| --- | --- | --- |"]
-    lines += [f"| {k} | {summary[k]:.3f} | {bar:.2f}{'' if summary[k] >= bar else ' (missed)'} |" for k, bar in BARS.items()]
+    lines += [
+        f"| {k} | {summary[k]:.3f} | {bar:.2f}{'' if summary[k] >= bar else ' (missed)'} |" for k, bar in BARS.items()
+    ]
     report = [table(dict(sorted(g.items()))) for g in (by_task, by_count, by_side)]
     return summary, "\n\n".join(["\n".join(lines), *report])
 
@@ -168,7 +176,9 @@ def main() -> None:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(summary, indent=2) + "\n")
     args.output.with_suffix(".md").write_text(report + "\n")
-    print(f"\n{args.scenes} scenes, {summary['replies']} replies, {summary['parameters']} parameters; wrote {args.output}")
+    print(
+        f"\n{args.scenes} scenes, {summary['replies']} replies, {summary['parameters']} parameters; wrote {args.output}"
+    )
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class Batch:
         positions: (3, scenes, length) int64, multimodal rotary positions.
         labels: (scenes, length) int64, -100 where nothing is predicted; already shifted.
         weights: (scenes, length) float32 loss weights beside `labels`.
+        pointers: (scenes, length) int64, the image token that holds the centre of the object which
+            the label is part of; -1 where there is none.
     """
 
     patches: Tensor
@@ -39,24 +41,28 @@ class Batch:
     positions: Tensor
     labels: Tensor
     weights: Tensor
+    pointers: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What the dense training heads look at, and the last hidden states."""
+    """What the dense training heads look at, and the last hidden states.
+
+    Attributes:
+        vision: (scenes, tokens, width) merged vision tokens.
+        layers: (scenes, length, width) after every decoder layer.
+        last: (scenes, length, width) after the final norm.
+        rotary: Cosine and sine, each (scenes, length, head_dim).
+    """
 
     vision: Tensor
     layers: list[Tensor]
     last: Tensor
+    rotary: tuple[Tensor, Tensor]
 
 
 def run(model: Qwen2_5_VLForConditionalGeneration, batch: Batch) -> Hidden:
-    """Forward a batch through vision and language model.
-
-    Returns:
-        Merged vision tokens (scenes, tokens, width), the hidden states of every decoder layer
-        (scenes, length, width) and the final normalised ones.
-    """
+    """Forward a batch through vision and language model."""
     vision = encode_images(model.model.visual, batch.patches, batch.grid_hw)
     text = model.model.language_model
     embeds = text.embed_tokens(batch.input_ids).to(vision.dtype)
@@ -68,7 +74,7 @@ def run(model: Qwen2_5_VLForConditionalGeneration, batch: Batch) -> Hidden:
     for layer in text.layers:
         hidden = _decoder_layer(layer, hidden, cos.unsqueeze(1), sin.unsqueeze(1), mask)
         layers.append(hidden)
-    return Hidden(vision, layers, _norm(text.norm, hidden))
+    return Hidden(vision, layers, rms_norm(text.norm, hidden), (cos, sin))
 
 
 def attention_mask(segments: Tensor) -> Tensor:
@@ -89,7 +95,7 @@ def encode_images(visual: nn.Module, patches: Tensor, grid_hw: tuple[int, int]) 
     for block in visual.blocks:
         hidden = _vision_block(block, hidden, cos, sin)
     merger = visual.merger
-    merged: Tensor = merger.mlp(_norm(merger.ln_q, hidden).view(scenes, count // 4, -1))
+    merged: Tensor = merger.mlp(rms_norm(merger.ln_q, hidden).view(scenes, count // 4, -1))
     return merged
 
 
@@ -107,26 +113,26 @@ def _vision_rotary(visual: nn.Module, grid_hw: tuple[int, int]) -> tuple[Tensor,
 def _vision_block(block: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     scenes, count, width = hidden.shape
     attn = block.attn
-    qkv = attn.qkv(_norm(block.norm1, hidden)).view(scenes, count, 3, attn.num_heads, -1)
+    qkv = attn.qkv(rms_norm(block.norm1, hidden)).view(scenes, count, 3, attn.num_heads, -1)
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
-    mixed = fn.scaled_dot_product_attention(_rotate(query, cos, sin), _rotate(key, cos, sin), value)
+    mixed = fn.scaled_dot_product_attention(rotate(query, cos, sin), rotate(key, cos, sin), value)
     hidden = hidden + attn.proj(mixed.transpose(1, 2).reshape(scenes, count, width))
-    return hidden + _gated(block.mlp, _norm(block.norm2, hidden))
+    return hidden + _gated(block.mlp, rms_norm(block.norm2, hidden))
 
 
 def _decoder_layer(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
     scenes, length, width = hidden.shape
     attn = layer.self_attn
-    normed = _norm(layer.input_layernorm, hidden)
+    normed = rms_norm(layer.input_layernorm, hidden)
     query, key, value = (
         proj(normed).view(scenes, length, -1, attn.head_dim).transpose(1, 2)
         for proj in (attn.q_proj, attn.k_proj, attn.v_proj)
     )
     groups = attn.num_key_value_groups
-    key, value = (t.repeat_interleave(groups, dim=1) for t in (_rotate(key, cos, sin), value))
-    mixed = fn.scaled_dot_product_attention(_rotate(query, cos, sin), key, value, attn_mask=mask)
+    key, value = (t.repeat_interleave(groups, dim=1) for t in (rotate(key, cos, sin), value))
+    mixed = fn.scaled_dot_product_attention(rotate(query, cos, sin), key, value, attn_mask=mask)
     hidden = hidden + attn.o_proj(mixed.transpose(1, 2).reshape(scenes, length, width))
-    return hidden + _gated(layer.mlp, _norm(layer.post_attention_layernorm, hidden))
+    return hidden + _gated(layer.mlp, rms_norm(layer.post_attention_layernorm, hidden))
 
 
 def _gated(mlp: nn.Module, hidden: Tensor) -> Tensor:
@@ -134,11 +140,11 @@ def _gated(mlp: nn.Module, hidden: Tensor) -> Tensor:
     return out
 
 
-def _norm(norm: nn.Module, hidden: Tensor) -> Tensor:
+def rms_norm(norm: nn.Module, hidden: Tensor) -> Tensor:
     return fn.rms_norm(hidden, norm.weight.shape, norm.weight.to(hidden.dtype), norm.variance_epsilon)
 
 
-def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = heads.shape[-1] // 2
     turned = torch.cat([-heads[..., half:], heads[..., :half]], dim=-1)
     return heads * cos.to(heads.dtype) + turned * sin.to(heads.dtype)

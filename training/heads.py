@@ -4,34 +4,24 @@ A small decoder learns *what* within minutes and *where* very late, because it r
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you and how far are its edges; after the first decoder layer, in which
 row and column do you stand; after the third, what are the box's absolute pixels. Then the decoder
-only has to attend and copy. None of this is saved with the checkpoint.
+only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
+two layers is asked to look at the centre of the object that is being written. None of the heads
+is saved with the checkpoint.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from training.batches import TOKEN_PX, DenseTargets
-from training.forward import Batch, Hidden
+from training.forward import Batch, Hidden, rms_norm, rotate
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, 14, 16
 BIN_PX, BINS = 4, 72
 POSITION_LAYER, PLACE_LAYER = 0, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Scalar losses: next token (all, digits only), vision head, position head, place head."""
-
-    token: Tensor
-    digit: Tensor
-    vision: Tensor
-    position: Tensor
-    place: Tensor
+POINTER_LAYERS = (3, 4)
 
 
 class DenseHeads(nn.Module):
@@ -60,9 +50,7 @@ class DenseHeads(nn.Module):
         )
 
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
-        kind, colour, flags, edges = (
-            self.vision(vision).float().split([KIND_CLASSES, COLOUR_CLASSES, 2, 4], dim=-1)
-        )
+        kind, colour, flags, edges = self.vision(vision).float().split([KIND_CLASSES, COLOUR_CLASSES, 2, 4], dim=-1)
         there = dense.kind > 0
         origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * TOKEN_PX + TOKEN_PX / 2
         wanted = (dense.xyxy - origin) / TOKEN_PX
@@ -101,6 +89,26 @@ def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[
     weights = batch.weights[asked]
     digits = weights == 3
     return (each * weights).sum() / weights.sum(), each[digits].mean().detach()
+
+
+def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_token: int) -> Tensor:
+    """Cross-entropy of the first head's attention over the image tokens, against `batch.pointers`."""
+    scenes = batch.input_ids.shape[0]
+    at_image = batch.input_ids == image_token
+    asked = batch.pointers >= 0
+    cos, sin = hidden.rotary
+    total = hidden.last.new_zeros((), dtype=torch.float32)
+    for index in POINTER_LAYERS:
+        attn = layers[index].self_attn
+        normed = rms_norm(layers[index].input_layernorm, hidden.layers[index - 1])
+        query, key = (
+            rotate(fn.linear(normed, proj.weight[: attn.head_dim], proj.bias[: attn.head_dim]), cos, sin)
+            for proj in (attn.q_proj, attn.k_proj)
+        )
+        seen = key[at_image].view(scenes, -1, attn.head_dim)
+        scores = (query @ seen.transpose(1, 2)).float() * attn.head_dim**-0.5
+        total = total + fn.cross_entropy(scores[asked], batch.pointers[asked])
+    return total
 
 
 def _classes(logits: Tensor, targets: Tensor) -> Tensor:

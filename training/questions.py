@@ -215,7 +215,11 @@ class Asker:
             text = self._one_of((f"指出{in_chinese(label)}的{name}", f"{in_chinese(label)}的{name}的关键点"))
         else:
             text = self._one_of(
-                (f"point to the {part}s of the {label}", f"the {label}'s {part}s, as points", f"point to the {label}'s {part}s")
+                (
+                    f"point to the {part}s of the {label}",
+                    f"the {label}'s {part}s, as points",
+                    f"point to the {label}'s {part}s",
+                )
             )
         expected = Expected(points=tuple((name, x, y) for _, x, y in points))
         return build_prompt(text).instruction, expected
@@ -235,7 +239,9 @@ class Asker:
         else:
             label = self._pick_label(things)
             found, noun, zh = [t for t in objects if t.label == label], label, in_chinese(label)
-        text = f"图中有多少个{zh}？" if chinese else self._one_of((f"how many {noun}s are there?", f"count the {noun}s"))
+        text = (
+            f"图中有多少个{zh}？" if chinese else self._one_of((f"how many {noun}s are there?", f"count the {noun}s"))
+        )
         boxes = _boxes(found, chinese).boxes
         return build_prompt(text).instruction, Expected(boxes, count=len(found), count_noun=zh if chinese else noun)
 

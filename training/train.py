@@ -27,7 +27,7 @@ from training.batches import BatchMaker, DenseTargets
 from training.cache import Shard
 from training.checkpoint import build_model, build_processor, build_tokenizer, save
 from training.forward import Batch
-from training.heads import DenseHeads, next_token_losses
+from training.heads import DenseHeads, next_token_losses, pointer_loss
 from training.questions import Asker
 
 SHARDS = 160
@@ -87,7 +87,9 @@ class Trainer:
         rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed_tokens" in n]
         self.optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Muon(matrices, lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW([*rest, *self.heads.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+            torch.optim.AdamW(
+                [*rest, *self.heads.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+            ),
         ]
 
     def train(self) -> None:
@@ -96,17 +98,18 @@ class Trainer:
         loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
         begun_s = time.monotonic() - self.done_s
         saved_s = logged_s = time.monotonic()
-        sums = torch.zeros(5)
+        sums = torch.zeros(6)
         while (progress := (time.monotonic() - begun_s) / (60 * self.plan.minutes)) < 1.0:
             batch, dense = next(loader)
             sums += self._learn(batch, dense, progress)
             self.step += 1
             if self.step % 50 == 0:
                 now = time.monotonic()
-                token, digit, vision, position, place = (sums / 50).tolist()
+                token, digit, vision, position, place, pointer = (sums / 50).tolist()
                 print(
                     f"step {self.step} {(now - begun_s) / 60:.1f} min {(now - logged_s) / 50:.2f} s/step "
-                    f"token {token:.3f} digit {digit:.3f} vision {vision:.3f} position {position:.3f} place {place:.3f}",
+                    f"token {token:.3f} digit {digit:.3f} vision {vision:.3f} position {position:.3f} place {place:.3f} "
+                    f"pointer {pointer:.3f}",
                     flush=True,
                 )
                 sums.zero_()
@@ -126,9 +129,12 @@ class Trainer:
             embedding = self.model.model.language_model.embed_tokens.weight
             token, digit = next_token_losses(hidden, batch, embedding)
             vision, position, place = self.heads(hidden, batch, dense, self.model.config.image_token_id)
+            pointer = pointer_loss(
+                self.model.model.language_model.layers, hidden, batch, self.model.config.image_token_id
+            )
             # The heads lead early on; near the end the answers are what counts.
             lead = 0.2 + 0.8 * min(1.0, factor) if progress > 0.5 else 1.0
-            loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place)
+            loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place + 0.25 * pointer)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -138,7 +144,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - decay)
-        return torch.stack([token.detach(), digit, vision.detach(), position.detach(), place.detach()])
+        return torch.stack([t.detach() for t in (token, digit, vision, position, place, pointer)])
 
     def save(self, done_s: float) -> None:
         """Write raw weights and heads for resuming, and the averaged model for evaluation."""
@@ -162,7 +168,9 @@ class Trainer:
             {k.removeprefix("model."): v for k, v in raw.items() if k.startswith("model.")}, strict=False
         )
         if unexpected or set(missing) - {"lm_head.weight"}:
-            raise SystemExit(f"{path} does not fit this model ({missing}, {unexpected}): delete {path.parent} to start anew")
+            raise SystemExit(
+                f"{path} does not fit this model ({missing}, {unexpected}): delete {path.parent} to start anew"
+            )
         self.heads.load_state_dict({k.removeprefix("heads."): v for k, v in raw.items() if k.startswith("heads.")})
         state = json.loads(path.with_suffix(".json").read_text())
         self.done_s, self.step = float(state["done_s"]), int(state["step"])

@@ -58,7 +58,9 @@ _LEAD: dict[Task, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
     Task.POINT: re.compile(r"^(please\s+)?point(ing)?\s+(to|at|out)\s+|^(请)?(指出|指向)", re.IGNORECASE),
-    Task.COUNT: re.compile(r"^(please\s+)?(count|how many|the number of)\s+|^(请)?(数一数|图中有多少个?|有多少个?|有几个)", re.IGNORECASE),
+    Task.COUNT: re.compile(
+        r"^(please\s+)?(count|how many|the number of)\s+|^(请)?(数一数|图中有多少个?|有多少个?|有几个)", re.IGNORECASE
+    ),
 }
 _LEAD[Task.GROUND] = _LEAD[Task.DETECT]
 _TAIL: dict[Task, re.Pattern[str]] = {
@@ -109,9 +111,7 @@ def build_prompt(text: str, task: Task = Task.AUTO) -> Prompt:
     """
     text = text.strip()
     if len(text) > MAX_PROMPT_CHARS:
-        raise PromptError(
-            f"prompt has {len(text)} characters, the limit is {MAX_PROMPT_CHARS}: send a shorter one"
-        )
+        raise PromptError(f"prompt has {len(text)} characters, the limit is {MAX_PROMPT_CHARS}: send a shorter one")
     body = _SPECIAL.sub("< |", text)
     prefix = _PREFIX.match(body)
     if prefix:

@@ -84,6 +84,8 @@ def test_the_chat_template_gives_the_sequence_that_is_trained(processor: Qwen2_5
     if not instruction:
         instruction = text.split("user\n")[1].split("<|vision_start|>")[0]
         content = [{"type": "text", "text": instruction}, {"type": "image"}]
-    chat = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
     ids = processor(text=[chat], images=[Image.fromarray(shard.pixels[0])], return_tensors="pt")["input_ids"][0]
     assert ids.tolist() == first.tolist()

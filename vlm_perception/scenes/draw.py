@@ -14,6 +14,7 @@ from vlm_perception.scenes.spec import RGB, Light, ObjectSpec, SceneSpec
 
 _SHIFT = 4  # OpenCV's fixed-point drawing: 4 fractional bits
 MIN_VISIBLE = 0.30
+_SHADOW = 100  # owner numbers of shadows start here, those of objects at 1
 _DARK: RGB = (45, 45, 50)
 _WHITE: RGB = (245, 245, 245)
 
@@ -82,7 +83,8 @@ def render(spec: SceneSpec, image_wh: tuple[int, int]) -> Scene:
     canvas = _Canvas(draw_background(spec.background, image_wh))
     for index, item in enumerate(spec.objects):
         if item.shadow:
-            canvas.shade(_shadow_polygon(item, image_wh), 100 + index, 0.62)
+            canvas.shade(_shadow_polygon(item, image_wh), _SHADOW + index, 0.62)
+            canvas.drawn_area[_SHADOW + index] = int(np.count_nonzero(canvas.owner == _SHADOW + index))
     points: list[tuple[tuple[str, float, float], ...]] = []
     for index, item in enumerate(spec.objects):
         points.append(_draw_object(canvas, item, index + 1, image_wh))
@@ -95,7 +97,7 @@ def render(spec: SceneSpec, image_wh: tuple[int, int]) -> Scene:
     truths += [
         Truth("shadow", box, {"of": item.label})
         for index, item in enumerate(spec.objects)
-        if item.shadow and (box := _visible_box(canvas, 100 + index)) is not None
+        if item.shadow and (box := _visible_box(canvas, _SHADOW + index)) is not None
     ]
     return Scene(_lit(canvas.rgb, spec), tuple(truths))
 

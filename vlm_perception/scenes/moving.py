@@ -20,9 +20,7 @@ class MovingScene:
         speed: Top speed in image sides per second.
     """
 
-    def __init__(
-        self, seed: int, image_wh: tuple[int, int], n_objects: int | None = None, speed: float = 0.05
-    ) -> None:
+    def __init__(self, seed: int, image_wh: tuple[int, int], n_objects: int | None = None, speed: float = 0.05) -> None:
         rng = np.random.default_rng(seed)
         self._image_wh = image_wh
         self._spec = random_scene(rng, image_wh, n_objects)
