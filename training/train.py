@@ -108,8 +108,8 @@ class Trainer:
                 token, digit, vision, position, place, pointer = (sums / 50).tolist()
                 print(
                     f"step {self.step} {(now - begun_s) / 60:.1f} min {(now - logged_s) / 50:.2f} s/step "
-                    f"token {token:.3f} digit {digit:.3f} vision {vision:.3f} position {position:.3f} place {place:.3f} "
-                    f"pointer {pointer:.3f}",
+                    f"token {token:.3f} digit {digit:.3f} vision {vision:.3f} position {position:.3f} "
+                    f"place {place:.3f} pointer {pointer:.3f}",
                     flush=True,
                 )
                 sums.zero_()

@@ -54,7 +54,8 @@ _WHERE = re.compile(r"^\s*where\b|哪里|哪儿|在哪", re.IGNORECASE)
 # Words in front of (or behind) the thing itself: the template says them again.
 _LEAD: dict[Task, re.Pattern[str]] = {
     Task.DETECT: re.compile(
-        r"^(please\s+)?(detect|find|locate|show( me)?|look for|search for|where (is|are))\s+|^(请)?(检测|找到|找出|定位)",
+        r"^(please\s+)?(detect|find|locate|show( me)?|look for|search for|where (is|are))\s+"
+        r"|^(请)?(检测|找到|找出|定位)",
         re.IGNORECASE,
     ),
     Task.POINT: re.compile(r"^(please\s+)?point(ing)?\s+(to|at|out)\s+|^(请)?(指出|指向)", re.IGNORECASE),

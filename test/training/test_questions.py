@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from training.cache import CAMERA_SIZES, FIRST_TRAINING_SEED, model_size
 from training.evaluate import FIRST_SEED, figures, make_cases
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
 from training.questions import TASK_WEIGHTS, Asker
-
 from vlm_perception.answers import parse_answer
 from vlm_perception.geometry import plan_resize
 from vlm_perception.scenes import random_scene, render
