@@ -154,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _leave_other_robots_alone(options.domain_id)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _empty(options.output)
         processes = Processes([plan.command() for plan in _plans(options)])
         processes.start()
     except (StartupError, OSError) as error:
@@ -161,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         rows = _interview(processes, options.output)
-    except DemoError as error:
+    except (DemoError, OSError) as error:
         print(f"vlm-perception-demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -185,7 +186,6 @@ def _interview(processes: Processes, output: Path) -> list[Row]:
         client = DemoClient(processes)
         labels = client.wait_ready()
         print(f"ready; the camera sees: {', '.join(labels)}", flush=True)
-        _empty(output)
         rows = []
         for number, question in enumerate(questions_about(labels), start=1):
             print(f"asking: {question.prompt}", flush=True)

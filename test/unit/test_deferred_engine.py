@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vlm_perception.deferred_engine import DeferredEngine
+from vlm_perception.engines.base import never_stop
+from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.prompts import build_prompt
+from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Timings
+
+REQUEST = Request(
+    Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(0, 0, ""), "/image", 0.0),
+    build_prompt("cup"),
+    PixelBudget(784, 784),
+    8,
+)
+
+
+class CountingEngine:
+    name = "inner"
+
+    def __init__(self, failures: int = 0) -> None:
+        self.loads, self.failures, self.closed = 0, failures, False
+
+    def load(self) -> None:
+        self.loads += 1
+        if self.loads <= self.failures:
+            raise ModelLoadError("not yet")
+
+    def answer(self, request, should_stop):
+        return Answer("[]", (28, 28), "absolute", "stop", (), Timings(0, 0, 0))
+
+    def describe(self):
+        return {"device": "cpu"}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_nothing_is_made_before_load():
+    made = []
+    engine = DeferredEngine("outer", lambda: made.append(CountingEngine()) or made[-1])
+    assert (engine.name, engine.describe(), made) == ("outer", {}, [])
+    with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
+        engine.answer(REQUEST, never_stop)
+    engine.load()
+    engine.load()
+    assert len(made) == 1
+    assert engine.answer(REQUEST, never_stop).text == "[]"
+    assert engine.describe() == {"device": "cpu"}
+    engine.close()
+    assert made[0].closed
+
+
+def test_a_failed_load_stays_unloaded():
+    inner = CountingEngine(failures=1)
+    engine = DeferredEngine("outer", lambda: inner)
+    with pytest.raises(ModelLoadError):
+        engine.load()
+    with pytest.raises(InferenceError):
+        engine.answer(REQUEST, never_stop)
+    engine.load()
+    assert engine.answer(REQUEST, never_stop).text == "[]"
+
+
+def test_closing_what_was_never_loaded_does_nothing():
+    DeferredEngine("outer", CountingEngine).close()
