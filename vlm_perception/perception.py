@@ -32,6 +32,7 @@ def perceive(
 
     Raises:
         InferenceError: The engine failed on this request.
+        GeometryError: The engine cannot take a frame of this size or aspect ratio.
     """
     answer = engine.answer(request, should_stop)
     parsed = parse_answer(

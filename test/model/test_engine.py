@@ -83,30 +83,42 @@ def test_length_limit(random_engine: TransformersEngine, make_request: RequestMa
     assert answer.timings.generate_s > 0
 
 
+class Asked:
+    """A `should_stop` that turns true once it was asked more than `limit` times."""
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        self.limit, self.times = limit, 0
+
+    def __call__(self) -> bool:
+        self.times += 1
+        return self.times > self.limit
+
+
 @pytest.mark.parametrize("passes", [1, 2, 7])
 def test_abort_takes_effect_within_one_pass(
     random_engine: TransformersEngine, make_request: RequestMaker, passes: int
 ) -> None:
-    # Asked once before the first pass and once after each: it turns true during pass number `passes`.
-    asked = 0
-
-    def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked > passes
-
+    first_pass = Asked()
+    random_engine.answer(make_request(max_new_tokens=1), first_pass)
+    # After the first pass it is asked once a pass: it turns true during pass number `passes`.
+    should_stop = Asked(first_pass.times + passes - 2)
     answer = random_engine.answer(make_request(max_new_tokens=500), should_stop)
     assert answer.finish_reason == "aborted"
     assert len(answer.tokens) == passes
-    assert asked == passes + 1
+    assert should_stop.times == should_stop.limit + 1
 
 
-def test_abort_before_the_first_pass_runs_nothing(
+def test_abort_in_the_first_pass_takes_effect_within_one_layer(
     random_engine: TransformersEngine, make_request: RequestMaker
 ) -> None:
-    answer = random_engine.answer(make_request(), lambda: True)
-    assert (answer.text, answer.tokens, answer.finish_reason) == ("", (), "aborted")
-    assert answer.model_wh == (224, 168)
+    # The tiny model has 4 vision blocks and 6 layers: each of them asks.
+    for layer in range(10):
+        should_stop = Asked(layer)
+        answer = random_engine.answer(make_request(), should_stop)
+        assert (answer.text, answer.tokens, answer.finish_reason) == ("", (), "aborted")
+        assert answer.model_wh == (224, 168)
+        assert should_stop.times == layer + 1
+    assert random_engine.answer(make_request(), never_stop).finish_reason == "length"
 
 
 @given(st.lists(st.integers(0, 400), max_size=40))

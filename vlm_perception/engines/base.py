@@ -40,14 +40,15 @@ class Engine(Protocol):
 
         Args:
             request: Frame, prompt, pixel budget and token limit.
-            should_stop: Asked before each decoder pass; once true, the answer so far comes back
-                with `finish_reason` "aborted".
+            should_stop: Asked at least once per decoder pass; once true, the answer so far comes
+                back with `finish_reason` "aborted". Has to be cheap and safe from any thread.
 
         Returns:
             The raw reply with its tokens, the processed image's size and timings.
 
         Raises:
             InferenceError: The model failed on this request; the next one may succeed.
+            GeometryError: The frame's size or aspect ratio is outside what the model accepts.
         """
         ...
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from vlm_perception.types import Token
 
 # What a decoder writes for bytes that are no character (yet).
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class PrefillStopped(Exception):  # noqa: N818 - a way out, not a failure
+    """`should_stop` became true before the first token; never leaves the engine."""
 
 
 class StopWhenTold(StoppingCriteria):  # type: ignore[misc, unused-ignore]
@@ -47,6 +52,11 @@ class LogprobRecorder(LogitsProcessor):  # type: ignore[misc, unused-ignore]
         self._logits: torch.Tensor | None = None
         self._logprobs: list[float] = []
 
+    @property
+    def began(self) -> bool:
+        """Whether the first pass is over."""
+        return self._logits is not None or bool(self._logprobs)
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Note the logits of this pass, shape (1, vocabulary), and return them untouched."""
         self._settle(int(input_ids[0, -1]))
@@ -63,6 +73,29 @@ class LogprobRecorder(LogitsProcessor):  # type: ignore[misc, unused-ignore]
         if self._logits is not None:
             self._logprobs.append(float(self._logits[chosen] - self._logits.logsumexp(-1)))
             self._logits = None
+
+
+@contextmanager
+def stoppable_prefill(model: torch.nn.Module, stop: StopWhenTold, recorder: LogprobRecorder) -> Iterator[None]:
+    """Ask for a stop before every layer of the first pass, which reads the whole image.
+
+    That pass takes seconds for a large model on a slow machine, far longer than those after it.
+
+    Raises:
+        PrefillStopped: Told to stop before the first token.
+    """
+
+    def check(*_: object) -> None:
+        if not recorder.began and stop.asked():
+            raise PrefillStopped
+
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    hooks = [layer.register_forward_pre_hook(check) for stack in stacks for layer in stack]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Sequence[float]) -> tuple[str, tuple[Token, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -19,7 +20,13 @@ from transformers import (
 )
 
 from vlm_perception.engines.base import ShouldStop
-from vlm_perception.engines.generation import LogprobRecorder, StopWhenTold, align_tokens
+from vlm_perception.engines.generation import (
+    LogprobRecorder,
+    PrefillStopped,
+    StopWhenTold,
+    align_tokens,
+    stoppable_prefill,
+)
 from vlm_perception.engines.loading import (
     Checkpoint,
     check_device,
@@ -145,7 +152,7 @@ class TransformersEngine:
         prepared_s = time.perf_counter()
         stop, recorder = StopWhenTold(should_stop), LogprobRecorder()
         ids: list[int] = []
-        if not stop.asked():
+        with suppress(PrefillStopped), stoppable_prefill(self._model, stop, recorder):
             output = self._model.generate(
                 **inputs,
                 max_new_tokens=request.max_new_tokens,

@@ -1,0 +1,70 @@
+"""The shipped tiny checkpoint finds real objects: frame and sentence in, boxes out.
+
+A smoke test with floors well under the figures of the model card; `make evaluate` measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.perception import perceive
+from vlm_perception.prompts import build_prompt
+from vlm_perception.scenes import MovingScene
+from vlm_perception.types import XYXY, Frame, FrameHeader, PixelBudget, Request, Result
+
+TINY = Path(__file__).parents[2] / "models" / "tiny"
+SEEDS = range(9000, 9012)
+MEAN_IOU_FLOOR = 0.5
+FOUND_FLOOR = 0.7
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[TransformersEngine]:
+    engine = TransformersEngine(str(TINY))
+    engine.load()
+    yield engine
+    engine.close()
+
+
+def ask(engine: TransformersEngine, seed: int, text: str | None = None) -> tuple[Result, str, XYXY]:
+    """Ask for the one object of a scene, or for something else."""
+    scene = MovingScene(seed, (640, 480), n_objects=1).at(0.0)
+    truth = scene.truths[0]
+    frame = Frame(scene.rgb, FrameHeader(1, 2, "camera"), "/image", 0.0)
+    request = Request(frame, build_prompt(text or truth.label), PixelBudget(224 * 224, 1024 * 1024), 128)
+    return perceive(engine, request), truth.label, truth.xyxy
+
+
+def iou(one: XYXY, other: XYXY) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    inside = max(0.0, width) * max(0.0, height)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return inside / (areas - inside)
+
+
+def test_the_named_object_is_found_where_it_is(engine: TransformersEngine) -> None:
+    ious = []
+    for seed in SEEDS:
+        result, label, truth = ask(engine, seed)
+        assert result.answer.finish_reason == "stop"
+        assert result.rejects == ()
+        boxes = [found.xyxy for found in result.objects if found.xyxy and found.label == label]
+        ious.append(max((iou(box, truth) for box in boxes), default=0.0))
+        assert all(found.score is not None and 0 < found.score <= 1 for found in result.objects)
+    found = sum(value >= 0.5 for value in ious) / len(ious)
+    assert sum(ious) / len(ious) >= MEAN_IOU_FLOOR, ious
+    assert found >= FOUND_FLOOR, ious
+
+
+def test_an_absent_thing_is_mostly_not_found(engine: TransformersEngine) -> None:
+    empty = 0
+    for seed in SEEDS:
+        label = ask(engine, seed)[1]
+        absent = "blue face" if not label.startswith("blue") and not label.endswith("face") else "red cart"
+        empty += not ask(engine, seed, absent)[0].objects
+    assert empty / len(SEEDS) >= FOUND_FLOOR
