@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -151,3 +152,10 @@ def test_a_font_is_chosen_by_the_glyphs_it_has(monkeypatch: pytest.MonkeyPatch, 
     assert fonts.font_for("é") == "latin"
     assert fonts.font_for("红 é") == "cjk"
     assert fonts.font_for("ж") is None
+
+
+def test_missing_glyphs_are_told_from_drawn_ones() -> None:
+    path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    assert fonts._has_glyph(path, "é")
+    assert fonts._has_glyph(path, "Ж")
+    assert not fonts._has_glyph(path, "红")
