@@ -52,6 +52,26 @@ def score(summary: dict[str, float]) -> float:
     return sum(summary[key] for key in BARS) / len(BARS)
 
 
+def copy(source: Path, target: Path) -> dict[str, int]:
+    """Copy a checkpoint and write its processor anew.
+
+    Returns:
+        The processor's area bounds, `shortest_edge` and `longest_edge`, square pixels.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        shutil.copyfile(path, target / path.name)
+    processor = AutoProcessor.from_pretrained(source)
+    processor.chat_template = CHAT_TEMPLATE
+    processor.save_pretrained(target)
+    # The name every release of transformers knows, and nothing about the machine it was saved on.
+    path = target / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    kept = {key: value for key, value in config.items() if key not in ("is_local", "local_files_only")}
+    path.write_text(json.dumps(kept, indent=2) + "\n")
+    return dict(processor.image_processor.size)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,13 +85,7 @@ def main() -> None:
     if figures_path.exists() and score(json.loads(figures_path.read_text())) >= score(summary):
         print(f"{args.target} is as good ({score(summary):.4f} is not above it): nothing shipped")
         return
-    args.target.mkdir(parents=True, exist_ok=True)
-    for path in args.source.iterdir():
-        shutil.copy2(path, args.target / path.name)
-    processor = AutoProcessor.from_pretrained(args.source)
-    processor.chat_template = CHAT_TEMPLATE
-    processor.save_pretrained(args.target)
-    size = processor.image_processor.size
+    size = copy(args.source, args.target)
     card = CARD.format(
         report=report,
         pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes 224x168)",

@@ -26,18 +26,18 @@ from vlm_perception.scenes import COLOURS, KINDS, Truth
 
 # How often each kind of question is asked.
 TASK_WEIGHTS = {
-    "all": 0.21,
-    "label": 0.24,
-    "kind": 0.10,
-    "colour": 0.11,
+    "all": 0.19,
+    "label": 0.22,
+    "kind": 0.08,
+    "colour": 0.08,
     "pattern": 0.04,
     "two": 0.05,
     "describe_each": 0.07,
-    "point": 0.07,
-    "count": 0.07,
-    "shadow": 0.04,
+    "point": 0.10,
+    "count": 0.09,
+    "shadow": 0.08,
 }
-ABSENT_SHARE = 0.25
+ABSENT_SHARE = 0.35
 CHINESE_SHARE = 0.2
 
 
