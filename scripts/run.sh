@@ -17,4 +17,5 @@ for name in $names; do
         set -- "--$option" "$value" "$@"
     fi
 done
+echo "$command $*"
 exec "$command" "$@"
