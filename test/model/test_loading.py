@@ -171,7 +171,7 @@ def ask_hub(model: str, home: Path, **environment: str) -> str:
         env=env,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr
