@@ -81,7 +81,7 @@ LAUNCH_ARGUMENTS = (
 # What the demo sets differently; everything else is as above.
 DEMO_DEFAULTS = {
     "model": TINY_MODEL,
-    "prompt": "every shape",
+    "prompt": "all objects",
     "image_topic": "scene_camera/image",
     "scene_camera": "true",
 }
