@@ -21,6 +21,9 @@ from vlm_perception.scenes import COLOURS, KINDS, Truth
 TOKEN_PX = 28
 # One step in ten has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
+# Places are most of the tokens and their last digits are partly chance, so what is found, what it is
+# and when the list ends would be drowned by them without weights.
+WEIGHTS = {"structure": 1, "coordinate": 3, "word": 8, "decision": 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class BatchMaker:
         self._is_digit = np.zeros(len(tokenizer) + 1, bool)
         self._is_digit[digits] = True
         self._openers = [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS[:2]]
+        texts = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+        self._fixed = [i for i, text in enumerate(texts) if not any(c.isalnum() for c in text) or "_" in text]
+        self._fixed += [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS]
+        # Another object or the end of the list; something or nothing found.
+        self._deciders = [i for i, text in enumerate(texts) if text.startswith(('"}', "\n["))]
         self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
 
     def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
@@ -124,9 +132,20 @@ class BatchMaker:
             "segments": np.full(len(ids), number, np.int64),
             "positions": np.stack([place] * 3),
             "labels": labels,
-            "weights": np.where(self._is_digit[labels], 3, 2),
+            "weights": self._weights(labels, pointers),
             "pointers": pointers,
         }
+
+    def _weights(self, labels: NDArray[np.int64], pointers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Loss weight by what a token decides; see `WEIGHTS`."""
+        in_object = pointers >= 0
+        digit = self._is_digit[labels]
+        weights = np.where(digit & in_object, WEIGHTS["coordinate"], WEIGHTS["structure"])
+        word = in_object & ~digit & ~np.isin(labels, self._fixed)
+        # The number in the sentence is a word too, in this sense.
+        weights[word | (digit & ~in_object)] = WEIGHTS["word"]
+        weights[np.isin(labels, self._deciders)] = WEIGHTS["decision"]
+        return weights
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

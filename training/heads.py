@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from training.batches import TOKEN_PX, DenseTargets
+from training.batches import TOKEN_PX, WEIGHTS, DenseTargets
 from training.forward import Batch, Hidden, rms_norm, rotate
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, 14, 16
@@ -56,8 +56,8 @@ class DenseHeads(nn.Module):
         wanted = (dense.xyxy - origin) / TOKEN_PX
         flag_targets = torch.stack([dense.striped, dense.is_centre], dim=-1)
         return (
-            _classes(kind, dense.kind)
-            + _classes(colour, dense.colour)
+            2.0 * _classes(kind, dense.kind)
+            + 2.0 * _classes(colour, dense.colour)
             + fn.binary_cross_entropy_with_logits(flags, flag_targets)
             + 1.5 * fn.smooth_l1_loss(edges[there], wanted[there], beta=0.05)
         )
@@ -73,8 +73,8 @@ class DenseHeads(nn.Module):
         there = dense.kind > 0
         bin_targets = (dense.xyxy[there] / BIN_PX).long().clamp(0, BINS - 1)
         return (
-            0.5 * _classes(kind, dense.kind)
-            + 0.5 * _classes(colour, dense.colour)
+            _classes(kind, dense.kind)
+            + _classes(colour, dense.colour)
             + 0.5 * _classes(rank, dense.rank)
             + 6.0 * fn.smooth_l1_loss(edges[there], dense.xyxy[there] / 100.0, beta=0.01)
             + _classes(bins[there].view(-1, 4, BINS), bin_targets)
@@ -87,7 +87,7 @@ def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[
     logits = fn.linear(hidden.last[asked], embedding.to(hidden.last.dtype)).float()
     each = fn.cross_entropy(logits, batch.labels[asked], reduction="none")
     weights = batch.weights[asked]
-    digits = weights == 3
+    digits = weights == WEIGHTS["coordinate"]
     return (each * weights).sum() / weights.sum(), each[digits].mean().detach()
 
 

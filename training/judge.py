@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from training.cache import model_size
 from training.questions import Question
 from vlm_perception.answers import count_of, parse_answer
+from vlm_perception.matching import iou, match_boxes
 from vlm_perception.scenes import Scene
 from vlm_perception.types import XYXY, DetectedObject
 
@@ -41,15 +42,6 @@ class Judged:
     rejected: bool | None
     count_right: bool | None
     point_hits: tuple[bool, ...]
-
-
-def iou(a: XYXY, b: XYXY) -> float:
-    """Intersection over union of two boxes in the same pixels."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if union > 0 else 0.0
 
 
 def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int]) -> Judged:
@@ -86,23 +78,9 @@ def _exact(box: tuple[int, int, int, int], scene: Scene, image_wh: tuple[int, in
 
 
 def _match(wanted: list[XYXY], found: list[DetectedObject]) -> dict[int, tuple[int, float]]:
-    """Greedy one-to-one matching, best IoU first, at IoU >= 0.5: wanted -> (found, iou)."""
-    options = sorted(
-        (
-            (iou(box, item.xyxy), i, k)
-            for i, box in enumerate(wanted)
-            for k, item in enumerate(found)
-            if item.xyxy is not None
-        ),
-        reverse=True,
-    )
-    pairs: dict[int, tuple[int, float]] = {}
-    taken: set[int] = set()
-    for value, i, k in options:
-        if value >= 0.5 and i not in pairs and k not in taken:
-            pairs[i] = (k, value)
-            taken.add(k)
-    return pairs
+    """Best pairs first, at IoU >= 0.5: index in `wanted` -> (index in `found`, IoU)."""
+    boxes = [item.xyxy for item in found if item.xyxy is not None]
+    return {i: (k, overlap) for k, i, overlap in match_boxes(boxes, wanted) if overlap >= 0.5}
 
 
 def _point_hits(question: Question, objects: tuple[DetectedObject, ...], image_wh: tuple[int, int]) -> tuple[bool, ...]:

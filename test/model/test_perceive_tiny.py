@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.matching import iou
 from vlm_perception.perception import perceive
 from vlm_perception.prompts import build_prompt
 from vlm_perception.scenes import MovingScene
@@ -38,14 +39,6 @@ def ask(engine: TransformersEngine, seed: int, text: str | None = None) -> tuple
     frame = Frame(scene.rgb, FrameHeader(1, 2, "camera"), "/image", 0.0)
     request = Request(frame, build_prompt(text or truth.label), PixelBudget(224 * 224, 1024 * 1024), 128)
     return perceive(engine, request), truth.label, truth.xyxy
-
-
-def iou(one: XYXY, other: XYXY) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    inside = max(0.0, width) * max(0.0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return inside / (areas - inside)
 
 
 def test_the_named_object_is_found_where_it_is(engine: TransformersEngine) -> None:
