@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
-from transformers import logging as transformers_logging
 
 from vlm_perception.engines.base import Engine, never_stop
 from vlm_perception.engines.generation import align_tokens
@@ -49,7 +48,8 @@ def greedy_reference(folder: Path, request: Request, model_wh: tuple[int, int]) 
         more = torch.tensor([[chosen]])
         inputs["input_ids"] = torch.cat([inputs["input_ids"], more], 1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
+        if "mm_token_type_ids" in inputs:  # the oldest supported transformers has none
+            inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
     return ids, logprobs
 
 
@@ -192,7 +192,8 @@ def test_sampling_settings_of_a_checkpoint_are_not_used(
     heard: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    transformers_logging.add_handler(handler)
+    library_log = logging.getLogger("transformers")
+    library_log.addHandler(handler)
     engine = TransformersEngine(str(folder))
     try:
         engine.load()
@@ -200,7 +201,7 @@ def test_sampling_settings_of_a_checkpoint_are_not_used(
             warnings.simplefilter("error")
             answer = engine.answer(make_request(), never_stop)
     finally:
-        transformers_logging.remove_handler(handler)
+        library_log.removeHandler(handler)
     assert answer.text == random_engine.answer(make_request(), never_stop).text
     assert [text for text in heard if "generation" in text.lower()] == []
 
