@@ -69,6 +69,7 @@ class BatchMaker:
         self._fixed += [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS]
         # Another object or the end of the list; something or nothing found.
         self._deciders = [i for i, text in enumerate(texts) if text.startswith(('"}', "\n["))]
+        self._begins = [i for i, text in enumerate(texts) if text.startswith("\n[")]
         self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
 
     def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
@@ -105,7 +106,9 @@ class BatchMaker:
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 break
-            columns.append(self._branch(prompt, reply, len(columns), start, _centres(asked, grid[1])))
+            columns.append(
+                self._branch(prompt, reply, len(columns), start, _centres(asked, grid[1]), grid[0] * grid[1])
+            )
             if text_first:
                 break
             asked = self._ask(truths, shard)
@@ -115,7 +118,7 @@ class BatchMaker:
         return self._asker.ask(truths, shard.image_wh, shard.model_wh)
 
     def _branch(
-        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int]
+        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int], null: int
     ) -> dict[str, NDArray[np.int64]]:
         ids = np.array(prompt + reply, np.int64)
         # Token by token, which object of the reply it belongs to: 1, 2, ... and 0 outside.
@@ -123,6 +126,11 @@ class BatchMaker:
         part = opened * (opened > np.cumsum(closes) - closes)
         pointers = np.full(len(ids), -1, np.int64)
         pointers[len(prompt) - 1 : -1] = np.array([-1, *centres])[part]
+        # Where it is decided whether another object follows: the next one, or the null token.
+        following = np.array([*centres, null])[opened]
+        pointers[len(prompt) - 1 : -1][closes] = following[closes]
+        begins = np.isin(reply, self._begins)
+        pointers[len(prompt) - 1 : -1][begins] = following[begins]
         labels = np.full(len(ids), -100, np.int64)
         # Shifted by one: the last prompt token predicts the reply's first token.
         labels[len(prompt) - 1 : -1] = reply
@@ -138,13 +146,14 @@ class BatchMaker:
 
     def _weights(self, labels: NDArray[np.int64], pointers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Loss weight by what a token decides; see `WEIGHTS`."""
-        in_object = pointers >= 0
+        deciding = np.isin(labels, self._deciders)
+        in_object = (pointers >= 0) & ~deciding
         digit = self._is_digit[labels]
         weights = np.where(digit & in_object, WEIGHTS["coordinate"], WEIGHTS["structure"])
         word = in_object & ~digit & ~np.isin(labels, self._fixed)
         # The number in the sentence is a word too, in this sense.
         weights[word | (digit & ~in_object)] = WEIGHTS["word"]
-        weights[np.isin(labels, self._deciders)] = WEIGHTS["decision"]
+        weights[deciding] = WEIGHTS["decision"]
         return weights
 
     def _ids(self, text: str) -> list[int]:

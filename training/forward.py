@@ -31,7 +31,8 @@ class Batch:
         labels: (scenes, length) int64, -100 where nothing is predicted; already shifted.
         weights: (scenes, length) float32 loss weights beside `labels`.
         pointers: (scenes, length) int64, the image token that holds the centre of the object which
-            the label is part of; -1 where there is none.
+            the label is part of or, where the label decides whether another object follows, of the
+            next one; the number of image tokens where none follows; -1 where nothing is asked.
     """
 
     patches: Tensor

@@ -5,8 +5,8 @@ pixels through relative rotary positions. The heads ask every image token direct
 vision tower, what covers you and how far are its edges; after the first decoder layer, in which
 row and column do you stand; after the third, what are the box's absolute pixels. Then the decoder
 only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
-two layers is asked to look at the centre of the object that is being written. None of the heads
-is saved with the checkpoint.
+two layers is asked to look at the centre of the object that is being written or, where it is decided
+whether another follows, of the next one or at a null token. None of the heads is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -91,10 +91,15 @@ def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[
     return (each * weights).sum() / weights.sum(), each[digits].mean().detach()
 
 
-def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_token: int) -> Tensor:
-    """Cross-entropy of the first head's attention over the image tokens, against `batch.pointers`."""
+def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_token: int, null_token: int) -> Tensor:
+    """Cross-entropy of the first head's attention over image and null token, against `batch.pointers`.
+
+    The null token is the one that ends the image; it is looked at where nothing (more) fits the
+    question. So "red square" must score above it for the red square and below it for a red circle.
+    """
     scenes = batch.input_ids.shape[0]
-    at_image = batch.input_ids == image_token
+    # In the sequence the null token comes right behind the image tokens.
+    at_image = (batch.input_ids == image_token) | (batch.input_ids == null_token)
     asked = batch.pointers >= 0
     cos, sin = hidden.rotary
     total = hidden.last.new_zeros((), dtype=torch.float32)

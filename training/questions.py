@@ -26,18 +26,18 @@ from vlm_perception.scenes import COLOURS, KINDS, Truth
 
 # How often each kind of question is asked.
 TASK_WEIGHTS = {
-    "all": 0.19,
-    "label": 0.22,
+    "all": 0.13,
+    "label": 0.26,
     "kind": 0.08,
     "colour": 0.08,
     "pattern": 0.04,
     "two": 0.05,
     "describe_each": 0.07,
     "point": 0.10,
-    "count": 0.09,
+    "count": 0.11,
     "shadow": 0.08,
 }
-ABSENT_SHARE = 0.35
+ABSENT_SHARE = 0.4
 CHINESE_SHARE = 0.2
 
 
@@ -154,7 +154,7 @@ class Asker:
             return self._one_of(sorted(present))
         pool = [f"{c} {k}" for c in COLOURS for k in KINDS if f"{c} {k}" not in present]
         near = [p for p in pool if any(p.split()[0] == t.colour or p.split()[1] == t.kind for t in objects)]
-        return self._one_of(near if near and self._rng.random() < 0.6 else pool)
+        return self._one_of(near if near and self._rng.random() < 0.75 else pool)
 
     def _kind(self, things: list[_Thing], chinese: bool) -> tuple[str, Expected]:
         kind = self._pick([t.kind for t in _objects(things)], KINDS)

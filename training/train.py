@@ -129,12 +129,12 @@ class Trainer:
             embedding = self.model.model.language_model.embed_tokens.weight
             token, digit = next_token_losses(hidden, batch, embedding)
             vision, position, place = self.heads(hidden, batch, dense, self.model.config.image_token_id)
-            pointer = pointer_loss(
-                self.model.model.language_model.layers, hidden, batch, self.model.config.image_token_id
-            )
+            config = self.model.config
+            layers = self.model.model.language_model.layers
+            pointer = pointer_loss(layers, hidden, batch, config.image_token_id, config.vision_end_token_id)
             # The heads lead early on; near the end the answers are what counts.
             lead = 0.2 + 0.8 * min(1.0, factor) if progress > 0.5 else 1.0
-            loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place + 0.25 * pointer)
+            loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place + 0.6 * pointer)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
