@@ -397,6 +397,22 @@ def test_the_cameras_qos_can_be_overridden(robot, scripted):
     assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
 
 
+def test_the_camera_is_heard_as_reliably_as_it_offers(robot, scripted):
+    """A lost piece of a large image is sent again only to a reliable subscription."""
+    node = robot.node(scripted)
+
+    def heard_as(wanted):
+        infos = node.get_subscriptions_info_by_topic("/image")
+        return [info.qos_profile.reliability for info in infos] == [wanted]
+
+    assert heard_as(ReliabilityPolicy.BEST_EFFORT)
+    robot.client.create_publisher(Image, "/image", 1)
+    robot.until(lambda: heard_as(ReliabilityPolicy.RELIABLE), "a reliable subscription for a reliable camera")
+    # A second camera driver that offers less would not be heard by a reliable subscription.
+    robot.client.create_publisher(Image, "/image", BEST_EFFORT)
+    robot.until(lambda: heard_as(ReliabilityPolicy.BEST_EFFORT), "a best-effort subscription for a mixed offer")
+
+
 def test_names_follow_the_nodes_namespace(robot, scripted):
     robot.node(scripted, prompt="red cup", remap=("__ns:=/arm", "__node:=eyes"))
     assert robot.hear("/arm/eyes/active_prompt", String, LATCHED).wait_for().data == "red cup"

@@ -9,8 +9,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.deferred_engine import DeferredEngine
@@ -19,6 +17,7 @@ from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
 from vlm_perception.health import Health
 from vlm_perception.prompts import build_prompt
+from vlm_perception.ros.camera_in import CameraInbox
 from vlm_perception.ros.camera_watch import CameraWatch
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
 from vlm_perception.ros.image_messages import arrival_of
@@ -97,10 +96,7 @@ class VlmPerceptionNode(Node):
         self._camera = topic
         self._watch = CameraWatch(self, topic, message_type)
         self._last_image_s = time.monotonic()
-        # Best effort hears reliable and best-effort cameras alike, and one frame is all we want.
-        profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        overriding = QoSOverridingOptions.with_default_policies()
-        self.create_subscription(message_type, topic, self._on_image, profile, qos_overriding_options=overriding)
+        self._inbox = CameraInbox(self, topic, message_type, self._on_image)
         self.create_timer(_WATCH_PERIOD_S, self._watch_camera)
 
     # On the executor.
@@ -134,6 +130,7 @@ class VlmPerceptionNode(Node):
         self._worker.apply(new)
 
     def _watch_camera(self) -> None:
+        self._inbox.follow()
         self._watch.check(time.monotonic() - self._last_image_s, self._settings.current.no_image_warning_s)
 
     def _publish_diagnostics(self) -> None:
