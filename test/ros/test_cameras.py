@@ -93,6 +93,16 @@ def test_file_camera_publishes_a_folder_and_finishes(robot, start, tmp_path):
     assert stamps == sorted(set(stamps))
 
 
+def test_file_camera_shows_a_single_pass_only_to_somebody(robot, start, tmp_path):
+    Picture.new("RGB", (16, 12), (7, 0, 0)).save(tmp_path / "0.png")
+    log = robot.hear_log()
+    camera = start(FileCamera, path=str(tmp_path), rate_hz=20, loop=False)
+    log.wait_for(lambda m: "waiting for a subscriber" in m.msg)
+    images = robot.hear("/file_camera/image", Image)
+    images.wait_for()
+    robot.until(lambda: camera.finished, "the single pass ended")
+
+
 def test_file_camera_repeats_a_single_image(robot, start, tmp_path):
     Picture.new("RGB", (16, 12)).save(tmp_path / "one.jpg")
     images = robot.hear("/file_camera/image", Image)

@@ -46,6 +46,8 @@ class FileCamera:
             raise SettingsError("path is empty: set it to an image, a folder or a video (-p path:=/data/street.mp4)")
         path = Path(values["path"]).expanduser()
         self.finished = False
+        # What is shown only once must not be over before somebody looks.
+        self._waits_for_viewer = not loop
         self._frame_id = values["frame_id"]
         self._frames = frames_of(path, bool(loop), self._on_skip)
         # Read now, so that a wrong path ends the program at once.
@@ -65,6 +67,10 @@ class FileCamera:
         self.node.get_logger().warning(f"skipped: {error}", throttle_duration_sec=5.0)
 
     def _publish(self) -> None:
+        if self._waits_for_viewer and not self._image.get_subscription_count():
+            self.node.get_logger().info("waiting for a subscriber", throttle_duration_sec=10.0)
+            return
+        self._waits_for_viewer = False
         if self._next is None:
             # One period after the last image, so that it has left the machine.
             self.finished = True
