@@ -19,7 +19,7 @@ from training.replies import reading_order, to_model_box
 from vlm_perception.scenes import COLOURS, KINDS, Truth
 
 TOKEN_PX = 28
-# One step in ten has the text before the image; such a sequence cannot share its prefix.
+# One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
 # Places are most of the tokens and their last digits are partly chance, so what is found, what it is
 # and when the list ends would be drowned by them without weights.
