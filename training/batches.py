@@ -21,6 +21,7 @@ from vlm_perception.scenes import COLOURS, KINDS, Truth
 TOKEN_PX = 28
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
+MAX_RANK = 13
 # Places are most of the tokens and their last digits are partly chance, so what is found, what it is
 # and when the list ends would be drowned by them without weights.
 WEIGHTS = {"structure": 1, "coordinate": 3, "word": 8, "decision": 12}
@@ -258,7 +259,7 @@ def dense_targets(truths: list[list[Truth]], image_wh: tuple[int, int], model_wh
                 truth.attributes.get("pattern") == "striped",
                 *box,
                 0,
-                0 if truth.label == "shadow" else rank,
+                0 if truth.label == "shadow" else min(rank, MAX_RANK),
             )
             if mine[centre]:
                 values[scene][(*centre, 7)] = 1

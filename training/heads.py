@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from training.batches import TOKEN_PX, WEIGHTS, DenseTargets
+from training.batches import MAX_RANK, TOKEN_PX, WEIGHTS, DenseTargets
 from training.forward import Batch, Hidden, rms_norm, rotate
 
-KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, 14, 16
+KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
 BIN_PX, BINS = 4, 72
 POSITION_LAYER, PLACE_LAYER = 0, 2
 POINTER_LAYERS = (3, 4)

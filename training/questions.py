@@ -26,16 +26,16 @@ from vlm_perception.scenes import COLOURS, KINDS, Truth
 
 # How often each kind of question is asked.
 TASK_WEIGHTS = {
-    "all": 0.13,
-    "label": 0.26,
+    "all": 0.14,
+    "label": 0.20,
     "kind": 0.08,
     "colour": 0.08,
     "pattern": 0.04,
     "two": 0.05,
     "describe_each": 0.07,
     "point": 0.10,
-    "count": 0.11,
-    "shadow": 0.08,
+    "count": 0.13,
+    "shadow": 0.11,
 }
 ABSENT_SHARE = 0.4
 CHINESE_SHARE = 0.2

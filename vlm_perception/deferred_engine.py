@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vlm_perception.engines.base import Engine, ShouldStop
+from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import InferenceError
 from vlm_perception.types import Answer, Request
 
@@ -37,11 +37,11 @@ class DeferredEngine:
         engine.load()
         self._engine = engine
 
-    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """See `Engine.answer`."""
         if self._engine is None:
             raise InferenceError(f"{self._name} is not loaded: call load() first")
-        return self._engine.answer(request, should_stop)
+        return self._engine.answer(request, should_stop, on_text)
 
     def describe(self) -> dict[str, str]:
         """See `Engine.describe`; empty until the engine is loaded."""

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pydantic.fields import FieldInfo
 
-ParameterKind = Literal["string", "integer", "double"]
+ParameterKind = Literal["string", "bool", "integer", "double"]
 ParameterValue = str | int | float
 
 
@@ -43,6 +43,8 @@ class Parameter:
         """The allowed values in words; empty when any string goes."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.kind == "bool":
+            return "true, false"
         if self.minimum is None:
             return ""
         return f"{self.minimum} to {self.maximum}"
@@ -52,7 +54,7 @@ class Parameter:
         """What to do about a wrong value."""
         if self.name == "device":
             return "set device to auto, cpu, cuda, cuda:0 or mps"
-        if self.choices:
+        if self.choices or self.kind == "bool":
             return f"set {self.name} to one of {self.limits}"
         if self.limits:
             return f"set {self.name} to a value of type {self.kind} from {self.limits} {self.unit}".rstrip()
@@ -69,7 +71,7 @@ def describe_field(name: str, info: FieldInfo) -> Parameter:
         default = default.value
     else:
         choices = tuple(get_args(info.annotation))
-    kinds: dict[type, ParameterKind] = {str: "string", int: "integer", float: "double"}
+    kinds: dict[type, ParameterKind] = {str: "string", bool: "bool", int: "integer", float: "double"}
     return Parameter(
         name=name,
         kind=kinds[type(default)],

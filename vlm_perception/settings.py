@@ -7,6 +7,7 @@ checked against it, so a parameter cannot mean two things in two places.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -104,6 +105,17 @@ class Settings(BaseModel):
         description="Objects with a lower score are left out; scores are uncalibrated.",
         json_schema_extra=_extra(live=True),
     )
+    publish_partial: bool = Field(
+        False,
+        description="Publish objects as soon as they are written, before the answer is whole; such messages say "
+        "`partial` in ~/answer.",
+        json_schema_extra=_extra(live=True),
+    )
+    prompts_file: str = Field(
+        "",
+        description="YAML file whose templates and rules replace the built-in ones; empty uses those alone.",
+        json_schema_extra=_extra(live=False),
+    )
     image_transport: Literal["raw", "compressed"] = Field(
         "raw",
         description="raw subscribes to sensor_msgs/Image, compressed to CompressedImage.",
@@ -187,7 +199,7 @@ def markdown_table() -> str:
     rows = ["| parameter | type | default | allowed | live | what it does |"]
     rows.append("| --- | --- | --- | --- | --- | --- |")
     for p in parameters():
-        default = f'`"{p.default}"`' if isinstance(p.default, str) else f"`{p.default}`"
+        default = f"`{json.dumps(p.default)}`"
         allowed = f"{p.limits} {p.unit}".strip() if p.limits else "any"
         live = "yes" if p.live else "no"
         rows.append(f"| `{p.name}` | {p.kind} | {default} | {allowed} | {live} | {p.description} |")

@@ -22,7 +22,7 @@ XYXY = tuple[float, float, float, float]
 XY = tuple[float, float]
 WH = tuple[int, int]
 CoordinateFrame = Literal["absolute", "relative_1000"]
-FinishReason = Literal["stop", "length", "aborted"]
+FinishReason = Literal["stop", "length", "aborted", "repetition"]
 
 
 class Task(str, Enum):
@@ -77,12 +77,14 @@ class Prompt:
         task: Resolved task, never `AUTO`.
         instruction: Full text for the model (task, object details, output format).
         targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
+        neutralised: How many chat control tokens in `text` were made harmless.
     """
 
     text: str
     task: Task
     instruction: str
     targets: tuple[str, ...] = ()
+    neutralised: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,27 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Fitted map from a raw score to a chance of being right; lives in a checkpoint's card.
+
+    Attributes:
+        formula: Name of the formula in `scores.py` it was fitted for.
+        temperature: Divides the raw score's log-odds.
+        bias: Added to the divided log-odds.
+    """
+
+    formula: str
+    temperature: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said about one request, before anything is read into it."""
+    """What the model said about one request, before anything is read into it.
+
+    `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
+    is "repetition" when a certain repetition loop was ended early.
+    """
 
     text: str
     model_wh: WH
@@ -137,6 +158,7 @@ class Answer:
     finish_reason: FinishReason
     tokens: tuple[Token, ...]
     timings: Timings
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +184,14 @@ class DetectedObject:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A piece of a reply that looked like an object and was not accepted."""
+    """A piece of a reply that looked like an object and was not accepted.
+
+    `span` is its character range in the reply.
+    """
 
     reason: str
     text: str
+    span: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +214,9 @@ class Result:
         rejects: What was not accepted, with reasons.
         text: Prose outside the objects (the spoken-language answer).
         count: Number for counting questions, else None.
+        count_agrees: For a count that was said: whether it is the number of listed objects.
+        calibrated: Whether the scores are calibrated by the checkpoint's card.
+        partial: Whether the model is still writing and more may follow.
     """
 
     request: Request
@@ -196,3 +225,6 @@ class Result:
     rejects: tuple[Reject, ...]
     text: str
     count: int | None = None
+    count_agrees: bool | None = None
+    calibrated: bool = False
+    partial: bool = False

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
-from vlm_perception.engines.base import Engine, ShouldStop
+from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.node import VlmPerceptionNode
 from vlm_perception.types import Answer, Request, Timings
@@ -70,7 +70,7 @@ class ScriptedEngine:
     def load(self) -> None:
         pass
 
-    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         with self.changed:
             self.requests.append(request)
             self.changed.notify_all()

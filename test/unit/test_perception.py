@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vlm_perception.engines.base import Engine
+from vlm_perception.engines.base import Engine, OnText, ignore_text
 from vlm_perception.errors import InferenceError
 from vlm_perception.perception import perceive
 from vlm_perception.types import (
@@ -37,7 +37,7 @@ class FixedEngine:
 
     def load(self) -> None: ...
 
-    def answer(self, request: Request, should_stop: Callable[[], bool]) -> Answer:
+    def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
         if should_stop():
             return Answer("", (100, 100), "absolute", "aborted", (), Timings(0, 0, 0))
         first_end = self.text.find("}") + 1
@@ -51,7 +51,7 @@ class FixedEngine:
 
 
 class BrokenEngine(FixedEngine):
-    def answer(self, request: Request, should_stop: Callable[[], bool]) -> Answer:
+    def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
         raise InferenceError("out of memory")
 
 

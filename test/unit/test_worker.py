@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vlm_perception.engines.base import ShouldStop
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.errors import GeometryError, ImageError, InferenceError, ModelLoadError
 from vlm_perception.prompts import build_prompt
 from vlm_perception.settings import Settings
@@ -35,7 +35,7 @@ class GatedEngine:
         if self.load_failure:
             raise self.load_failure
 
-    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         with self.changed:
             self.asked.append(request)
             self.changed.notify_all()

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from vlm_perception.types import Answer, Request
+from vlm_perception.types import Answer, Request, Token
 
 ShouldStop = Callable[[], bool]
+OnText = Callable[[str, tuple[Token, ...]], None]
 
 
 def never_stop() -> bool:
     """A `should_stop` for callers that let the model finish."""
     return False
+
+
+def ignore_text(chunk: str, tokens: tuple[Token, ...]) -> None:
+    """An `on_text` for callers that wait for the whole answer."""
 
 
 class Engine(Protocol):
@@ -35,13 +40,16 @@ class Engine(Protocol):
         """
         ...
 
-    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """Answer one request.
 
         Args:
             request: Frame, prompt, pixel budget and token limit.
             should_stop: Asked at least once per decoder pass; once true, the answer so far comes
                 back with `finish_reason` "aborted". Has to be cheap and safe from any thread.
+            on_text: Told, on the calling thread, about every piece of text as soon as its
+                characters are whole, with its tokens, whose places count from the start of the
+                answer. All pieces together are the answer's text. Has to be quick.
 
         Returns:
             The raw reply with its tokens, the processed image's size and timings.

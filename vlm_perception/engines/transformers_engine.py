@@ -19,7 +19,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from vlm_perception.engines.base import ShouldStop
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.generation import (
     LogprobRecorder,
     PrefillStopped,
@@ -111,7 +111,7 @@ class TransformersEngine:
         }
         _log.info("loaded %s", self._facts)
 
-    def answer(self, request: Request, should_stop: ShouldStop) -> Answer:
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """Answer one request; see `Engine.answer`.
 
         Raises:

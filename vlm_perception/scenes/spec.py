@@ -31,6 +31,8 @@ PATTERNS = ("plain", "striped")
 MIN_SIDE, MAX_SIDE = 0.04, 0.50
 # Smaller than this, wheels, eyes and stripes would be less than a pixel or two for the tiny model.
 MIN_DETAILED_SIDE = 0.13
+# Crowded scenes: however many objects are wanted, the largest may be this large.
+MIN_LARGEST_SIDE = 0.22
 MAX_OVERLAP = 0.30
 
 
@@ -122,7 +124,7 @@ def random_scene(
         max_objects: Upper end of the drawn number.
     """
     wanted = int(rng.integers(1, max_objects + 1)) if n_objects is None else n_objects
-    largest = MAX_SIDE if wanted <= 2 else MAX_SIDE - 0.04 * (wanted - 2)
+    largest = MAX_SIDE if wanted <= 2 else max(MIN_LARGEST_SIDE, MAX_SIDE - 0.04 * (wanted - 2))
     objects: list[ObjectSpec] = []
     for _ in range(wanted):
         for _attempt in range(25):
