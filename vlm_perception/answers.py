@@ -29,7 +29,7 @@ from vlm_perception.reply_forms import (
 from vlm_perception.reply_scanner import Found, ReplyScanner
 from vlm_perception.types import WH, XY, CoordinateFrame, DetectedObject, ParsedAnswer, Reject
 
-__all__ = ["coordinate_ranges", "count_of", "parse_answer"]
+__all__ = ["AnswerReader", "coordinate_ranges", "count_of", "parse_answer"]
 
 Span = tuple[int, int]
 
@@ -48,7 +48,7 @@ class _Reading:
     seen: set[tuple[object, ...]] = field(default_factory=set)
 
     def reject(self, reason: str, span: Span) -> None:
-        self.rejects.append((span[0], Reject(reason, self.text[slice(*span)])))
+        self.rejects.append((span[0], Reject(reason, self.text[slice(*span)], span)))
 
 
 def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> ParsedAnswer:
@@ -68,25 +68,62 @@ def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: Coordina
     Raises:
         GeometryError: A side of `model_wh` or `image_wh` is not positive.
     """
-    reading = _Reading(text, image_wh, image_scale(model_wh, image_wh, coordinates))
-    scanner = ReplyScanner()
-    for found in scanner.feed(text) + scanner.finish():
-        _read_json(reading, found)
-    for match in _outside(reading, TAG):
-        if match["cut"] is not None:
-            reading.reject("cut off", match.span())
-        else:
-            _judge_all(reading, tag_candidates(match))
-    for pattern in (LINE, BARE):
-        for match in _outside(reading, pattern):
-            _judge_all(reading, line_candidates(match))
-    reading.rejects.sort(key=lambda placed: placed[0])
-    prose = prose_between(text, _merged(reading.taken))
-    return ParsedAnswer(
-        tuple(sorted(reading.objects, key=lambda found: found.span)),
-        tuple(reject for _, reject in reading.rejects),
-        "\n".join(part for part in (prose, *reading.said) if part),
-    )
+    reader = AnswerReader(model_wh=model_wh, image_wh=image_wh, coordinates=coordinates)
+    reader.feed(text)
+    return reader.finish()
+
+
+class AnswerReader:
+    """Reads a reply while it is written.
+
+    Args:
+        model_wh: Size of the image as the model saw it, pixels.
+        image_wh: Size of the camera image, pixels.
+        coordinates: "absolute" for pixels of the model's image, "relative_1000" for 0..1000.
+
+    Raises:
+        GeometryError: A side of `model_wh` or `image_wh` is not positive.
+    """
+
+    def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
+        self._reading = _Reading("", image_wh, image_scale(model_wh, image_wh, coordinates))
+        self._scanner = ReplyScanner()
+        self._chunks: list[str] = []
+
+    def feed(self, chunk: str) -> tuple[DetectedObject, ...]:
+        """Take more of the reply and return the objects that became complete with it."""
+        reading = self._reading
+        known = len(reading.objects)
+        self._chunks.append(chunk)
+        found = self._scanner.feed(chunk)
+        if found:
+            reading.text = "".join(self._chunks)
+            self._chunks = [reading.text]
+        for piece in found:
+            _read_json(reading, piece)
+        return tuple(reading.objects[known:])
+
+    def finish(self) -> ParsedAnswer:
+        """End the reply and return all of it, equal to `parse_answer` of the whole text."""
+        reading = self._reading
+        reading.text = text = "".join(self._chunks)
+        for found in self._scanner.finish():
+            _read_json(reading, found)
+        for match in _outside(reading, TAG):
+            if match["cut"] is not None:
+                reading.reject("cut off", match.span())
+            else:
+                _judge_all(reading, tag_candidates(match))
+        for pattern in (LINE, BARE):
+            for match in _outside(reading, pattern):
+                _judge_all(reading, line_candidates(match))
+        reading.rejects.sort(key=lambda placed: placed[0])
+        prose = prose_between(text, _merged(reading.taken))
+        return ParsedAnswer(
+            tuple(sorted(reading.objects, key=lambda found: found.span)),
+            tuple(reject for _, reject in reading.rejects),
+            "\n".join(part for part in (prose, *reading.said) if part),
+        )
 
 
 def _read_json(reading: _Reading, found: Found) -> None:
