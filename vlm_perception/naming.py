@@ -1,0 +1,153 @@
+"""Which asked phrase an object answers: "cup; person" is asked, "Cups" is said, "cup" is published.
+
+A client that asked for several things looks for its own words in `class_id`, not for the model's
+variations of them. With one thing asked there is nothing to tell apart, and the model's label may
+say more than the phrase, so it stays.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vlm_perception.types import DetectedObject, Prompt
+
+MODEL_LABEL = "model_label"
+
+_DETERMINERS = {"a", "an", "the", "each", "every", "all", "any", "some", "this", "that", "these", "those"}
+_IRREGULAR = {
+    "people": "person",
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "feet": "foot",
+    "teeth": "tooth",
+    "mice": "mouse",
+    "knives": "knife",
+    "shelves": "shelf",
+    "leaves": "leaf",
+}
+_PREPOSITIONS = {"of", "in", "on", "at", "with", "without", "under", "above", "behind", "near", "by", "for", "from"}
+_PREPOSITIONS |= {"to", "over", "inside", "beside", "next", "below", "that", "which", "who", "wearing", "holding"}
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN_DETERMINERS = re.compile(r"^(?:图中的?)?(?:所有|全部|每一?个|一个|这个|那个|这些|那些)的?|的")
+_WORD = re.compile(r"[^\W_]+(?:['’]s?(?!\w))?")
+
+
+def name_objects(objects: Sequence[DetectedObject], prompt: Prompt) -> tuple[DetectedObject, ...]:
+    """Label objects with the phrases that were asked for.
+
+    Args:
+        objects: As the model named them.
+        prompt: What was asked.
+
+    Returns:
+        The objects in their order. With several targets a label becomes the phrase it matches (see
+        `matching_phrase`), and where that changes it, the model's own wording is kept in the
+        attribute `model_label`. An empty label becomes the asked phrase, or the whole prompt where
+        several were asked.
+    """
+    asked = prompt.targets[0] if len(prompt.targets) == 1 else prompt.text
+    named = []
+    for found in objects:
+        phrase = matching_phrase(found.label, prompt.targets) if len(prompt.targets) > 1 else None
+        if not found.label:
+            named.append(replace(found, label=asked))
+        elif phrase is not None and phrase != found.label:
+            named.append(replace(found, label=phrase, attributes={**found.attributes, MODEL_LABEL: found.label}))
+        else:
+            named.append(found)
+    return tuple(named)
+
+
+def matching_phrase(label: str, phrases: Sequence[str]) -> str | None:
+    """Find the asked phrase that a label means.
+
+    The first of these that fits exactly one phrase (or, for the first two, the first phrase): the
+    same text; the same text but for case; the same words but for articles and plurals; one inside
+    the other ("person" and "the person in red"), most shared words first; the same thing with more
+    than half of the words shared ("black door handle" and "steel door handle").
+
+    Args:
+        label: What the model said.
+        phrases: What was asked for.
+
+    Returns:
+        One of `phrases`, or None when none or several fit.
+    """
+    for phrase in phrases:
+        if phrase == label:
+            return phrase
+    for phrase in phrases:
+        if _folded(phrase) == _folded(label):
+            return phrase
+    said = _Words.of(label)
+    asked = [(phrase, _Words.of(phrase)) for phrase in phrases]
+    if not said.words:
+        return None
+    for fit in (_same, _contained, _overlapping):
+        ranked = sorted(((fit(said, words), phrase) for phrase, words in asked), key=lambda pair: -pair[0])
+        best = [phrase for score, phrase in ranked if score and score == ranked[0][0]]
+        if best:
+            return best[0] if len(best) == 1 else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """A phrase without case, articles and plurals.
+
+    Attributes:
+        words: Its words; a run of Han characters is one word.
+        head: The word that names the thing: the last one before "of", "in", "with", ...
+    """
+
+    words: frozenset[str]
+    head: str
+
+    @classmethod
+    def of(cls, phrase: str) -> _Words:
+        words = _WORD.findall(_folded(phrase))
+        kept = [_singular(_HAN_DETERMINERS.sub("", word)) for word in words if word not in _DETERMINERS]
+        end = next((i for i, word in enumerate(kept) if i and word in _PREPOSITIONS), len(kept))
+        return cls(frozenset(kept) - {""}, kept[end - 1] if kept else "")
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def _singular(word: str) -> str:
+    word = re.sub(r"['’]s?$", "", word)
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if re.search(r"(?:s|x|z|ch|sh)es$", word):
+        return word[:-2]
+    return word[:-1] if re.search(r"[^su\W]s$", word) and len(word) > 2 and not word.endswith("is") else word
+
+
+def _same(said: _Words, asked: _Words) -> int:
+    return int(said.words == asked.words)
+
+
+def _contained(said: _Words, asked: _Words) -> int:
+    """Number of shared words when one phrase lies inside the other, else 0."""
+    shared = said.words & asked.words
+    if shared and shared in (said.words, asked.words):
+        return len(shared)
+    # Chinese is written without spaces: 杯子 is a part of 红色杯子.
+    mine, theirs = "".join(said.words), "".join(asked.words)
+    if len(said.words) == len(asked.words) == 1 and _HAN.search(mine) and (mine in theirs or theirs in mine):
+        return min(len(mine), len(theirs))
+    return 0
+
+
+def _overlapping(said: _Words, asked: _Words) -> int:
+    """Number of shared words when both name the same thing and share more than half, else 0."""
+    shared = len(said.words & asked.words)
+    enough = 2 * shared > min(len(said.words), len(asked.words))
+    return shared if enough and said.head == asked.head else 0
