@@ -69,6 +69,8 @@ def _ends_in_loop(tail: str) -> bool:
 
 
 def _shortest_run(unit: str) -> int:
+    # Several small units together are not a larger one.
+    length = (unit + unit).find(unit, 1)
     if not any(map(str.isalnum, unit)):
         return _RUN_WITHOUT_WORDS
-    return _RUN_OF_SHORT_UNIT if len(unit) < _SHORT_UNIT else _RUN
+    return _RUN_OF_SHORT_UNIT if length < _SHORT_UNIT else _RUN
