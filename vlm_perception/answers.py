@@ -191,6 +191,7 @@ def _judge(reading: _Reading, candidate: Candidate) -> None:
             point_xy=(placed[0], placed[1]) if candidate.size == 2 else None,
             attributes=candidate.attributes,
             span=candidate.span,
+            part=candidate.part,
         )
     )
 

@@ -42,6 +42,7 @@ class Candidate:
         label: Its name; empty when it has none.
         attributes: Other keys of its item, as text.
         span: Character range in the reply.
+        part: Which of the candidates of its span this is, in the order of the text.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Candidate:
     label: str
     span: tuple[int, int]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    part: int = 0
 
 
 def json_candidates(values: Values, span: tuple[int, int]) -> Iterator[Candidate]:
@@ -61,11 +63,13 @@ def json_candidates(values: Values, span: tuple[int, int]) -> Iterator[Candidate
         for key, value in values.items()
         if key not in (*COORDINATE_KEYS, label_key) and value not in (None, "", [], {}, [None])
     }
-    for key in COORDINATE_KEYS:
-        if key in values:
+    number = 0
+    for key in values:
+        if key in COORDINATE_KEYS:
             size = 4 if key in BOX_KEYS else 2
             for part in _parts(values[key], size):
-                yield Candidate(key, part, size, label, span, attributes)
+                yield Candidate(key, part, size, label, span, attributes, number)
+                number += 1
 
 
 def tag_candidates(match: re.Match[str]) -> Iterator[Candidate]:

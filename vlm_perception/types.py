@@ -172,6 +172,7 @@ class DetectedObject:
         attributes: Extra keys of the reply such as `sub_label`.
         span: Character range of this object in `Answer.text`, for its score.
         score: 0..1; None until `scores.py` has filled it.
+        part: Which of the boxes and points that share its span this is, in the order of the text.
     """
 
     label: str
@@ -180,6 +181,7 @@ class DetectedObject:
     attributes: Mapping[str, str] = field(default_factory=dict)
     span: tuple[int, int] = (0, 0)
     score: float | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
