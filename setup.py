@@ -65,7 +65,7 @@ setup(
     name=PACKAGE,
     version=read_version(),
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    package_data={PACKAGE: ["py.typed", "prompt_templates.yaml"]},
     data_files=data_files(),
     install_requires=read_requirements("requirements.txt"),
     python_requires=">=3.10",
@@ -82,6 +82,7 @@ setup(
             f"file_camera = {PACKAGE}.console:file_camera",
             f"vlm-perception-run = {PACKAGE}.console:vlm_perception_run",
             f"vlm-perception-demo = {PACKAGE}.console:vlm_perception_demo",
+            f"vlm-detect = {PACKAGE}.console:vlm_detect",
         ],
     },
 )

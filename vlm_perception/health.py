@@ -85,10 +85,10 @@ class Health:
             self._drops[cause] += 1
             return self._drops[cause]
 
-    def count_error(self, kind: str) -> int:
-        """Something else failed; returns how often."""
+    def count_error(self, kind: str, amount: int = 1) -> int:
+        """Something else failed, `amount` times; returns how often so far."""
         with self._lock:
-            self._errors[kind] += 1
+            self._errors[kind] += amount
             return self._errors[kind]
 
     def report(self) -> HealthReport:

@@ -16,7 +16,7 @@ from vlm_perception.engines.base import Engine
 from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
 from vlm_perception.health import Health
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts import load_prompts
 from vlm_perception.ros.camera_in import CameraInbox
 from vlm_perception.ros.camera_watch import CameraWatch
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
@@ -43,13 +43,14 @@ class VlmPerceptionNode(Node):
         node_arguments: Passed on to `rclpy.node.Node`, such as `parameter_overrides`.
 
     Raises:
-        SettingsError: A parameter's start value cannot be used.
+        SettingsError: A parameter's start value or the prompts file cannot be used.
     """
 
     def __init__(self, engine: Engine | None = None, **node_arguments: Any) -> None:
         super().__init__("vlm_perception", **node_arguments)
         self._settings = LiveSettings(self)
         settings = self._settings.current
+        self._prompts = load_prompts(settings.prompts_file)
         self._engine = engine or DeferredEngine(settings.model, lambda: _transformers_engine(settings))
         self._engine_detail = ""
         self._health = Health()
@@ -147,7 +148,7 @@ class VlmPerceptionNode(Node):
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.report(), state, stamp))
 
     def _prompt_of(self, text: str, settings: Settings) -> Prompt | None:
-        return build_prompt(text, settings.task) if text.strip() else None
+        return self._prompts.build(text, settings.task) if text.strip() else None
 
     def _active_text(self) -> str:
         active = self._worker.prompt
@@ -157,6 +158,9 @@ class VlmPerceptionNode(Node):
         if self._worker.set_prompt(prompt):
             log = self.get_logger()
             log.info(f"looking for {prompt.text!r} ({prompt.task.value})" if prompt else "detection stopped: no prompt")
+            if prompt and prompt.neutralised:
+                count = self._health.count_error("prompt_chat_tokens", prompt.neutralised)
+                self._warn("prompt_chat_tokens", f"chat tokens in a prompt were made harmless ({count} so far)")
         self._outputs.publish_prompt(prompt.text if prompt else "")
 
     # On the worker's thread.
