@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import InferenceError
-from vlm_perception.types import Answer, Request
+from vlm_perception.types import WH, Answer, CoordinateFrame, Request
 
 
 class DeferredEngine:
@@ -39,9 +39,11 @@ class DeferredEngine:
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """See `Engine.answer`."""
-        if self._engine is None:
-            raise InferenceError(f"{self._name} is not loaded: call load() first")
-        return self._engine.answer(request, should_stop, on_text)
+        return self._loaded().answer(request, should_stop, on_text)
+
+    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
+        """See `Engine.model_view`."""
+        return self._loaded().model_view(request)
 
     def describe(self) -> dict[str, str]:
         """See `Engine.describe`; empty until the engine is loaded."""
@@ -51,3 +53,8 @@ class DeferredEngine:
         """See `Engine.close`."""
         if self._engine is not None:
             self._engine.close()
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise InferenceError(f"{self._name} is not loaded: call load() first")
+        return self._engine

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
-from vlm_perception.answers import count_of, parse_answer
+from vlm_perception.answers import AnswerReader, parse_answer
+from vlm_perception.counting import count_answer
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
+from vlm_perception.naming import name_objects
 from vlm_perception.scores import score_objects
-from vlm_perception.types import Answer, DetectedObject, ParsedAnswer, Prompt, Reject, Request, Result, Task
+from vlm_perception.types import (
+    Answer,
+    DetectedObject,
+    Prompt,
+    Reject,
+    Request,
+    Result,
+    Timings,
+    Token,
+)
+
+OnPartial = Callable[[Result], None]
 
 
 def perceive(
@@ -16,6 +31,7 @@ def perceive(
     *,
     score_threshold: float = 0.0,
     should_stop: ShouldStop = never_stop,
+    on_partial: OnPartial | None = None,
 ) -> Result:
     """Answer one request completely.
 
@@ -25,48 +41,88 @@ def perceive(
         score_threshold: Objects with a score below this, 0..1, become rejects; objects without a
             score stay.
         should_stop: See `Engine.answer`; an aborted answer still yields its complete objects.
+        on_partial: Told, on the calling thread, each time objects became complete while the model
+            is still writing: a `Result` with `partial` set, whose objects are those so far. They
+            are the first ones of the final result, with the same names and scores. It never gets
+            rejected pieces of text, prose or a count, which are known only at the end.
 
     Returns:
-        Objects in image pixels (one the model left unnamed carries the asked phrase), rejects, prose
+        Objects in image pixels, named as `naming.py` tells, rejects, prose
         and, for counting questions, the count.
 
     Raises:
         InferenceError: The engine failed on this request.
         GeometryError: The engine cannot take a frame of this size or aspect ratio.
     """
-    answer = engine.answer(request, should_stop)
+    follower = _Follower(engine, request, score_threshold, on_partial)
+    answer = engine.answer(request, should_stop, follower.read)
+    answer = replace(answer, timings=replace(answer.timings, first_object_s=follower.first_object_s))
     parsed = parse_answer(
         answer.text,
         model_wh=answer.model_wh,
         image_wh=request.frame.image_wh,
         coordinates=answer.coordinates,
     )
+    objects, weak = _judged(parsed.objects, request.prompt, answer, score_threshold)
+    count = count_answer(request.prompt.task, answer, parsed, objects)
+    return Result(request, answer, objects, (*parsed.rejects, *weak), parsed.text, count.number, count.agrees)
+
+
+class _Follower:
+    """Reads along while the model writes; `first_object_s` is None until an object is complete."""
+
+    def __init__(self, engine: Engine, request: Request, score_threshold: float, on_partial: OnPartial | None) -> None:
+        self._began_s = time.perf_counter()
+        self._engine, self._request, self._score_threshold = engine, request, score_threshold
+        self._on_partial = on_partial
+        self._reader: AnswerReader | None = None
+        self._answer = Answer("", (0, 0), "absolute", "unfinished", (), Timings(0.0, 0.0, 0.0))
+        self._chunks: list[str] = []
+        self._tokens: list[Token] = []
+        self._objects: tuple[DetectedObject, ...] = ()
+        self._weak: tuple[Reject, ...] = ()
+        self.first_object_s: float | None = None
+
+    def read(self, chunk: str, tokens: tuple[Token, ...]) -> None:
+        """See `Engine.answer`."""
+        if self._reader is None:
+            self._reader = self._start()
+        self._chunks.append(chunk)
+        self._tokens += tokens
+        complete = self._reader.feed(chunk)
+        if not complete:
+            return
+        if self.first_object_s is None:
+            self.first_object_s = time.perf_counter() - self._began_s
+        if self._on_partial is not None:
+            self._tell(complete, self._on_partial)
+
+    def _start(self) -> AnswerReader:
+        model_wh, coordinates = self._engine.model_view(self._request)
+        self._answer = replace(self._answer, model_wh=model_wh, coordinates=coordinates)
+        return AnswerReader(model_wh=model_wh, image_wh=self._request.frame.image_wh, coordinates=coordinates)
+
+    def _tell(self, complete: tuple[DetectedObject, ...], on_partial: OnPartial) -> None:
+        timings = Timings(0.0, time.perf_counter() - self._began_s, 0.0, self.first_object_s)
+        text, tokens = "".join(self._chunks), tuple(self._tokens)
+        answer = replace(self._answer, text=text, tokens=tokens, timings=timings)
+        objects, weak = _judged(complete, self._request.prompt, answer, self._score_threshold)
+        self._objects += objects
+        self._weak += weak
+        if objects:
+            on_partial(Result(self._request, answer, self._objects, self._weak, "", partial=True))
+
+
+def _judged(
+    objects: tuple[DetectedObject, ...], prompt: Prompt, answer: Answer, score_threshold: float
+) -> tuple[tuple[DetectedObject, ...], tuple[Reject, ...]]:
+    """Name and score objects, and part them from those below the threshold."""
     kept: list[DetectedObject] = []
-    rejects = list(parsed.rejects)
-    for found in score_objects(_named(parsed.objects, request.prompt), answer):
+    weak: list[Reject] = []
+    for found in score_objects(name_objects(objects, prompt), answer):
         if found.score is not None and found.score < score_threshold:
             reason = f"score {found.score:.3f} is below score_threshold {score_threshold:.3f}"
-            rejects.append(Reject(reason, answer.text[slice(*found.span)]))
+            weak.append(Reject(reason, answer.text[slice(*found.span)], found.span))
         else:
             kept.append(found)
-    objects = tuple(kept)
-    count = _count(request, answer, parsed, objects)
-    return Result(request, answer, objects, tuple(rejects), parsed.text, count)
-
-
-def _named(objects: tuple[DetectedObject, ...], prompt: Prompt) -> tuple[DetectedObject, ...]:
-    """Give what the model left without a name the name that was asked for."""
-    asked = prompt.targets[0] if len(prompt.targets) == 1 else prompt.text
-    return tuple(found if found.label else replace(found, label=asked) for found in objects)
-
-
-def _count(request: Request, answer: Answer, parsed: ParsedAnswer, objects: tuple[DetectedObject, ...]) -> int | None:
-    if request.prompt.task is not Task.COUNT:
-        return None
-    said = count_of(parsed.text, objects)
-    if said is not None:
-        return said
-    # A finished list without a sentence is an answer too; a cut-off one is not.
-    finished = answer.finish_reason == "stop"
-    listed = bool(objects) or not (parsed.rejects or parsed.text)
-    return len(objects) if finished and listed else None
+    return tuple(kept), tuple(weak)

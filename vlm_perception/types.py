@@ -22,7 +22,7 @@ XYXY = tuple[float, float, float, float]
 XY = tuple[float, float]
 WH = tuple[int, int]
 CoordinateFrame = Literal["absolute", "relative_1000"]
-FinishReason = Literal["stop", "length", "aborted", "repetition"]
+FinishReason = Literal["stop", "length", "aborted", "repetition", "unfinished"]
 
 
 class Task(str, Enum):
@@ -122,11 +122,20 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Durations of one answer, seconds."""
+    """Durations of one answer, seconds.
+
+    Attributes:
+        preprocess_s: Pixels and prompt to model inputs.
+        generate_s: The model's work; in a partial result, from the request until then.
+        decode_s: What is left to do after the last decoder pass.
+        first_object_s: From the request until the first object was complete; None when there is
+            none, or when the engine does not stream.
+    """
 
     preprocess_s: float
     generate_s: float
     decode_s: float
+    first_object_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,8 @@ class Answer:
     """What the model said about one request, before anything is read into it.
 
     `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
-    is "repetition" when a certain repetition loop was ended early.
+    is "repetition" when a certain repetition loop was ended early, and "unfinished" in a partial
+    result, whose answer is what was written so far.
     """
 
     text: str

@@ -7,18 +7,14 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from vlm_perception.engines.base import Engine, never_stop
-from vlm_perception.engines.generation import align_tokens
 from vlm_perception.engines.transformers_engine import TransformersEngine
 from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.geometry import plan_resize
@@ -119,38 +115,6 @@ def test_abort_in_the_first_pass_takes_effect_within_one_layer(
         assert answer.model_wh == (224, 168)
         assert should_stop.times == layer + 1
     assert random_engine.answer(make_request(), never_stop).finish_reason == "length"
-
-
-@given(st.lists(st.integers(0, 400), max_size=40))
-def test_tokens_cover_the_text_exactly(tokenizer: Any, ids: list[int]) -> None:
-    logprobs = [-float(index) for index in range(len(ids))]
-    text, tokens = align_tokens(tokenizer, ids, logprobs)
-    assert text == tokenizer.decode(ids, skip_special_tokens=True)
-    assert [token.logprob for token in tokens] == logprobs
-    reached = 0
-    for token_id, token in zip(ids, tokens, strict=True):
-        assert token.start <= reached <= max(token.end, reached)
-        reached = max(reached, token.end)
-        alone = tokenizer.decode([token_id], skip_special_tokens=True)
-        if "\N{REPLACEMENT CHARACTER}" not in text[token.start : token.end] + alone:
-            assert alone in text[token.start : token.end]
-    assert reached == len(text)
-
-
-def test_bytes_of_one_character_share_it(tokenizer: Any) -> None:
-    ids = tokenizer.encode("a猫b", add_special_tokens=False)
-    text, tokens = align_tokens(tokenizer, ids, [0.0] * len(ids))
-    assert text == "a猫b"
-    assert len(ids) > 3
-    assert {(token.start, token.end) for token in tokens} == {(0, 1), (1, 2), (2, 3)}
-
-
-def test_special_tokens_write_nothing(tokenizer: Any) -> None:
-    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    ids = [*tokenizer.encode("ab", add_special_tokens=False), end]
-    text, tokens = align_tokens(tokenizer, ids, [0.0] * len(ids))
-    assert text == "ab"
-    assert (tokens[-1].start, tokens[-1].end) == (2, 2)
 
 
 @pytest.mark.parametrize(

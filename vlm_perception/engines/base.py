@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from vlm_perception.types import Answer, Request, Token
+from vlm_perception.types import WH, Answer, CoordinateFrame, Request, Token
 
 ShouldStop = Callable[[], bool]
 OnText = Callable[[str, tuple[Token, ...]], None]
@@ -49,7 +49,9 @@ class Engine(Protocol):
                 back with `finish_reason` "aborted". Has to be cheap and safe from any thread.
             on_text: Told, on the calling thread, about every piece of text as soon as its
                 characters are whole, with its tokens, whose places count from the start of the
-                answer. All pieces together are the answer's text. Has to be quick.
+                answer. All pieces together are the answer's text and tokens; tokens that write
+                nothing, such as the one that ends the reply, come with an empty piece. Has to be
+                quick: the model waits for it.
 
         Returns:
             The raw reply with its tokens, the processed image's size and timings.
@@ -57,6 +59,20 @@ class Engine(Protocol):
         Raises:
             InferenceError: The model failed on this request; the next one may succeed.
             GeometryError: The frame's size or aspect ratio is outside what the model accepts.
+        """
+        ...
+
+    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
+        """Say before the answer how its coordinates will have to be read.
+
+        Only asked while an answer is streamed. Has to be cheap.
+
+        Returns:
+            `Answer.model_wh` and `Answer.coordinates` of the answer to this request.
+
+        Raises:
+            InferenceError: The model is not loaded.
+            GeometryError: As `answer`.
         """
         ...
 

@@ -1,82 +1,121 @@
-"""What happens around a `generate` call: stopping it, and reading its tokens back."""
+"""What happens around a `generate` call: reading its tokens as they come, and ending it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from vlm_perception.engines.base import ShouldStop
-from vlm_perception.types import Token
-
-# What a decoder writes for bytes that are no character (yet).
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+from vlm_perception.engines.base import OnText, ShouldStop
+from vlm_perception.engines.token_text import Piece, TokenText
+from vlm_perception.repetition import RepetitionWatch
+from vlm_perception.types import FinishReason, Token
 
 
 class PrefillStopped(Exception):  # noqa: N818 - a way out, not a failure
     """`should_stop` became true before the first token; never leaves the engine."""
 
 
-class StopWhenTold(StoppingCriteria):  # type: ignore[misc, unused-ignore]
-    """Ends a generation after the decoder pass in which `should_stop` became true.
+class LogprobRecorder(LogitsProcessor):  # type: ignore[misc, unused-ignore]
+    """Keeps the unprocessed logits of the newest pass until it is known which token was chosen.
+
+    Keeping those of all passes would take 0.6 GB for a thousand tokens of a real vocabulary.
 
     Attributes:
-        told: Whether it was.
-    """
-
-    def __init__(self, should_stop: ShouldStop) -> None:
-        self._should_stop = should_stop
-        self.told = False
-
-    def asked(self) -> bool:
-        """Ask now, and remember."""
-        self.told = self.told or self._should_stop()
-        return self.told
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        """Tell transformers which rows are done, shape (batch,)."""
-        return torch.full((input_ids.shape[0],), self.asked(), dtype=torch.bool, device=input_ids.device)
-
-
-class LogprobRecorder(LogitsProcessor):  # type: ignore[misc, unused-ignore]
-    """Records each chosen token's log-probability from the unprocessed logits.
-
-    Keeping all logits until the end would take 0.6 GB for a thousand tokens of a real vocabulary;
-    this keeps one row, because the next pass tells which token was chosen from it.
+        began: Whether the first pass is over.
     """
 
     def __init__(self) -> None:
+        self.began = False
         self._logits: torch.Tensor | None = None
-        self._logprobs: list[float] = []
-
-    @property
-    def began(self) -> bool:
-        """Whether the first pass is over."""
-        return self._logits is not None or bool(self._logprobs)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Note the logits of this pass, shape (1, vocabulary), and return them untouched."""
-        self._settle(int(input_ids[0, -1]))
+        self.began = True
         self._logits = scores[0].float().clone()
         return scores
 
-    def logprobs(self, ids: Sequence[int]) -> list[float]:
-        """Return one natural log-probability per generated token id."""
-        if ids and len(self._logprobs) < len(ids):
-            self._settle(ids[-1])
-        return self._logprobs[: len(ids)]
+    def settle(self, chosen: int) -> float:
+        """Return the natural log-probability of the token that was chosen from the newest pass."""
+        if self._logits is None:
+            raise RuntimeError("no pass since the last token; call this once after each pass")
+        logprob = float(self._logits[chosen] - self._logits.logsumexp(-1))
+        self._logits = None
+        return logprob
 
-    def _settle(self, chosen: int) -> None:
-        if self._logits is not None:
-            self._logprobs.append(float(self._logits[chosen] - self._logits.logsumexp(-1)))
-            self._logits = None
+
+class ReplyReader(StoppingCriteria):  # type: ignore[misc, unused-ignore]
+    """Reads one reply while it is generated; transformers calls it after each decoder pass.
+
+    It hands on every piece of text at once, and ends the generation in the same pass in which
+    `should_stop` became true or a repetition loop became certain.
+
+    Args:
+        writing: Makes text of the tokens.
+        recorder: Has the logits of the pass.
+        end_ids: Tokens that end a reply.
+        should_stop: See `Engine.answer`.
+        on_text: See `Engine.answer`.
+    """
+
+    def __init__(
+        self,
+        writing: TokenText,
+        recorder: LogprobRecorder,
+        end_ids: Collection[int],
+        should_stop: ShouldStop,
+        on_text: OnText,
+    ) -> None:
+        self._writing, self._recorder, self._end_ids = writing, recorder, end_ids
+        self._should_stop, self._on_text = should_stop, on_text
+        self._watch = RepetitionWatch()
+        self._chunks: list[str] = []
+        self._tokens: list[Token] = []
+        self._reason: FinishReason | None = None
+
+    def asked_to_stop(self) -> bool:
+        """Ask `should_stop` now, and remember."""
+        if self._reason is None and self._should_stop():
+            self._reason = "aborted"
+        return self._reason == "aborted"
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        """Read the newest token of `input_ids`, shape (1, length), and tell whether the reply is over, shape (1,)."""
+        # On some devices transformers looks at the verdict one pass late: what comes after the end is no answer.
+        if self._reason is None:
+            self._read(int(input_ids[0, -1]))
+        return torch.full((input_ids.shape[0],), self._reason is not None, dtype=torch.bool, device=input_ids.device)
+
+    def finish(self) -> tuple[str, tuple[Token, ...], FinishReason]:
+        """End the reply.
+
+        Returns:
+            Text, tokens and why it ended; without another reason it has reached its length limit.
+        """
+        self._hand_on(self._writing.finish())
+        return "".join(self._chunks), tuple(self._tokens), self._reason or "length"
+
+    def _read(self, token_id: int) -> None:
+        piece = self._writing.feed(token_id, self._recorder.settle(token_id))
+        self._hand_on(piece)
+        if token_id in self._end_ids:
+            self._reason = "stop"
+        elif not self.asked_to_stop() and self._watch.feed(piece[0]):
+            self._reason = "repetition"
+
+    def _hand_on(self, piece: Piece) -> None:
+        chunk, tokens = piece
+        if chunk or tokens:
+            self._chunks.append(chunk)
+            self._tokens += tokens
+            self._on_text(chunk, tokens)
 
 
 @contextmanager
-def stoppable_prefill(model: torch.nn.Module, stop: StopWhenTold, recorder: LogprobRecorder) -> Iterator[None]:
+def stoppable_prefill(model: torch.nn.Module, reply: ReplyReader, recorder: LogprobRecorder) -> Iterator[None]:
     """Ask for a stop before every layer of the first pass, which reads the whole image.
 
     That pass takes seconds for a large model on a slow machine, far longer than those after it.
@@ -86,7 +125,7 @@ def stoppable_prefill(model: torch.nn.Module, stop: StopWhenTold, recorder: Logp
     """
 
     def check(*_: object) -> None:
-        if not recorder.began and stop.asked():
+        if not recorder.began and reply.asked_to_stop():
             raise PrefillStopped
 
     stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
@@ -96,35 +135,3 @@ def stoppable_prefill(model: torch.nn.Module, stop: StopWhenTold, recorder: Logp
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Sequence[float]) -> tuple[str, tuple[Token, ...]]:
-    """Decode generated ids and tell which characters each of them wrote.
-
-    Args:
-        tokenizer: A byte-level tokenizer, as the Qwen family has.
-        ids: Generated token ids, without the prompt.
-        logprobs: One natural log-probability per id.
-
-    Returns:
-        The text without special tokens, and one `Token` per id. Tokens that share a character of
-        several bytes all span it; special tokens span nothing.
-    """
-    special = set(tokenizer.all_special_ids)
-    text = ""
-    tokens: list[Token] = []
-    first = 0
-    for index in range(len(ids)):
-        piece = _decode(tokenizer, ids[first : index + 1])
-        # An unfinished character ends in the replacement sign: wait for its other bytes.
-        if piece.endswith(_REPLACEMENT) and index + 1 < len(ids):
-            continue
-        for token_id, logprob in zip(ids[first : index + 1], logprobs[first : index + 1], strict=True):
-            end = len(text) if token_id in special else len(text) + len(piece)
-            tokens.append(Token(len(text), end, logprob))
-        text, first = text + piece, index + 1
-    return text, tuple(tokens)
-
-
-def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

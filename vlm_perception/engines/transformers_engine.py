@@ -20,13 +20,7 @@ from transformers import (
 )
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.generation import (
-    LogprobRecorder,
-    PrefillStopped,
-    StopWhenTold,
-    align_tokens,
-    stoppable_prefill,
-)
+from vlm_perception.engines.generation import LogprobRecorder, PrefillStopped, ReplyReader, stoppable_prefill
 from vlm_perception.engines.loading import (
     Checkpoint,
     check_device,
@@ -34,9 +28,10 @@ from vlm_perception.engines.loading import (
     find_checkpoint,
     is_out_of_memory,
 )
+from vlm_perception.engines.token_text import TokenBytes, TokenText
 from vlm_perception.errors import GeometryError, InferenceError, ModelLoadError
 from vlm_perception.geometry import intersect_budgets, plan_resize
-from vlm_perception.types import WH, Answer, FinishReason, PixelBudget, Request, Timings
+from vlm_perception.types import WH, Answer, CoordinateFrame, PixelBudget, Request, Timings
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +54,7 @@ class TransformersEngine:
         self._id, self._device, self._dtype = model, device, dtype
         self._model: Any = None
         self._processor: Any = None
+        self._token_bytes: Any = None
         self._checkpoint: Checkpoint | None = None
         self._facts = self._unloaded_facts()
 
@@ -93,6 +89,7 @@ class TransformersEngine:
             )
             model, report = loaded
             _require_all_weights(report)
+            self._token_bytes = TokenBytes(self._processor.tokenizer)
         except Exception as error:
             # Damaged files surface as many types, from several libraries; none of them is an answer.
             self.close()
@@ -118,11 +115,10 @@ class TransformersEngine:
             InferenceError: The model is not loaded, ran out of memory or failed on this request.
             GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
         """
-        if self._model is None or self._checkpoint is None:
-            raise InferenceError(f"{self._id} is not loaded; call load() first")
+        checkpoint = self._loaded()
         try:
             with torch.inference_mode():
-                return self._answer(request, should_stop, self._checkpoint)
+                return self._answer(request, should_stop, on_text, checkpoint)
         except GeometryError:
             raise
         except Exception as error:
@@ -131,13 +127,23 @@ class TransformersEngine:
                 raise InferenceError(f"out of memory with {budget}; lower them: {error}") from error
             raise InferenceError(f"{self._id} failed on a {request.frame.image_wh} frame: {error}") from error
 
+    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
+        """See `Engine.model_view`.
+
+        Raises:
+            InferenceError: The model is not loaded.
+            GeometryError: As `answer`.
+        """
+        coordinates = self._loaded().coordinates
+        return self._processed_wh(request), coordinates
+
     def describe(self) -> dict[str, str]:
         """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
         return dict(self._facts)
 
     def close(self) -> None:
         """Free the model and its memory; the engine may be loaded again."""
-        self._model = self._processor = self._checkpoint = None
+        self._model = self._processor = self._token_bytes = self._checkpoint = None
         self._facts = self._unloaded_facts()
         gc.collect()
         if torch.cuda.is_available():
@@ -146,36 +152,44 @@ class TransformersEngine:
     def _unloaded_facts(self) -> dict[str, str]:
         return {"device": self._device, "dtype": self._dtype, "parameters": "not loaded", "source": self._id}
 
-    def _answer(self, request: Request, should_stop: ShouldStop, checkpoint: Checkpoint) -> Answer:
+    def _loaded(self) -> Checkpoint:
+        if self._model is None or self._checkpoint is None:
+            raise InferenceError(f"{self._id} is not loaded; call load() first")
+        return self._checkpoint
+
+    def _answer(self, request: Request, should_stop: ShouldStop, on_text: OnText, checkpoint: Checkpoint) -> Answer:
         began_s = time.perf_counter()
         inputs = self._prepare(request)
         prepared_s = time.perf_counter()
-        stop, recorder = StopWhenTold(should_stop), LogprobRecorder()
-        ids: list[int] = []
-        with suppress(PrefillStopped), stoppable_prefill(self._model, stop, recorder):
-            output = self._model.generate(
+        recorder, end_ids = LogprobRecorder(), self._model.generation_config.eos_token_id
+        reply = ReplyReader(TokenText(self._token_bytes), recorder, end_ids, should_stop, on_text)
+        with suppress(PrefillStopped), stoppable_prefill(self._model, reply, recorder):
+            self._model.generate(
                 **inputs,
                 max_new_tokens=request.max_new_tokens,
                 logits_processor=LogitsProcessorList([recorder]),
-                stopping_criteria=StoppingCriteriaList([stop]),
+                stopping_criteria=StoppingCriteriaList([reply]),
             )
-            ids = output[0, inputs["input_ids"].shape[1] :].tolist()
         generated_s = time.perf_counter()
-        text, tokens = align_tokens(self._processor.tokenizer, ids, recorder.logprobs(ids))
+        text, tokens, finish_reason = reply.finish()
         return Answer(
             text=text,
-            model_wh=self._processed_wh(inputs),
+            model_wh=self._seen_wh(inputs),
             coordinates=checkpoint.coordinates,
-            finish_reason=self._finish_reason(ids, stop),
+            finish_reason=finish_reason,
             tokens=tokens,
             timings=Timings(prepared_s - began_s, generated_s - prepared_s, time.perf_counter() - generated_s),
         )
 
-    def _prepare(self, request: Request) -> Any:
-        """Build the model's inputs from one frame and one instruction."""
+    def _processed_wh(self, request: Request) -> WH:
+        """Plan the size to which the frame is brought before the model sees it."""
         own = self._processor.image_processor.size
         allowed = PixelBudget(own["shortest_edge"], own["longest_edge"])
-        width, height = plan_resize(request.frame.image_wh, intersect_budgets(request.budget, allowed))
+        return plan_resize(request.frame.image_wh, intersect_budgets(request.budget, allowed))
+
+    def _prepare(self, request: Request) -> Any:
+        """Build the model's inputs from one frame and one instruction."""
+        width, height = self._processed_wh(request)
         image = {
             "type": "image",
             "image": Image.fromarray(request.frame.rgb),
@@ -192,15 +206,10 @@ class TransformersEngine:
         )
         return inputs.to(self._model.device)
 
-    def _processed_wh(self, inputs: Any) -> WH:
+    def _seen_wh(self, inputs: Any) -> WH:
         _, rows, columns = inputs["image_grid_thw"][0].tolist()
         patch_px = int(self._processor.image_processor.patch_size)
         return columns * patch_px, rows * patch_px
-
-    def _finish_reason(self, ids: list[int], stop: StopWhenTold) -> FinishReason:
-        if ids and ids[-1] in self._model.generation_config.eos_token_id:
-            return "stop"
-        return "aborted" if stop.told else "length"
 
 
 def _require_all_weights(report: dict[str, Any]) -> None:

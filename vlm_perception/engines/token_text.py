@@ -1,0 +1,138 @@
+"""From generated token ids to text and `Token`s, one id at a time and exact to the byte.
+
+The tokenizers of the Qwen family write bytes, so one character may be spread over several tokens.
+Decoding the whole reply after every token would cost more and more; this looks at each byte once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vlm_perception.types import Token
+
+# Special tokens that are part of an answer: the Qwen family marks objects and places with them.
+_PART_OF_ANSWER = re.compile(r"<\|(object_ref|box|quad|point)_(start|end)\|>")
+# What a byte-level vocabulary has to give back: spaces, line ends, other scripts, 1 to 4 bytes a character.
+_SAMPLE = '[\n\t{"label": "red cup é 猫 🐈"}]\r\n'
+
+Piece = tuple[str, tuple[Token, ...]]
+
+
+class TokenBytes:
+    """Which bytes each token id writes.
+
+    Chat control tokens (`<|im_end|>`, `<|vision_start|>`, ...) write nothing. The special tokens
+    that belong to an answer (`<|object_ref_start|>`, `<|box_start|>`, `<|quad_end|>`, ...) write
+    their own name, because the parser reads them.
+
+    Args:
+        tokenizer: A byte-level tokenizer of transformers, as the Qwen family has.
+
+    Raises:
+        ValueError: The tokenizer does not write bytes.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._bytes_of = _byte_of_character()
+        special = {int(token_id) for token_id in tokenizer.all_special_ids}
+        special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+        names = {token_id: str(tokenizer.convert_ids_to_tokens(token_id)) for token_id in special}
+        self._known = {token_id: b"" for token_id, name in names.items() if not _PART_OF_ANSWER.fullmatch(name)}
+        sample = tokenizer.encode(_SAMPLE, add_special_tokens=False)
+        if b"".join(map(self.of, sample)) != _SAMPLE.encode():
+            raise ValueError("the tokenizer is not a byte-level one, as the Qwen family has; use that of the model")
+
+    def of(self, token_id: int) -> bytes:
+        """Return what an id writes; an id that the vocabulary does not have writes nothing."""
+        written = self._known.get(token_id)
+        if written is None:
+            written = self._known[token_id] = self._read(self._tokenizer.convert_ids_to_tokens(token_id))
+        return written
+
+    def _read(self, name: str | None) -> bytes:
+        try:
+            return bytes(self._bytes_of[character] for character in name or "")
+        except KeyError:
+            # A token that was added by hand is stored as it reads.
+            return (name or "").encode()
+
+
+class TokenText:
+    """Puts one reply together.
+
+    A token is given out together with the last character it has a byte of: those that share a
+    character come together with it, and all of them span it. Bytes that are no UTF-8 become
+    U+FFFD, exactly as the tokenizer's own `decode` writes them.
+    """
+
+    def __init__(self, token_bytes: TokenBytes) -> None:
+        self._bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._length = 0
+        self._waiting: list[Token] = []
+
+    def feed(self, token_id: int, logprob: float) -> Piece:
+        """Take one more token.
+
+        Returns:
+            The characters that are whole now, often one token's, and the tokens that ended with
+            them. A token that writes nothing comes as soon as those before it.
+        """
+        written = self._bytes.of(token_id)
+        first = self._decoder.decode(written[:1])
+        # The first byte lies in the last character that it ended, or in one that is still open.
+        start = self._length + len(first) - (1 if first and not self._is_open() else 0)
+        chunk = first + self._decoder.decode(written[1:])
+        self._length += len(chunk)
+        if written:
+            self._waiting.append(Token(start, self._length + self._is_open(), logprob))
+        else:
+            self._waiting.append(Token(self._length, self._length, logprob))
+        return chunk, self._ready()
+
+    def finish(self) -> Piece:
+        """End the reply: an unfinished character becomes U+FFFD."""
+        chunk = self._decoder.decode(b"", True)
+        self._length += len(chunk)
+        return chunk, self._ready()
+
+    def _is_open(self) -> bool:
+        return bool(self._decoder.getstate()[0])
+
+    def _ready(self) -> tuple[Token, ...]:
+        # Tokens keep their order: one that writes nothing waits behind an open character too.
+        count = next((i for i, token in enumerate(self._waiting) if token.end > self._length), len(self._waiting))
+        ready, self._waiting = tuple(self._waiting[:count]), self._waiting[count:]
+        return ready
+
+
+def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Iterable[float]) -> Piece:
+    """Write a whole reply and tell which characters each of its tokens wrote.
+
+    Args:
+        tokenizer: A byte-level tokenizer, as the Qwen family has.
+        ids: Generated token ids, without the prompt.
+        logprobs: One natural log-probability per id.
+
+    Returns:
+        The text without chat control tokens, and one `Token` per id.
+    """
+    writing = TokenText(TokenBytes(tokenizer))
+    pieces = [writing.feed(token_id, logprob) for token_id, logprob in zip(ids, logprobs, strict=True)]
+    pieces.append(writing.finish())
+    return "".join(chunk for chunk, _ in pieces), tuple(token for _, tokens in pieces for token in tokens)
+
+
+def _byte_of_character() -> dict[str, int]:
+    """The alphabet of byte-level vocabularies: printable Latin-1 stands for itself, the rest follows from U+0100.
+
+    Source: "Language Models are Unsupervised Multitask Learners" (GPT-2), section 2.2, and its
+    released encoder.
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = sorted(set(range(256)) - set(printable))
+    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
