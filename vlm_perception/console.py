@@ -17,6 +17,7 @@ COMMANDS = {
     "file_camera": "vlm_perception.ros.file_camera",
     "vlm-perception-run": "vlm_perception.startup",
     "vlm-perception-demo": "vlm_perception.ros.demo",
+    "vlm-detect": "vlm_perception.cli",
 }
 
 
@@ -54,6 +55,11 @@ def vlm_perception_run() -> int:
 def vlm_perception_demo() -> int:
     """Run the demo."""
     return run("vlm-perception-demo")
+
+
+def vlm_detect() -> int:
+    """Ask about images and videos; needs no ROS."""
+    return run("vlm-detect")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@
     ├── PromptError         a prompt that cannot be turned into an instruction
     ├── ImageError          an image that cannot be read as pixels
     ├── GeometryError       an image size the model family cannot process
+    ├── OutputError         a file or folder that results cannot be written to
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
@@ -40,6 +41,10 @@ class ImageError(VlmPerceptionError):
 
 class GeometryError(VlmPerceptionError):
     """An image size or aspect ratio is outside what the model's resize rule accepts."""
+
+
+class OutputError(VlmPerceptionError):
+    """Results cannot be written where they should go: no permission, no space, or something is in the way."""
 
 
 class EngineError(VlmPerceptionError):

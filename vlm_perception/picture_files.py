@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from vlm_perception.errors import ImageError
 from vlm_perception.pixels import Pixels
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Only for choosing files out of folders; a file that is named itself is tried whatever its ending.
+VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 def frames_of(path: Path, loop: bool, on_skip: Callable[[ImageError], None]) -> Generator[Pixels, None, None]:
@@ -59,7 +63,7 @@ def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixel
     readable = 0
     for file in files:
         try:
-            rgb = _image(file)
+            rgb = read_image(file)
         except ImageError as error:
             on_skip(error)
             continue
@@ -74,10 +78,33 @@ def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixel
 
 
 def _one(path: Path) -> Iterator[Pixels]:
-    yield _image(path)
+    yield read_image(path)
 
 
-def _image(path: Path) -> Pixels:
+def read_image(path: Path) -> Pixels:
+    """Read an image file, turned upright as its EXIF data says.
+
+    Returns:
+        (height, width, 3) uint8 RGB; grey, 16-bit and palette pictures are converted, transparency is dropped.
+
+    Raises:
+        ImageError: `undecodable`: no permission, not an image, or its end is missing.
+    """
+    try:
+        # Not OpenCV first: it fills the missing end of a cut-off JPEG with grey and reports success.
+        with Image.open(path) as image:
+            if not image.mode.startswith(("I", "F")):
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise ImageError(
+            f"{path} cannot be decoded as an image ({error}): check the file, or save it as JPEG or PNG",
+            cause="undecodable",
+        ) from error
+    return _deep_image(path)
+
+
+def _deep_image(path: Path) -> Pixels:
+    """Read more than 8 bits a channel, which Pillow would clip instead of scaling down."""
     try:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error as error:
