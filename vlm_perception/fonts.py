@@ -1,65 +1,189 @@
-"""Find a font that can draw a text in its own script."""
+"""Find the fonts that draw a text, whatever its scripts.
+
+Searched in this order: the file named by `VLM_PERCEPTION_FONT`, the font inside Pillow (basic
+Latin), well-known fonts of wide coverage, then installed fonts whose file name holds the name of
+the script (`NotoSansThai-Regular.ttf` for Thai). Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+FONT_VARIABLE = "VLM_PERCEPTION_FONT"
+PILLOWS_OWN = ""
+
 _log = logging.getLogger(__name__)
 
-_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
-# File names in order of preference; the first covers Latin, Greek and Cyrillic, the others CJK.
-_NAMES = (
+_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+# File names in order of preference: Latin, Greek and Cyrillic first, then Chinese, Japanese and Korean, then others.
+_WIDE = (
     "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
     "NotoSansCJK-Regular.ttc",
     "wqy-zenhei.ttc",
     "wqy-microhei.ttc",
     "DroidSansFallbackFull.ttf",
     "DroidSansFallback.ttf",
     "uming.ttc",
+    "ipag.ttf",
+    "TakaoGothic.ttf",
+    "NanumGothic.ttf",
+    "FreeSans.ttf",
+    "NotoEmoji-Regular.ttf",
+    "Symbola_hint.ttf",
+    "unifont.ttf",
 )
+_STYLED = re.compile(r"bold|italic|oblique|light|thin|black|medium|mono|serif|condensed", re.IGNORECASE)
 # Far in a private area, where no font has a glyph: this is how a missing one looks.
 _UNASSIGNED = "\U0010fff0"
+_PROBE_PX = 16
 
 
-def font_for(text: str) -> str | None:
-    """Return the path of a font that has every character of a text.
+class FontRun(NamedTuple):
+    """A piece of text and the path of the font that has all of it; `PILLOWS_OWN` is built in."""
+
+    text: str
+    path: str
+
+
+@lru_cache(maxsize=2048)
+def font_runs(text: str) -> tuple[FontRun, ...] | None:
+    """Split a text into pieces that one font each can draw.
+
+    One font for the whole text is preferred, then one for each word, then one for each character
+    with its marks. Signs that are neither letters nor digits (emoji) and that no font has are left
+    out.
 
     Returns:
-        The path; an empty string for Pillow's own font; None when no installed font will do.
+        Pieces in reading order; None when no font has some letter, which is logged once a script.
     """
-    characters = frozenset(text) - {" "}
-    if all(character.isascii() for character in characters):
-        return ""
-    for path in _installed():
-        if all(_has_glyph(path, character) for character in characters):
-            return path
-    _warn_once()
+    missing = [character for character in text if _font_of(character) is None]
+    if missing:
+        _warn_once(_script(missing[0]))
+        if any(unicodedata.category(character)[0] in "LMN" for character in missing):
+            return None
+        text = "".join(character for character in text if character not in missing).strip()
+    for pieces in ([text], re.findall(r"\S+\s*", text), _clusters(text)):
+        paths = [_font_of(piece) for piece in pieces]
+        if None not in paths:
+            return _merged(FontRun(piece, path or PILLOWS_OWN) for piece, path in zip(pieces, paths, strict=True))
     return None
 
 
+@lru_cache(maxsize=64)
 def load_font(path: str, size_px: int) -> Font:
-    """Load what `font_for` named."""
-    return ImageFont.truetype(path, size_px) if path else ImageFont.load_default(size_px)
+    """Load a font that `font_runs` named, for lines of text `size_px` high.
+
+    Raises:
+        OSError: The file is not a font of scalable outlines.
+    """
+    return ImageFont.load_default(size_px) if path == PILLOWS_OWN else ImageFont.truetype(path, size_px)
+
+
+def _merged(runs: Iterator[FontRun]) -> tuple[FontRun, ...]:
+    """Join neighbours that share a font, because joined letters and marks are shaped together."""
+    joined: list[FontRun] = []
+    for run in runs:
+        if joined and (joined[-1].path == run.path or not run.text.strip()):
+            joined[-1] = FontRun(joined[-1].text + run.text, joined[-1].path)
+        else:
+            joined.append(run)
+    return tuple(joined)
+
+
+def _clusters(text: str) -> list[str]:
+    """Split into characters, each with the marks and joiners that follow it."""
+    clusters: list[str] = []
+    for character in text:
+        if clusters and unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf"):
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    return clusters
+
+
+@lru_cache(maxsize=8192)
+def _font_of(piece: str) -> str | None:
+    needed = [character for character in piece if not character.isspace() and unicodedata.category(character) != "Cf"]
+    for path in _candidates(frozenset(map(_script, needed))):
+        if all(_has_glyph(path, character) for character in needed):
+            return path
+    return None
+
+
+def _script(character: str) -> str:
+    """Return the first word of the character's Unicode name, such as "THAI"; empty without one."""
+    return unicodedata.name(character, "").partition(" ")[0].partition("-")[0]
+
+
+@lru_cache(maxsize=512)
+def _candidates(scripts: frozenset[str]) -> tuple[str, ...]:
+    installed = _installed()
+    wide = [installed[name] for name in _WIDE if name in installed]
+    regular = [name for name in sorted(installed) if not _STYLED.search(name)]
+    wanted = [script.lower() for script in sorted(scripts) if len(script) > 2]
+    by_script = [installed[name] for name in regular if any(script in name.lower() for script in wanted)]
+    return tuple(dict.fromkeys([*_named_by_user(), PILLOWS_OWN, *wide, *by_script]))
 
 
 @lru_cache(maxsize=1)
-def _installed() -> tuple[str, ...]:
-    found = {path.name: str(path) for folder in _FOLDERS for path in folder.rglob("*.tt[fc]")}
-    return tuple(found[name] for name in _NAMES if name in found)
+def _named_by_user() -> tuple[str, ...]:
+    named = os.environ.get(FONT_VARIABLE, "")
+    if not named:
+        return ()
+    try:
+        load_font(named, _PROBE_PX)
+    except OSError as error:
+        _log.warning(
+            "%s=%r is not a usable font (%s); name a .ttf, .otf or .ttc file with outlines", FONT_VARIABLE, named, error
+        )
+        return ()
+    return (named,)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
+    """Return the paths of the fonts on this machine by file name."""
+    folders = [Path(os.path.expanduser(folder)) for folder in _FOLDERS]
+    # supervision brings matplotlib, and matplotlib brings DejaVu Sans: Latin, Greek, Cyrillic and Arabic everywhere.
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib is not None and matplotlib.origin:
+        folders.insert(0, Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
+    return {path.name: str(path) for folder in folders for path in sorted(folder.rglob("*.[to]t[fc]"))}
+
+
+@lru_cache(maxsize=16384)
 def _has_glyph(path: str, character: str) -> bool:
-    font = ImageFont.truetype(path, 16)
-    return bytes(font.getmask(character)) != bytes(font.getmask(_UNASSIGNED))
+    missing = _glyph(path, _UNASSIGNED)
+    return missing is not None and _glyph(path, character) != missing
 
 
-@lru_cache(maxsize=1)
-def _warn_once() -> None:
-    _log.warning("no installed font can draw the labels; install one, such as fonts-noto-cjk or fonts-wqy-zenhei")
+def _glyph(path: str, character: str) -> tuple[object, bytes] | None:
+    """Return size and pixels of a character; None from a font that cannot be used (colour bitmaps, damaged)."""
+    try:
+        mask = load_font(path, _PROBE_PX).getmask(character)
+    except (OSError, UnicodeError):
+        return None
+    return mask.size, bytes(mask)
+
+
+@lru_cache(maxsize=256)
+def _warn_once(script: str) -> None:
+    _log.warning(
+        "no installed font can draw %s characters: such labels are drawn as numbers. Install a font that has them, "
+        "such as fonts-noto-cjk or fonts-wqy-zenhei, or name a font file in %s",
+        script or "some",
+        FONT_VARIABLE,
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
-import matplotlib
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import ImageFont
 
-from vlm_perception import fonts
 from vlm_perception.annotate import annotate
+from vlm_perception.caption import summary
+from vlm_perception.class_colours import class_colours
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -35,12 +36,17 @@ def gray(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
 
 
 def result_of(
-    rgb: NDArray[np.uint8], *objects: DetectedObject, prompt: str = "shapes", text: str = "", count: int | None = None
+    rgb: NDArray[np.uint8],
+    *objects: DetectedObject,
+    prompt: str = "shapes",
+    text: str = "",
+    count: int | None = None,
+    partial: bool = False,
 ) -> Result:
     frame = Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0)
     request = Request(frame, Prompt(prompt, Task.DETECT, prompt), PixelBudget(3136, 10**6), 8)
     answer = Answer("", (1, 1), "absolute", "stop", (), Timings(0, 0, 0))
-    return Result(request, answer, objects, (), text, count)
+    return Result(request, answer, objects, (), text, count, partial=partial)
 
 
 def changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -85,13 +91,17 @@ def test_colours_keep_rgb_order() -> None:
     assert (annotate(rgb, result_of(rgb))[10, 10] == (200, 0, 0)).all()
 
 
-def test_same_label_same_colour_other_label_other_colour() -> None:
+def test_same_label_same_colour_in_every_frame_whatever_else_is_there() -> None:
     rgb = gray()
-    boxes = [DetectedObject(label, (50.0 + 150 * i, 150, 150.0 + 150 * i, 300), None) for i, label in enumerate("aab")]
-    out = annotate(rgb, result_of(rgb, *boxes))
-    first, second, third = (out[225, 50 + 150 * i] for i in range(3))
-    assert (first == second).all()
-    assert (first != third).any()
+    left, middle, right = (50.0, 150.0, 150.0, 300.0), (200.0, 150.0, 300.0, 300.0), (350.0, 150.0, 450.0, 300.0)
+    cart, face = (DetectedObject(label, None, (0.0, 0.0)) for label in ("cart", "face"))
+    first = annotate(rgb, result_of(rgb, replace(cart, xyxy=left), replace(cart, xyxy=right)))
+    second = annotate(rgb, result_of(rgb, replace(face, xyxy=left), replace(cart, xyxy=middle)))
+    colour = first[225, 50]
+    assert (colour == first[225, 350]).all()
+    assert (colour == second[225, 200]).all()
+    assert (colour != second[225, 50]).any()
+    assert tuple(colour) == class_colours(["cart"])["cart"]
 
 
 def test_score_prompt_count_and_text_change_the_picture() -> None:
@@ -103,6 +113,7 @@ def test_score_prompt_count_and_text_change_the_picture() -> None:
         result_of(rgb, unscored, prompt="things"),
         result_of(rgb, unscored, count=7),
         result_of(rgb, unscored, text="a cart"),
+        result_of(rgb, unscored, partial=True),
         result_of(rgb, DetectedObject("cart", BOX.xyxy, None, {"sub_label": "old"})),
     ):
         assert changed(plain, annotate(rgb, other)).any()
@@ -129,33 +140,93 @@ def test_long_prompts_are_cut_inside_the_picture() -> None:
     assert (short == long).all()
 
 
-def test_a_script_without_a_font_is_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_installed", lambda: ())
+def test_summary_names_count_partial_and_labels_left_out() -> None:
     rgb = gray()
-    chinese = DetectedObject("红色的圆", BOX.xyxy, None, score=0.87)
-    numbered = DetectedObject("#1", BOX.xyxy, None, score=0.87)
-    assert fonts.font_for("红色") is None
-    assert (annotate(rgb, result_of(rgb, chinese)) == annotate(rgb, result_of(rgb, numbered))).all()
+    assert summary(result_of(rgb, BOX), 0) == "1 found"
+    assert summary(result_of(rgb, BOX, POINT, count=3, partial=True), 1) == "count 3, 2 found, 1 without label, partial"
 
 
-def test_ascii_needs_no_installed_font(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fonts, "_installed", lambda: ())
-    assert fonts.font_for("red circle 0.87") == ""
-    assert isinstance(fonts.load_font("", 12), ImageFont.FreeTypeFont)
+def test_every_edge_of_a_box_at_the_borders_is_seen() -> None:
+    rgb = gray()
+    whole = DetectedObject("room", (0.0, 0.0, 640.0, 480.0), None)
+    out = annotate(rgb, result_of(rgb, whole))
+    colour = np.array(class_colours(["room"])["room"])
+    # Apart from the label in the upper left corner and the words at both ends of the strip below.
+    for edge in (out[0, 200:640], out[479, 200:440], out[100:440, 0], out[100:440, 639]):
+        assert (edge == colour).all()
 
 
-def test_a_font_is_chosen_by_the_glyphs_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Two stand-ins: the first lacks what the second has.
-    glyphs = {"latin": "é", "cjk": "é红"}
-    monkeypatch.setattr(fonts, "_installed", lambda: ("latin", "cjk"))
-    monkeypatch.setattr(fonts, "_has_glyph", lambda path, character: character in glyphs[path])
-    assert fonts.font_for("é") == "latin"
-    assert fonts.font_for("红 é") == "cjk"
-    assert fonts.font_for("ж") is None
+def test_a_box_is_seen_on_a_thing_of_its_own_colour() -> None:
+    colour = class_colours(["cart"])["cart"]
+    rgb = np.full((480, 640, 3), colour, np.uint8)
+    marks = changed(rgb, annotate(rgb, result_of(rgb, DetectedObject("cart", BOX.xyxy, None))))
+    assert marks[150:300, 195:205].any(axis=1).all()
 
 
-def test_missing_glyphs_are_told_from_drawn_ones() -> None:
-    path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    assert fonts._has_glyph(path, "é")
-    assert fonts._has_glyph(path, "Ж")
-    assert not fonts._has_glyph(path, "红")
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (3840, 2160), (240, 320)])
+def test_text_is_readable_and_leaves_the_picture_free(width: int, height: int) -> None:
+    rgb = gray(width, height)
+    strip = changed(rgb, annotate(rgb, result_of(rgb)))[:, 0].sum()
+    assert strip >= max(15, 0.025 * min(width, height))
+    assert strip <= 0.08 * height
+    lefts = [(0.02 + 0.08 * column) * width for column in range(12)]
+    row = [
+        DetectedObject("red circle", (left, 0.4 * height, left + 0.06 * width, 0.6 * height), None, score=0.93)
+        for left in lefts
+    ]
+    assert changed(rgb, annotate(rgb, result_of(rgb, *row))).mean() < 0.5
+
+
+def test_labels_get_shorter_in_a_crowd_and_the_caption_says_what_is_left_out() -> None:
+    # A hundred names of this length would cover a small picture several times.
+    rgb = gray(320, 240)
+    crowd = [
+        DetectedObject("unmistakable thing", (x, y, x + 12.0, y + 12.0), None, score=0.5)
+        for x in np.linspace(5.0, 300.0, 10).tolist()
+        for y in np.linspace(5.0, 200.0, 10).tolist()
+    ]
+    out = annotate(rgb, result_of(rgb, *crowd))
+    label = (out[:220] == np.array(class_colours(["unmistakable thing"])["unmistakable thing"])).all(axis=2)
+    assert 0.05 < label.mean() < 0.6
+    assert changed(annotate(rgb, result_of(rgb, *crowd[:1]))[-15:], out[-15:]).any()
+
+
+def test_absurdly_long_labels_are_cut() -> None:
+    rgb = gray()
+    # Colours follow labels, so only the places of what is drawn are the same.
+    short, long = (changed(rgb, annotate(rgb, result_of(rgb, replace(BOX, label="word " * n)))) for n in (100, 50_000))
+    assert (short == long)[:440].all()
+    assert 200 < np.ptp(np.nonzero(long[:140])[1]) <= 0.5 * 640
+
+
+_boxes = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.booleans())
+
+
+@given(
+    width=st.integers(1, 400),
+    height=st.integers(1, 300),
+    fractions=st.lists(_boxes, max_size=15),
+    label=st.text(max_size=40),
+    said=st.text(max_size=200),
+)
+@example(width=1, height=1, fractions=[(0.0, 0.0, 1.0, 1.0, True)], label="a", said="")
+@example(width=400, height=300, fractions=[(0.1, 0.1, 0.2, 0.2, False)], label="\ud800\u202e\n\x00", said="\x00")
+@settings(max_examples=60)
+def test_any_size_any_label_any_place_is_drawn(
+    width: int, height: int, fractions: list[tuple[float, float, float, float, bool]], label: str, said: str
+) -> None:
+    rgb = gray(width, height)
+    objects = [
+        DetectedObject(label, None, (x1 * width, y1 * height), score=0.5)
+        if is_point
+        else DetectedObject(
+            label, (min(x1, x2) * width, min(y1, y2) * height, max(x1, x2) * width, max(y1, y2) * height), None
+        )
+        for x1, y1, x2, y2, is_point in fractions
+    ]
+    out = annotate(rgb, result_of(rgb, *objects, prompt=label, text=said, count=len(objects)))
+    assert out.shape == rgb.shape
+    assert out.dtype == np.uint8
+    assert (rgb == GRAY).all()
+    if objects:
+        assert changed(rgb, out).any()
