@@ -32,6 +32,7 @@ class HealthReport:
         since_frame_s: Time since the last image.
         drops: Number of frames dropped, by cause.
         rejects: Number of pieces of replies that were not accepted.
+        repetitions: Answers that were ended because the model repeated itself.
         errors: Other failures, by kind.
     """
 
@@ -45,6 +46,7 @@ class HealthReport:
     since_frame_s: float | None
     drops: Mapping[str, int]
     rejects: int
+    repetitions: int
     errors: Mapping[str, int]
 
 
@@ -61,7 +63,7 @@ class Health:
         self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
         self._ages_s: deque[float] = deque(maxlen=_WINDOW)
         self._drops: Counter[str] = Counter()
-        self._rejects = 0
+        self._rejects = self._repetitions = 0
         self._errors: Counter[str] = Counter()
 
     def count_frame(self) -> None:
@@ -78,6 +80,12 @@ class Health:
             self._latencies_s.append(latency_s)
             self._ages_s.append(age_s)
             self._rejects += n_rejects
+
+    def count_repetition(self) -> int:
+        """A repetition loop was ended; returns how often that happened."""
+        with self._lock:
+            self._repetitions += 1
+            return self._repetitions
 
     def count_drop(self, cause: str) -> int:
         """A frame was dropped; returns how often that happened for this cause."""
@@ -106,6 +114,7 @@ class Health:
                 since_frame_s=now_s - self._frame_times_s[-1] if self._frame_times_s else None,
                 drops=dict(self._drops),
                 rejects=self._rejects,
+                repetitions=self._repetitions,
                 errors=dict(self._errors),
             )
 

@@ -1,7 +1,8 @@
 """The one thread that talks to the model: newest frame + active prompt -> result, again and again.
 
 Rules it keeps:
-* one frame is answered at most once, and only the newest one that has arrived;
+* one frame is answered at most once, and only the newest one that has arrived; with
+  `publish_partial` its objects are delivered before, as they become complete;
 * at most `max_rate_hz` frames a second reach the model, and none that waited over `max_age_s`;
 * a new prompt, or none, aborts the running generation; nothing of the old prompt is delivered
   after `set_prompt` has returned;
@@ -13,77 +14,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
 
 from vlm_perception.engines.base import Engine
 from vlm_perception.errors import GeometryError, ImageError, VlmPerceptionError
 from vlm_perception.perception import perceive
 from vlm_perception.scheduling import Clock, LatestSlot, RateGate
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, Prompt, Request, Result
+from vlm_perception.types import Prompt, Request, Result
+from vlm_perception.worker_seam import Arrival, Deliver, DropCause, EngineState, WorkerListener
 
-Deliver = Callable[[Callable[[], None]], bool]
-
-
-class EngineState(str, Enum):
-    """Where the model is in its life."""
-
-    WAITING = "waiting"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class DropCause(str, Enum):
-    """Why a good frame was not answered; bad frames are counted under `ImageError.cause`."""
-
-    REPLACED = "replaced"
-    STALE = "stale"
-    NO_PROMPT = "no_prompt"
-    NOT_READY = "not_ready"
-    PROMPT_CHANGED = "prompt_changed"
-    BAD_GEOMETRY = "bad_geometry"
-    INFERENCE_ERROR = "inference_error"
-    INTERNAL_ERROR = "internal_error"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame that has arrived and is turned into pixels only if it is answered.
-
-    Attributes:
-        camera: Resolved topic name.
-        received_s: Arrival on the worker's clock, seconds.
-        read: Makes the frame; raises ImageError.
-    """
-
-    camera: str
-    received_s: float
-    read: Callable[[], Frame]
-
-
-class WorkerListener(Protocol):
-    """What the worker reports. Called from the worker's thread unless noted."""
-
-    def on_state(self, state: EngineState, detail: str) -> None:
-        """The engine's state changed; `detail` is the reason of a failure."""
-        ...
-
-    def on_result(self, result: Result, deliver: Deliver) -> None:
-        """A result is there.
-
-        `deliver(publish)` calls `publish` and returns True, or returns False without calling it
-        when the prompt has changed meanwhile. `set_prompt` waits while `publish` runs: keep it
-        short, and do slow work such as drawing between two calls of `deliver`.
-        """
-        ...
-
-    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        """A frame was not answered. Also called from the thread that calls `offer`."""
-        ...
+__all__ = ["Arrival", "Deliver", "DropCause", "EngineState", "Worker", "WorkerListener"]
 
 
 class Worker:
@@ -235,27 +175,35 @@ class Worker:
             self._listener.on_drop(arrival.camera, _cause_of(error), error)
 
     def _ask(self, request: Request, generation: int, settings: Settings) -> None:
+        def deliver(publish: Callable[[], None]) -> bool:
+            with self._lock:
+                if self._is_over(generation):
+                    return False
+                publish()
+                return True
+
+        delivered = False
+
+        def deliver_whole(publish: Callable[[], None]) -> bool:
+            nonlocal delivered
+            published = deliver(publish)
+            delivered = delivered or published
+            return published
+
+        def on_partial(result: Result) -> None:
+            self._listener.on_partial(result, deliver)
+
         result = perceive(
             self._engine,
             request,
             score_threshold=settings.score_threshold,
             should_stop=lambda: self._is_over(generation),
+            on_partial=on_partial if settings.publish_partial else None,
         )
-
-        delivered = False
-
-        def deliver(publish: Callable[[], None]) -> bool:
-            nonlocal delivered
-            with self._lock:
-                if self._is_over(generation):
-                    return False
-                publish()
-                delivered = True
-                return True
-
         if result.answer.finish_reason != "aborted":
-            self._listener.on_result(result, deliver)
+            self._listener.on_result(result, deliver_whole)
         if not delivered:
+            # A frame of which only a part was published has not been answered either.
             self._listener.on_drop(request.frame.camera, DropCause.PROMPT_CHANGED.value, None)
 
 

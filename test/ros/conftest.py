@@ -26,7 +26,7 @@ from vision_msgs.msg import Detection2DArray
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.node import VlmPerceptionNode
-from vlm_perception.types import Answer, Request, Timings
+from vlm_perception.types import WH, Answer, CoordinateFrame, FinishReason, Request, Timings
 
 # Generous, because a machine may be busy with other work; a test that passes never waits this long.
 PATIENCE_S = 120.0
@@ -50,11 +50,14 @@ def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 class ScriptedEngine:
-    """A deterministic engine at the `Engine` seam: says `reply`, and can be made to think until told.
+    """A deterministic engine at the `Engine` seam: writes `reply` letter by letter, and can be made to think.
 
     Attributes:
         reply: Next raw reply; coordinates are pixels of the camera image.
+        first: How many characters of it are written before it thinks.
         thinking: While set, `answer` waits until it is cleared or the answer is aborted.
+        deaf: Goes on thinking and writing although the answer is aborted.
+        finish_reason: Of an answer that is not aborted.
         requests: Everything that was asked.
     """
 
@@ -62,6 +65,9 @@ class ScriptedEngine:
 
     def __init__(self, reply: str = "[]") -> None:
         self.reply = reply
+        self.first = 0
+        self.deaf = False
+        self.finish_reason: FinishReason = "stop"
         self.thinking = threading.Event()
         self.changed = threading.Condition()
         self.requests: list[Request] = []
@@ -74,13 +80,22 @@ class ScriptedEngine:
         with self.changed:
             self.requests.append(request)
             self.changed.notify_all()
+        reply = self.reply
+        for letter in reply[: self.first]:
+            on_text(letter, ())
         pause = threading.Event()
-        while self.thinking.is_set() and not should_stop():
+        while self.thinking.is_set() and (self.deaf or not should_stop()):
             pause.wait(0.005)
         aborted = self.thinking.is_set()
         self.aborted += aborted
-        reason = "aborted" if aborted else "stop"
-        return Answer(self.reply, request.frame.image_wh, "absolute", reason, (), Timings(0.0, 0.0, 0.0))
+        if not aborted:
+            for letter in reply[self.first :]:
+                on_text(letter, ())
+        said, reason = (reply[: self.first], "aborted") if aborted else (reply, self.finish_reason)
+        return Answer(said, request.frame.image_wh, "absolute", reason, (), Timings(0.0, 0.0, 0.0))
+
+    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
+        return request.frame.image_wh, "absolute"
 
     def describe(self) -> dict[str, str]:
         return {"device": "none", "source": "test"}

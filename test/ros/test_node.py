@@ -278,7 +278,7 @@ def test_a_camera_of_the_other_transport_is_recognised(robot, scripted):
 
 
 def test_an_engine_failure_is_counted_and_the_node_lives_on(robot, talk, scripted):
-    def fail(request, should_stop):
+    def fail(request, should_stop, on_text):
         raise RuntimeError("a bug in the engine")
 
     good = scripted.answer

@@ -49,5 +49,7 @@ def test_drops_and_errors_are_counted_by_cause():
     health = Health(ManualClock())
     assert [health.count_drop("truncated"), health.count_drop("truncated"), health.count_drop("stale")] == [1, 2, 1]
     assert health.count_error("prompt") == 1
+    assert [health.count_repetition(), health.count_repetition()] == [1, 2]
     report = health.report()
     assert (report.drops, report.errors) == ({"truncated": 2, "stale": 1}, {"prompt": 1})
+    assert report.repetitions == 2

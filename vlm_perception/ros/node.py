@@ -175,19 +175,20 @@ class VlmPerceptionNode(Node):
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
             self.get_logger().info(f"the model is ready: {facts}")
 
+    def on_partial(self, result: Result, deliver: Deliver) -> None:
+        """See `WorkerListener`."""
+        latency_s, age_s = self._times_of(result)
+        deliver(lambda: self._outputs.publish_answer(result, latency_s, age_s))
+
     def on_result(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
-        frame = result.request.frame
-        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
-        latency_s = time.monotonic() - frame.received_s
-        age_s = self.get_clock().now().nanoseconds * 1e-9 - stamp_s
-
-        def publish() -> None:
-            self._outputs.publish_answer(result, latency_s, age_s)
-
-        if not deliver(publish):
+        latency_s, age_s = self._times_of(result)
+        if not deliver(lambda: self._outputs.publish_answer(result, latency_s, age_s)):
             return
         self._health.count_answer(latency_s, age_s, len(result.rejects))
+        if result.answer.finish_reason == "repetition":
+            count = self._health.count_repetition()
+            self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
         try:
             publish_picture = self._outputs.drawn(result, self._settings.current.jpeg_quality)
         except ImageError as error:
@@ -196,6 +197,12 @@ class VlmPerceptionNode(Node):
             return
         if publish_picture is not None:
             deliver(publish_picture)
+
+    def _times_of(self, result: Result) -> tuple[float, float]:
+        """Return the seconds since the image's arrival and since its stamp."""
+        frame = result.request.frame
+        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
+        return time.monotonic() - frame.received_s, self.get_clock().now().nanoseconds * 1e-9 - stamp_s
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """See `WorkerListener`; bad images come from the executor."""

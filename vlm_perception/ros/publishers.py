@@ -9,9 +9,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
+from visualization_msgs.msg import ImageMarker
 
 from vlm_perception.annotate import annotate
 from vlm_perception.ros.image_messages import image_message, jpeg_message
+from vlm_perception.ros.marker_messages import marker_message
 from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
 from vlm_perception.types import Result
 
@@ -28,6 +30,7 @@ class Publishers:
         self._active_prompt = node.create_publisher(String, "~/active_prompt", LATCHED)
         self._detections = node.create_publisher(Detection2DArray, "~/detections", _RELIABLE)
         self._answer = node.create_publisher(String, "~/answer", _RELIABLE)
+        self._markers = node.create_publisher(ImageMarker, "~/markers", _RELIABLE)
         self._annotated = node.create_publisher(Image, "~/annotated_image", _PICTURES)
         self._annotated_jpeg = node.create_publisher(CompressedImage, "~/annotated_image/compressed", _PICTURES)
 
@@ -36,9 +39,15 @@ class Publishers:
         self._active_prompt.publish(String(data=text))
 
     def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
-        """Publish boxes and words; see `answer_json` for the times."""
+        """Publish boxes and words; see `answer_json` for the times.
+
+        A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
+        frame.
+        """
         self._detections.publish(detections_message(result))
         self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
+        if not result.partial and self._markers.get_subscription_count() > 0:
+            self._markers.publish(marker_message(result))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
+from vlm_perception.result_json import one_line, result_fields
 from vlm_perception.types import DetectedObject, FrameHeader, Result
 
 
@@ -18,7 +16,7 @@ def header_message(header: FrameHeader) -> Header:
 
 
 def detections_message(result: Result) -> Detection2DArray:
-    """Make the array of boxes and points; it is empty when nothing was found.
+    """Make the array of boxes and points; it is empty when nothing was found (so far).
 
     Boxes are in pixels of the source image; a point is a detection whose box has size 0. A score
     that the engine could not give is 0.
@@ -51,50 +49,18 @@ def detection_message(item: DetectedObject, header: Header) -> Detection2D:
 def answer_json(result: Result, latency_s: float, age_s: float) -> str:
     """Everything known about one answer, as one line of JSON.
 
-    Keys: `prompt`, `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
-    objects), `count` (or null), `objects` (label, score or null, `bbox_xyxy` or null, `point_xy`
-    or null, attributes), `rejects` (reason, text), `stamp` (sec, nanosec), `frame_id`, `camera`,
-    `image_wh`, `model_wh`, `finish_reason`, `timings` (seconds; `latency_s` is from the image's
-    arrival to this answer, `age_s` from its stamp, which needs synchronised clocks).
+    Keys: those of `result_fields`, and `stamp` (sec, nanosec), `frame_id` and `camera` of the
+    frame. `timings` are seconds: those of `Timings`, `latency_s` from the image's arrival to this
+    answer, and `age_s` from its stamp, which needs synchronised clocks.
 
     Args:
-        result: What was found.
+        result: What was found, or what has been found so far.
         latency_s: From the image's arrival to now, seconds.
         age_s: From the image's stamp to now, seconds.
     """
-    frame, answer = result.request.frame, result.answer
-    fields: dict[str, Any] = {
-        "prompt": result.request.prompt.text,
-        "task": result.request.prompt.task.value,
-        "raw_text": answer.text,
-        "text": result.text,
-        "count": result.count,
-        "objects": [_object_fields(item) for item in result.objects],
-        "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
-        "stamp": {"sec": frame.header.stamp_sec, "nanosec": frame.header.stamp_nanosec},
-        "frame_id": frame.header.frame_id,
-        "camera": frame.camera,
-        "image_wh": list(frame.image_wh),
-        "model_wh": list(answer.model_wh),
-        "finish_reason": answer.finish_reason,
-        "timings": {
-            "preprocess_s": answer.timings.preprocess_s,
-            "generate_s": answer.timings.generate_s,
-            "decode_s": answer.timings.decode_s,
-            "latency_s": latency_s,
-            "age_s": age_s,
-        },
-    }
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
-    # Half a surrogate pair, which a model's bytes can decode to, has no UTF-8 form.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _object_fields(item: DetectedObject) -> dict[str, Any]:
-    return {
-        "label": item.label,
-        "score": item.score,
-        "bbox_xyxy": None if item.xyxy is None else list(item.xyxy),
-        "point_xy": None if item.point_xy is None else list(item.point_xy),
-        "attributes": dict(item.attributes),
-    }
+    frame, fields = result.request.frame, result_fields(result)
+    fields["stamp"] = {"sec": frame.header.stamp_sec, "nanosec": frame.header.stamp_nanosec}
+    fields["frame_id"] = frame.header.frame_id
+    fields["camera"] = frame.camera
+    fields["timings"] |= {"latency_s": latency_s, "age_s": age_s}
+    return one_line(fields)
