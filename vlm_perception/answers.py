@@ -165,12 +165,12 @@ def _merged(spans: list[Span]) -> list[Span]:
 
 
 def _judge_all(reading: _Reading, candidates: Iterator[Candidate]) -> None:
-    for candidate in candidates:
-        _judge(reading, candidate)
+    for part, candidate in enumerate(candidates):
+        _judge(reading, candidate, part)
 
 
-def _judge(reading: _Reading, candidate: Candidate) -> None:
-    """Accept one box or point, or say why not."""
+def _judge(reading: _Reading, candidate: Candidate, part: int) -> None:
+    """Accept one box or point, or say why not; `part` is its number among those of its item."""
     numbers, reason = _finite_numbers(candidate)
     placed: tuple[float, ...] | None = None
     if not reason:
@@ -191,7 +191,7 @@ def _judge(reading: _Reading, candidate: Candidate) -> None:
             point_xy=(placed[0], placed[1]) if candidate.size == 2 else None,
             attributes=candidate.attributes,
             span=candidate.span,
-            part=candidate.part,
+            part=part,
         )
     )
 
