@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import closing, redirect_stdout, suppress
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -132,45 +132,38 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.detect_run import Question, StopSignals, detect_all, read_all
     from vlm_perception.inputs import Thinning, expected_count, find_inputs
-    from vlm_perception.prompts import build_prompt
+    from vlm_perception.prompts import load_prompts
     from vlm_perception.terminal import Terminal
 
     settings = _settings(options)
-    prompt = build_prompt(options.prompt, settings.task)
+    prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     question = Question(prompt, settings.budget, settings.max_new_tokens, settings.score_threshold)
     thinning = Thinning(options.every, options.rate, options.max_frames)
     found = find_inputs(options.inputs)
     exports, on_partial = _exports(options, stdout, prompt, found.files)
     terminal = Terminal(options.quiet)
-    for note in found.notes:
+    for note in (*found.notes, *_notes_on(prompt)):
         terminal.note(note)
-    if prompt.neutralised:
-        terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
     engine = DeferredEngine(settings.model, lambda: make_engine(settings))
     if found.files:
         engine.load()
     items = chain(found.failures, read_all(found.files, thinning, terminal.note))
-    stdout_shows_progress = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
-    terminal.open_bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=stdout_shows_progress)
-    try:
-        with StopSignals() as stop:
-            tally = detect_all(
-                engine,
-                items,
-                question,
-                exports,
-                terminal,
-                stop=stop,
-                on_partial=on_partial,
-                fail_fast=options.fail_fast,
-            )
-    finally:
-        terminal.close_bar()
-        engine.close()
+    lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
+    bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
+    with closing(engine), bar, StopSignals() as stop:
+        tally = detect_all(
+            engine, items, question, exports, terminal, stop=stop, on_partial=on_partial, fail_fast=options.fail_fast
+        )
     terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
     if stop.received is not None:
         return _SIGNALLED + stop.received
     return 1 if tally.failed else 0
+
+
+def _notes_on(prompt: Prompt) -> tuple[str, ...]:
+    if not prompt.neutralised:
+        return ()
+    return (f"{prompt.neutralised} chat control tokens in the prompt were made harmless",)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -111,7 +111,8 @@ def find_inputs(names: Sequence[str]) -> Found:
     """
     search = _Search()
     for name in names:
-        path = Path(name).expanduser()
+        # Not Path.expanduser, which raises where there is no such user.
+        path = Path(os.path.expanduser(name))
         if os.path.isdir(path):
             _add_folder(search, path)
         elif os.path.exists(path):

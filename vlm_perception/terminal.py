@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -23,25 +24,25 @@ class Terminal:
         self._quiet = quiet
         self._bar: tqdm[None] | None = None
 
-    def open_bar(self, count: Callable[[], int], *, stdout_shows_progress: bool) -> None:
-        """Show a progress bar, if somebody sees it and there is more than one picture.
+    @contextmanager
+    def bar(self, count: Callable[[], int], *, stdout_shows_progress: bool) -> Iterator[None]:
+        """While entered, show a progress bar, if somebody sees it and there is more than one picture.
 
         Args:
             count: Tells how many pictures there are; asked only when a bar can be seen.
             stdout_shows_progress: Lines on the same terminal tell already how it goes, and the bar
                 would be torn by them.
         """
-        if self._quiet or stdout_shows_progress or not sys.stderr.isatty():
-            return
-        total = count()
+        seen = not self._quiet and not stdout_shows_progress and sys.stderr.isatty()
+        total = count() if seen else 0
         if total > 1:
             self._bar = tqdm(total=total, unit="image", file=sys.stderr, dynamic_ncols=True)
-
-    def close_bar(self) -> None:
-        """Leave the bar as it is and go on below it."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        try:
+            yield
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
 
     def note(self, text: str) -> None:
         """Say something that is good to know; nothing when quiet."""

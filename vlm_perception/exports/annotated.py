@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,7 @@ class _VideoFile:
     def __init__(self, path: Path, first: Pixels) -> None:
         self.path = path
         self._last_tick = -1
-        with disk_errors(path):
+        with _writing(path):
             self._container = av.open(str(path), "w")
             # PyAV's stubs tell kinds of streams apart by literal codec names only.
             stream: Any = self._container.add_stream(_codec())
@@ -95,16 +97,26 @@ class _VideoFile:
         frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
         self._last_tick = max(self._last_tick + 1, round(time_s / _CLOCK))
         frame.pts, frame.time_base = self._last_tick, _CLOCK
-        with disk_errors(self.path):
+        with _writing(self.path):
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Write what the encoder still holds, and the index without which no player opens the file."""
-        with disk_errors(self.path):
+        with _writing(self.path):
             try:
                 self._container.mux(self._stream.encode(None))
             finally:
                 self._container.close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn errors of the disk and of the encoder into `OutputError`."""
+    try:
+        with disk_errors(path):
+            yield
+    except av.FFmpegError as error:
+        raise OutputError(f"cannot encode {path}: {error}; leave --annotated out, or annotate images") from error
 
 
 def _even(rgb: Pixels) -> Pixels:
