@@ -70,11 +70,13 @@ def font_runs(text: str) -> tuple[FontRun, ...] | None:
         Pieces in reading order; None when no font has some letter, which is logged once a script.
     """
     missing = [character for character in text if _font_of(character) is None]
+    letters = [character for character in missing if unicodedata.category(character)[0] in "LMN"]
+    if letters:
+        _warn_once(f"{_script(letters[0]) or 'some'} letters", "such labels are drawn as numbers")
+        return None
     if missing:
-        _warn_once(_script(missing[0]))
-        if any(unicodedata.category(character)[0] in "LMN" for character in missing):
-            return None
-        text = "".join(character for character in text if character not in missing).strip()
+        _warn_once("some signs, such as emoji", "they are left out")
+        text = " ".join("".join(character for character in text if character not in missing).split())
     for pieces in ([text], re.findall(r"\S+\s*", text), _clusters(text)):
         paths = [_font_of(piece) for piece in pieces]
         if None not in paths:
@@ -180,10 +182,11 @@ def _glyph(path: str, character: str) -> tuple[object, bytes] | None:
 
 
 @lru_cache(maxsize=256)
-def _warn_once(script: str) -> None:
+def _warn_once(what: str, consequence: str) -> None:
     _log.warning(
-        "no installed font can draw %s characters: such labels are drawn as numbers. Install a font that has them, "
-        "such as fonts-noto-cjk or fonts-wqy-zenhei, or name a font file in %s",
-        script or "some",
+        "no installed font can draw %s: %s. Install a font that has them, such as fonts-noto-cjk (Chinese, Japanese, "
+        "Korean), fonts-noto-core (most other scripts) or fonts-symbola (signs), or name a font file in %s",
+        what,
+        consequence,
         FONT_VARIABLE,
     )
