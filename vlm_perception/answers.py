@@ -1,54 +1,27 @@
 """From the text of a reply to objects in image pixels, and a reason for every piece refused.
 
-Read: JSON items anywhere in the text (fenced, bare, alone, nested, wrapped, cut off), `<points>`
-tags, `x1,y1,x2,y2 name` lines and bare `[x1, y1, x2, y2]`. Every item is judged alone. Corners in
-any order describe the same rectangle and are put in order; a box partly outside is clipped; no
-area, wholly outside, not finite, wrong count and exact repeats are refused. No text raises.
+Read: JSON items anywhere in the text (fenced, bare, alone, nested, wrapped, cut off), and outside
+of JSON what `text_forms.py` lists. Every item is judged alone. Corners in any order describe the
+same rectangle and are put in order; a box partly outside is clipped; no area, wholly outside, not
+finite, wrong count and exact repeats are refused. No text raises. See docs/answers.md.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
 
-from vlm_perception.geometry import clip_xyxy, image_scale, order_corners, scale_xyxy
+from vlm_perception.coordinate_ranges import coordinate_ranges
+from vlm_perception.geometry import image_scale
+from vlm_perception.judge import Judge
 from vlm_perception.prose import count_of, prose_between
-from vlm_perception.reply_forms import (
-    BARE,
-    LINE,
-    TAG,
-    Candidate,
-    coordinate_ranges,
-    json_candidates,
-    line_candidates,
-    tag_candidates,
-)
+from vlm_perception.reply_forms import Candidate, json_candidates
 from vlm_perception.reply_scanner import Found, ReplyScanner
-from vlm_perception.types import WH, XY, CoordinateFrame, DetectedObject, ParsedAnswer, Reject
+from vlm_perception.text_forms import Piece, Span, text_pieces
+from vlm_perception.text_lines import safe_end
+from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer
 
 __all__ = ["AnswerReader", "coordinate_ranges", "count_of", "parse_answer"]
-
-Span = tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What is known while one reply is read; `scale` is image pixels per model unit."""
-
-    text: str
-    image_wh: WH
-    scale: XY
-    objects: list[DetectedObject] = field(default_factory=list)
-    rejects: list[tuple[int, Reject]] = field(default_factory=list)
-    taken: list[Span] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    seen: set[tuple[object, ...]] = field(default_factory=set)
-
-    def reject(self, reason: str, span: Span) -> None:
-        self.rejects.append((span[0], Reject(reason, self.text[slice(*span)], span)))
 
 
 def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> ParsedAnswer:
@@ -61,12 +34,13 @@ def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: Coordina
         coordinates: "absolute" for pixels of the model's image, "relative_1000" for 0..1000.
 
     Returns:
-        Objects in image pixels in the order they stand in the text, each with its `span` in it;
-        rejects with a reason each, in that order too; the prose outside of both. An object the
-        model gave no name has an empty label.
+        Objects in image pixels in the order they end in the text, each with its `span` in it;
+        rejects with a reason and a span each, in the order they begin; the prose outside of both.
+        An object the model gave no name has an empty label.
 
     Raises:
-        GeometryError: A side of `model_wh` or `image_wh` is not positive.
+        GeometryError: A side of `model_wh` or `image_wh` is not positive, or `coordinates` is
+            neither frame.
     """
     reader = AnswerReader(model_wh=model_wh, image_wh=image_wh, coordinates=coordinates)
     reader.feed(text)
@@ -74,7 +48,11 @@ def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: Coordina
 
 
 class AnswerReader:
-    """Reads a reply while it is written.
+    """Reads a reply while it is written; gives what `parse_answer` gives, however it is cut.
+
+    JSON items are read with their closing brace, lines with their line end, and tags and boxes in
+    text with the line they are in. What `feed` returned is the beginning of what `finish`
+    returns, and stays as it is. Time is linear in the text, whatever the chunks.
 
     Args:
         model_wh: Size of the image as the model saw it, pixels.
@@ -82,76 +60,117 @@ class AnswerReader:
         coordinates: "absolute" for pixels of the model's image, "relative_1000" for 0..1000.
 
     Raises:
-        GeometryError: A side of `model_wh` or `image_wh` is not positive.
+        GeometryError: As for `parse_answer`.
     """
 
     def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
-        self._reading = _Reading("", image_wh, image_scale(model_wh, image_wh, coordinates))
+        self._judge = Judge(image_wh, image_scale(model_wh, image_wh, coordinates))
         self._scanner = ReplyScanner()
-        self._chunks: list[str] = []
+        self._read_to = 0
+        self._looked_to = 0
+        self._taken: list[Span] = []
+        self._said: list[str] = []
+        self._ref: Piece | None = None
+        self._unnamed: list[Piece] = []
 
     def feed(self, chunk: str) -> tuple[DetectedObject, ...]:
-        """Take more of the reply and return the objects that became complete with it."""
-        reading = self._reading
-        known = len(reading.objects)
-        self._chunks.append(chunk)
-        found = self._scanner.feed(chunk)
-        if found:
-            reading.text = "".join(self._chunks)
-            self._chunks = [reading.text]
-        for piece in found:
-            _read_json(reading, piece)
-        return tuple(reading.objects[known:])
+        """Take more of the reply and return the objects that became complete with it.
+
+        Args:
+            chunk: What comes next, of any length.
+        """
+        known = len(self._judge.objects)
+        for found in self._scanner.feed(chunk):
+            self._read(found)
+        self._read_lines()
+        return tuple(self._judge.objects[known:])
 
     def finish(self) -> ParsedAnswer:
-        """End the reply and return all of it, equal to `parse_answer` of the whole text."""
-        reading = self._reading
-        reading.text = text = "".join(self._chunks)
+        """End the reply and return all of it."""
         for found in self._scanner.finish():
-            _read_json(reading, found)
-        for match in _outside(reading, TAG):
-            if match["cut"] is not None:
-                reading.reject("cut off", match.span())
-            else:
-                _judge_all(reading, tag_candidates(match))
-        for pattern in (LINE, BARE):
-            for match in _outside(reading, pattern):
-                _judge_all(reading, line_candidates(match))
-        reading.rejects.sort(key=lambda placed: placed[0])
-        prose = prose_between(text, _merged(reading.taken))
+            self._read(found)
+        text = self._scanner.text
+        prose = prose_between(text, _merged(self._taken))
         return ParsedAnswer(
-            tuple(sorted(reading.objects, key=lambda found: found.span)),
-            tuple(reject for _, reject in reading.rejects),
-            "\n".join(part for part in (prose, *reading.said) if part),
+            tuple(self._judge.objects),
+            tuple(sorted(self._judge.rejects, key=lambda reject: reject.span)),
+            "\n".join(part for part in (prose, *self._said) if part),
         )
 
+    def _read(self, found: Found) -> None:
+        if found.kind == "text":
+            self._read_text(found.start, found.end)
+            return
+        span = (found.start, found.end)
+        self._take(span)
+        if found.kind == "broken":
+            self._judge.reject(found.reason, span, self._scanner.text)
+        elif found.kind == "item":
+            self._accept(json_candidates(found.values, span))
+        else:
+            # A wrapper may say something beside its items, such as their count.
+            for key, value in found.values.items():
+                if isinstance(value, (str, int, float)):
+                    self._said.append(f"{key}: {value}")
 
-def _read_json(reading: _Reading, found: Found) -> None:
-    span = (found.start, found.end)
-    reading.taken.append(span)
-    if found.kind == "broken":
-        reading.reject(found.reason, span)
-    elif found.kind == "item":
-        _judge_all(reading, json_candidates(found.values, span))
-    else:
-        # A wrapper may say something beside its items, such as their count.
-        for key, value in found.values.items():
-            if isinstance(value, (str, int, float)):
-                reading.said.append(f"{key}: {value}")
+    def _read_lines(self) -> None:
+        """Read the lines that are whole at the end of the text so far."""
+        tail = self._scanner.tail
+        if tail is None:
+            return
+        start, end = max(tail[0], self._read_to), tail[1]
+        if self._scanner.text.find("\n", max(start, self._looked_to), end) >= 0:
+            self._read_text(start, safe_end(self._scanner.text, start, end))
+        self._looked_to = end
 
+    def _read_text(self, start: int, end: int) -> None:
+        for piece in text_pieces(self._scanner.text, max(start, self._read_to), end):
+            if piece.kind == "ref":
+                self._read_name(piece)
+            elif piece.kind == "box" and self._ref is None:
+                self._unnamed.append(piece)
+            elif piece.kind == "box":
+                self._read_named_box(piece, self._ref)
+            else:
+                self._name_boxes("")
+                self._take(piece.span)
+                if piece.reason:
+                    self._judge.reject(piece.reason, piece.span, self._scanner.text)
+                self._accept(piece.candidates)
+        # A name after its box stands in the same line.
+        self._name_boxes("")
+        self._read_to = max(self._read_to, end)
 
-def _outside(reading: _Reading, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    """Match only where nothing was read yet, and take what matched."""
-    taken = _merged(reading.taken)
-    starts = [start for start, _ in taken]
-    matches = []
-    for match in pattern.finditer(reading.text):
-        # The last piece that begins before the match ends is the only one that may reach into it.
-        index = bisect_right(starts, match.end() - 1) - 1
-        if index < 0 or taken[index][1] <= match.start():
-            matches.append(match)
-    reading.taken += [match.span() for match in matches]
-    return matches
+    def _read_name(self, ref: Piece) -> None:
+        """Give a name to the boxes right before it, or keep it for those to come."""
+        last = self._unnamed[-1].span[1] if self._unnamed else -1
+        if last >= 0 and not self._scanner.text[last : ref.span[0]].strip(" \t"):
+            self._take(ref.span)
+            self._name_boxes(ref.name)
+        else:
+            self._name_boxes("")
+            self._ref = ref
+
+    def _read_named_box(self, box: Piece, ref: Piece) -> None:
+        self._take(ref.span)
+        self._take(box.span)
+        joined = len(box.candidates) == 1 and ref.span[1] == box.span[0]
+        for candidate in box.candidates:
+            span = (ref.span[0], box.span[1]) if joined else candidate.span
+            self._accept([replace(candidate, label=ref.name, span=span)])
+
+    def _name_boxes(self, name: str) -> None:
+        for box in self._unnamed:
+            self._take(box.span)
+            self._accept(replace(candidate, label=name) for candidate in box.candidates)
+        self._unnamed.clear()
+
+    def _accept(self, candidates: Iterable[Candidate]) -> None:
+        for candidate in candidates:
+            self._judge.accept(candidate, self._scanner.text)
+
+    def _take(self, span: Span) -> None:
+        self._taken.append(span)
 
 
 def _merged(spans: list[Span]) -> list[Span]:
@@ -162,68 +181,3 @@ def _merged(spans: list[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
-
-
-def _judge_all(reading: _Reading, candidates: Iterator[Candidate]) -> None:
-    for part, candidate in enumerate(candidates):
-        _judge(reading, candidate, part)
-
-
-def _judge(reading: _Reading, candidate: Candidate, part: int) -> None:
-    """Accept one box or point, or say why not; `part` is its number among those of its item."""
-    numbers, reason = _finite_numbers(candidate)
-    placed: tuple[float, ...] | None = None
-    if not reason:
-        place = _place_box if candidate.size == 4 else _place_point
-        placed, reason = place(reading, numbers)
-    if placed is None:
-        reading.reject(reason, candidate.span)
-        return
-    identity = (candidate.label, placed, tuple(sorted(candidate.attributes.items())))
-    if identity in reading.seen:
-        reading.reject("exact repeat of an earlier object", candidate.span)
-        return
-    reading.seen.add(identity)
-    reading.objects.append(
-        DetectedObject(
-            label=candidate.label,
-            xyxy=(placed[0], placed[1], placed[2], placed[3]) if candidate.size == 4 else None,
-            point_xy=(placed[0], placed[1]) if candidate.size == 2 else None,
-            attributes=candidate.attributes,
-            span=candidate.span,
-            part=part,
-        )
-    )
-
-
-def _finite_numbers(candidate: Candidate) -> tuple[tuple[float, ...], str]:
-    key, value = candidate.key, candidate.value
-    if value is None:
-        return (), f"{key} is null"
-    if not isinstance(value, list):
-        return (), f"{key} is not a list"
-    if len(value) != candidate.size:
-        return (), f"{key} has {len(value)} numbers instead of {candidate.size}"
-    if any(isinstance(part, bool) for part in value):
-        return (), f"{key} holds something that is not a number"
-    try:
-        numbers = tuple(float(part) for part in value)
-    except (TypeError, ValueError):
-        return (), f"{key} holds something that is not a number"
-    if not all(math.isfinite(number) for number in numbers):
-        return (), f"{key} is not finite"
-    return numbers, ""
-
-
-def _place_box(reading: _Reading, numbers: tuple[float, ...]) -> tuple[tuple[float, ...] | None, str]:
-    x1, y1, x2, y2 = numbers
-    if x1 == x2 or y1 == y2:
-        return None, "box has no area"
-    scaled = scale_xyxy(order_corners((x1, y1, x2, y2)), reading.scale)
-    return clip_xyxy(scaled, reading.image_wh), "box lies outside the image"
-
-
-def _place_point(reading: _Reading, numbers: tuple[float, ...]) -> tuple[tuple[float, ...] | None, str]:
-    x, y = numbers[0] * reading.scale[0], numbers[1] * reading.scale[1]
-    inside = 0 <= x <= reading.image_wh[0] and 0 <= y <= reading.image_wh[1]
-    return ((x, y) if inside else None), "point lies outside the image"

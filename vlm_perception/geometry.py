@@ -62,8 +62,10 @@ def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:
         coordinates: "absolute" for pixels of the processed image, "relative_1000" for 0..1000.
 
     Raises:
-        GeometryError: A side is not positive.
+        GeometryError: A side is not positive, or there is no such frame.
     """
+    if coordinates not in ("absolute", "relative_1000"):
+        raise GeometryError(f"coordinate frame {coordinates!r} is unknown: use 'absolute' or 'relative_1000'")
     frame_wh = model_wh if coordinates == "absolute" else (1000, 1000)
     if min(*frame_wh, *image_wh) <= 0:
         raise GeometryError(

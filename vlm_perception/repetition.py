@@ -61,11 +61,16 @@ def _ends_in_loop(tail: str) -> bool:
     at = tail.rfind(probe, lowest, end - 1)
     while at >= 0:
         unit = start - at
-        run = max(REPEATS * unit, _shortest_run(tail[end - unit :]))
-        if run <= end and tail[end - run + unit :] == tail[end - run : end - unit]:
+        if _runs_on(tail, unit, max(REPEATS * unit, _RUN)) and _runs_on(tail, unit, _shortest_run(tail[end - unit :])):
             return True
         at = tail.rfind(probe, lowest, at + _PROBE - 1)
     return False
+
+
+def _runs_on(tail: str, unit: int, run: int) -> bool:
+    """Tell whether the last `run` characters repeat every `unit` characters."""
+    start = len(tail) - run
+    return start >= 0 and tail.startswith(tail[start + unit :], start)
 
 
 def _shortest_run(unit: str) -> int:

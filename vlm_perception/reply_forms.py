@@ -1,8 +1,4 @@
-"""The forms in which a reply states objects, each turned into candidates that are judged later.
-
-A candidate is what the model wrote, unchecked: JSON items, `<points>` tags,
-`x1,y1,x2,y2 name` lines and bare `[x1, y1, x2, y2]`.
-"""
+"""What a JSON item of a reply states, as candidates that are judged later."""
 
 from __future__ import annotations
 
@@ -14,21 +10,20 @@ from typing import Any
 
 from vlm_perception.lenient_json import BOX_KEYS, COORDINATE_KEYS, Values
 
-LABEL_KEYS = ("label", "name", "class", "category", "object", "text_content")
+LABEL_KEYS = ("label", "name", "class", "category", "object", "text_content", "class_name", "labels")
 
-_NUMBER = r"[-+]?\d+(?:\.\d+)?"
-_FOUR = rf"{_NUMBER}(?:[ \t]*,\s*{_NUMBER}){{3}}"
-# Group 1 is the attributes, group 2 the name; group 2 alone is absent when the end tag is.
-TAG = re.compile(r"<points?\s([^<>]*)(?:>(?:([^<]*)</points?>)?|(?P<cut>\Z))")
-# Group 1 is the numbers, group 2 the name.
-LINE = re.compile(
-    rf"^[ \t]*(?:[-*•][ \t]+)?[\[(]?({_FOUR})[ \t]*[\])]?[ \t:;,-]*([^\d\s\[\](),.:;-][^\n]*)?$",
-    re.MULTILINE,
+_CORNERS = (
+    ("x1", "y1", "x2", "y2"),
+    ("x0", "y0", "x1", "y1"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("left", "top", "right", "bottom"),
 )
-BARE = re.compile(rf"\[\s*({_FOUR})\s*\]()")
-_NUMBERS = re.compile(_FOUR)
-_TAG_VALUE = re.compile(r"""\b([xy]\d*|alt)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
-_KEYED = re.compile(rf"""["'](?:{"|".join(COORDINATE_KEYS)})["']\s*:\s*([^"'{{}}]*)""")
+_CORNER_AND_SIZE = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+_POINT = ("x", "y")
+_IN_BRACKETS = re.compile(r"[\s\d.,;:()\[\]+\-eE]*\d[\s\d.,;:()\[\]+\-eE]*")
+_NEITHER_SIGN_NOR_DIGIT = re.compile(r"[\s,;:()\[\]]+")
+_DEEPEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,6 @@ class Candidate:
         label: Its name; empty when it has none.
         attributes: Other keys of its item, as text.
         span: Character range in the reply.
-        part: Which of the candidates of its span this is, in the order of the text.
     """
 
     key: str
@@ -51,71 +45,45 @@ class Candidate:
     label: str
     span: tuple[int, int]
     attributes: Mapping[str, str] = field(default_factory=dict)
-    part: int = 0
 
 
 def json_candidates(values: Values, span: tuple[int, int]) -> Iterator[Candidate]:
     """Read one JSON item; several boxes or points under one key become one candidate each."""
     label_key = next((key for key in LABEL_KEYS if values.get(key) not in (None, "")), "")
-    label = as_text(values.get(label_key))
+    located: dict[str, Any] = {key: values[key] for key in COORDINATE_KEYS if key in values}
+    spread: tuple[str, ...] = ()
+    if not located:
+        spread, numbers = coordinates_of(values) or ((), [])
+        located = {"box" if len(numbers) == 4 else "point": numbers}
     attributes = {
         as_text(key): as_text(value)
         for key, value in values.items()
-        if key not in (*COORDINATE_KEYS, label_key) and value not in (None, "", [], {}, [None])
+        if key != label_key and key not in located and key not in spread and value not in (None, "", [], {}, [None])
     }
-    number = 0
-    for key in values:
-        if key in COORDINATE_KEYS:
-            size = 4 if key in BOX_KEYS else 2
-            for part in _parts(values[key], size):
-                yield Candidate(key, part, size, label, span, attributes, number)
-                number += 1
+    for key, value in located.items():
+        size = 4 if key in BOX_KEYS else 2
+        parts = _parts(value, size)
+        names = values.get(label_key)
+        # As many names as boxes: one each.
+        each = names if isinstance(names, list) and len(names) == len(parts) else [names] * len(parts)
+        for part, name in zip(parts, each, strict=True):
+            yield Candidate(key, part, size, as_text(name), span, attributes)
 
 
-def tag_candidates(match: re.Match[str]) -> Iterator[Candidate]:
-    """Read one `<points x1= y1= ... alt=>name</points>` match of `TAG`."""
-    found = {m[1]: m for m in _TAG_VALUE.finditer(match.string, *match.span(1))}
-    alt = found.pop("alt", None)
-    label = as_text(match[2] or (alt[2].strip("\"'") if alt else "")).strip()
-    numbers = dict.fromkeys(name[1:] for name in found)
-    for number in numbers:
-        pair = [found[axis + number] for axis in "xy" if axis + number in found]
-        values = [part[2].strip("\"'") for part in pair]
-        alone = len(numbers) == 1
-        span = match.span() if alone else (pair[0].start(), pair[-1].end())
-        yield Candidate("points", values, 2, label, span)
-    if not numbers:
-        yield Candidate("points", [], 2, label, match.span())
-
-
-def line_candidates(match: re.Match[str]) -> Iterator[Candidate]:
-    """Read one match of `LINE` or `BARE`."""
-    name = as_text(match[2]).strip(" \t\r\"'.,;")
-    start = match.end() - len(match[0].lstrip())
-    yield Candidate("box", match[1].split(","), 4, name, (start, match.end()))
-
-
-def coordinate_ranges(text: str, span: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Find where the coordinates of one object stand.
-
-    Args:
-        text: The whole reply.
-        span: `DetectedObject.span` of an object parsed from it.
+def coordinates_of(values: Values) -> tuple[tuple[str, ...], list[Any]] | None:
+    """Read coordinates that have a key each, such as x1, y1, x2, y2 or x, y, width, height.
 
     Returns:
-        Character ranges in `text` that hold its numbers and no key, label or attribute.
+        The keys, and what they hold as (x1, y1, x2, y2) or (x, y); None when there are none.
     """
-    start, end = span
-    first = text[start : start + 1]
-    if first == "{":
-        nested = text.find("{", start + 1, end)
-        keyed = [match.span(1) for match in _KEYED.finditer(text, start, end)]
-        return tuple(part for part in keyed if nested < 0 or part[0] < nested) or tuple(keyed)
-    if first and first in "<xy":
-        tags = _TAG_VALUE.finditer(text, start, end)
-        return tuple(match.span(2) for match in tags if match[1] != "alt")
-    numbers = _NUMBERS.search(text, start, end)
-    return (numbers.span(),) if numbers else ()
+    for keys in _CORNERS:
+        if values.keys() >= set(keys):
+            return keys, [values[key] for key in keys]
+    for keys in _CORNER_AND_SIZE:
+        if values.keys() >= set(keys):
+            left, top, width, height = (values[key] for key in keys)
+            return keys, [left, top, _sum(left, width), _sum(top, height)]
+    return (_POINT, [values["x"], values["y"]]) if "x" in values and "y" in values else None
 
 
 def as_text(value: Any) -> str:
@@ -123,14 +91,36 @@ def as_text(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _parts(value: Any, size: int) -> list[Any]:
-    nested = isinstance(value, list) and value and all(isinstance(part, list) for part in value)
-    if not nested:
+def numbers_in(text: str) -> list[str] | None:
+    """Split `1, 2, 30, 40` or `(1, 2), (30, 40)`; None when it says anything else, too."""
+    if not _IN_BRACKETS.fullmatch(text):
+        return None
+    return [word for word in _NEITHER_SIGN_NOR_DIGIT.split(text) if word]
+
+
+def _parts(value: Any, size: int, depth: int = 0) -> list[Any]:
+    """Take the coordinates of several boxes or points apart."""
+    if isinstance(value, str):
+        return [numbers_in(value) or value]
+    if isinstance(value, dict):
+        placed = coordinates_of(value)
+        return [placed[1] if placed else value]
+    nested = isinstance(value, list) and all(part is None or isinstance(part, (list, dict)) for part in value)
+    if not nested or depth == _DEEPEST or not any(value):
         return [value]
-    if size == 4 and [len(part) for part in value] == [2, 2]:
+    if size == 4 and all(isinstance(part, list) for part in value) and [len(part) for part in value] == [2, 2]:
         return [value[0] + value[1]]
-    return list(value)
+    return [piece for part in value for piece in _parts(part, size, depth + 1)]
+
+
+def _sum(start: Any, length: Any) -> Any:
+    try:
+        return float(start) + float(length)
+    except (TypeError, ValueError, OverflowError):
+        return length

@@ -9,72 +9,59 @@ may be fed in chunks: an object is reported as soon as its closing brace is in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Literal
 
-from vlm_perception.lenient_json import COORDINATE_KEYS, Values, json_string, load_object
+from vlm_perception.lenient_json import COORDINATE_KEYS, FULL_WIDTH, json_string
+from vlm_perception.reply_levels import Found, Level, judge_closed, judge_open
+from vlm_perception.reply_quotes import IN_STRING, QUOTES, ends_string
+
+__all__ = ["Found", "ReplyScanner"]
 
 _KEYS = "|".join(COORDINATE_KEYS)
-_HAS_COORDINATE_KEY = re.compile(rf"""["'](?:{_KEYS})["']\s*:""")
-_NEW_ITEM = re.compile(rf"""\{{\s*["'](?:{_KEYS})["']""")
-_OUTSIDE_STRING = re.compile(r"""[{}"']""")
-_IN_STRING = {quote: re.compile(rf"[{quote}\\\n{{]") for quote in "\"'"}
+_NEW_ITEM = re.compile(rf"[{{｛]\s{{0,32}}[{QUOTES}](?:{_KEYS})[{QUOTES}]")
+_NEW_ITEM_LENGTH = 35 + max(map(len, COORDINATE_KEYS))
+# The form the model was trained for, read in one go where all of it is there; nothing but speed.
+_CLEAN_ITEM = re.compile(
+    r'\{\s*"bbox_2d"\s*:\s*\[\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})'
+    r'\s*\]\s*,\s*"label"\s*:\s*"([^"\\{｛}\n]*)"\s*\}'
+)
+_BRACE = re.compile("[{｛]")
+_OUTSIDE_STRING = re.compile(rf"[{{}}｛｝{QUOTES}#/]")
 _NOT_SPACE = re.compile(r"\S")
-_EMPTY: tuple[object, ...] = (None, "", [], {})
-_UNLOCATED = "label without coordinates"
-
-_LONGEST_KEY = max(map(len, COORDINATE_KEYS))
-
-Kind = Literal["item", "broken", "wrapper"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One piece of the reply that is JSON.
-
-    Attributes:
-        kind: `item` carries coordinates, `broken` should have and does not, `wrapper` only holds
-            other objects.
-        start: Index of its first character.
-        end: Index one past its last character.
-        values: Keys and values in order, without nested items; empty when broken.
-        reason: Why it is broken.
-    """
-
-    kind: Kind
-    start: int
-    end: int
-    values: Values = field(default_factory=dict)
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class _Open:
-    """An object whose closing brace has not come yet; `parts` is its text without children."""
-
-    start: int
-    copied_to: int
-    parts: list[str] = field(default_factory=list)
-    first_child: int | None = None
-    carries: bool = False
-    unlocated: list[tuple[int, int]] = field(default_factory=list)
 
 
 class ReplyScanner:
-    """Reads a reply in one or more chunks and reports its JSON objects in closing order."""
+    """Reads a reply in one or more chunks and reports its pieces in the order they end."""
 
     def __init__(self) -> None:
         self._text = ""
         self._at = 0
-        self._stack: list[_Open] = []
+        self._stack: list[Level] = []
         self._quote = ""
         self._quote_start = 0
+        self._comment_end = ""
+        self._spaces = (0, 0)
         self._ended = False
+        self._text_from = 0
+        self._taken: list[tuple[int, int]] = []
         self._found: list[Found] = []
+
+    @property
+    def text(self) -> str:
+        """The reply so far."""
+        return self._text
+
+    @property
+    def tail(self) -> tuple[int, int] | None:
+        """Range of the text after the last object, which may go on; None inside an object."""
+        return None if self._stack else (self._text_from, self._at)
 
     def feed(self, chunk: str) -> list[Found]:
         """Take more of the reply and return what became complete with it."""
-        self._text += chunk
+        # Python appends to a string in place, in constant time, only while nothing else holds it.
+        text, self._text = self._text, ""
+        text += chunk
+        self._text = text
+        del text
         while self._step():
             pass
         return self._take()
@@ -84,8 +71,12 @@ class ReplyScanner:
         self._ended = True
         found = self.feed("")
         for level in self._stack:
-            self._leave_open(level)
+            for piece in judge_open(level, self._text):
+                self._found.append(piece)
+                self._taken.append((piece.start, piece.end))
+        start = self._stack[0].start if self._stack else self._text_from
         self._stack.clear()
+        self._report_text(start, len(self._text))
         return found + self._take()
 
     def _take(self) -> list[Found]:
@@ -96,64 +87,88 @@ class ReplyScanner:
         """Handle the next character that matters; False when the text so far is used up."""
         if self._quote:
             return self._step_in_string()
-        if not self._stack:
-            at = self._text.find("{", self._at)
-            if at < 0:
-                self._at = len(self._text)
-                return False
-            self._open(at)
-            return True
-        match = _OUTSIDE_STRING.search(self._text, self._at)
+        if self._comment_end:
+            return self._step_in_comment()
+        match = (_OUTSIDE_STRING if self._stack else _BRACE).search(self._text, self._at)
         if match is None:
             self._at = len(self._text)
             return False
         at, character = match.start(), match.group()
-        if character == "{":
+        self._at = at + 1
+        if character in "{｛":
             self._open(at)
-        elif character == "}":
+        elif character in "}｝":
             self._close(at + 1)
-        else:
-            self._at = at + 1
-            if self._opens_string(at):
-                self._copy_to(at)
-                self._quote, self._quote_start = character, at
+        elif character in "#/":
+            return self._begin_comment(at, character)
+        elif not self._text[at - 1].isalnum():
+            self._copy_to(at)
+            self._quote, self._quote_start = character, at
         return True
 
     def _step_in_string(self) -> bool:
-        match = _IN_STRING[self._quote].search(self._text, self._at)
+        match = IN_STRING[self._quote].search(self._text, self._at)
         if match is None:
             self._at = len(self._text)
             return False
         at, character = match.start(), match.group()
-        if character == "\\":
-            if at + 1 >= len(self._text):
-                self._at = at
-                return False
-            self._at = at + 2
-            return True
-        follower = _NOT_SPACE.search(self._text, at + 1)
-        ahead = len(self._text) - (follower.start() if follower else len(self._text))
-        needed = _LONGEST_KEY + 2 if character == "{" else 1
-        if ahead < needed and not self._ended and character != "\n":
-            self._at = at
-            return False
-        self._at = at + 1
+        self._at = at
         if character == "\n":
             # JSON strings hold no line ends: the closing quote was lost.
             self._quote = ""
-        elif character == "{":
-            if _NEW_ITEM.match(self._text, at):
-                self._abandon(at)
-        # An inner quote that nobody escaped is followed by more words, not by structure.
-        elif follower is None or follower.group() in ",:]}":
+            return True
+        if character == "\\":
+            return self._pass(at + 2)
+        if character in "{｛":
+            if len(self._text) - at < _NEW_ITEM_LENGTH and not self._ended:
+                return False
+            if not _NEW_ITEM.match(self._text, at):
+                return self._pass(at + 1)
+            self._abandon(at)
+            return True
+        ends = ends_string(self._text, self._next_solid(at + 1), self._ended)
+        if ends:
             self._end_string(at + 1)
+        return ends is not None and self._pass(at + 1)
+
+    def _pass(self, end: int) -> bool:
+        """Go on at `end`, or wait until the text reaches that far."""
+        if end > len(self._text):
+            return False
+        self._at = end
         return True
 
-    def _opens_string(self, at: int) -> bool:
-        before = at - 1
-        while self._text[before].isspace():
-            before -= 1
-        return self._text[before] in "{[,:"
+    def _next_solid(self, at: int) -> int:
+        """Find the next character that is no space, without reading any space twice."""
+        match = _NOT_SPACE.search(self._text, self._spaces[1] if self._spaces[0] == at else at)
+        self._spaces = (at, match.start() if match else len(self._text))
+        return self._spaces[1]
+
+    def _begin_comment(self, at: int, sign: str) -> bool:
+        following = self._text[at + 1 : at + 2]
+        if sign == "/" and not following and not self._ended:
+            self._at = at
+            return False
+        before = self._text[at - 1]
+        # Not in `https://`, nor in a word such as `C#`.
+        if (sign == "#" and not before.isalnum()) or (sign == "/" and following == "/" and before != ":"):
+            self._comment_end = "\n"
+        elif sign == "/" and following == "*":
+            self._comment_end = "*/"
+        if self._comment_end:
+            self._copy_to(at)
+            self._at = at + len(self._comment_end)
+        return True
+
+    def _step_in_comment(self) -> bool:
+        end = self._text.find(self._comment_end, self._at)
+        if end < 0:
+            self._at = max(self._at, len(self._text) + 1 - len(self._comment_end))
+            return False
+        self._at = end + len(self._comment_end)
+        self._stack[-1].copied_to = self._at
+        self._comment_end = ""
+        return True
 
     def _end_string(self, end: int) -> None:
         body = self._text[self._quote_start + 1 : end - 1]
@@ -163,7 +178,8 @@ class ReplyScanner:
 
     def _copy_to(self, end: int) -> None:
         level = self._stack[-1]
-        level.parts.append(self._text[level.copied_to : end])
+        part = self._text[level.copied_to : end]
+        level.parts.append(part if part.isascii() else part.translate(FULL_WIDTH))
         level.copied_to = end
 
     def _open(self, at: int) -> None:
@@ -171,61 +187,56 @@ class ReplyScanner:
             self._copy_to(at)
             if self._stack[-1].first_child is None:
                 self._stack[-1].first_child = at
-        self._stack.append(_Open(start=at, copied_to=at))
-        self._at = at + 1
+        else:
+            self._report_text(self._text_from, at)
+        clean = _CLEAN_ITEM.match(self._text, at)
+        if clean is None:
+            self._stack.append(Level(at, at, len(self._taken)))
+            self._at = at + 1
+            return
+        box = [int(clean[1]), int(clean[2]), int(clean[3]), int(clean[4])]
+        self._at = clean.end()
+        self._report(Found("item", at, self._at, {"bbox_2d": box, "label": clean[5]}), len(self._taken))
+        self._hand_to_parent("null", self._at)
 
     def _abandon(self, at: int) -> None:
         """Give up an object whose string never closed, because the next one begins here."""
         level = self._stack.pop()
         self._quote = ""
-        self._report("broken", level.start, at, reason="string without closing quote")
+        self._report(Found("broken", level.start, at, {}, "string without closing quote"), level.taken_before)
         self._hand_to_parent("null", at)
         self._open(at)
+
+    def _close(self, end: int) -> None:
+        self._copy_to(end)
+        level = self._stack.pop()
+        found, leaves, value = judge_closed(level, end, bool(self._stack))
+        for piece in found:
+            self._report(piece, level.taken_before)
+        if self._stack:
+            self._stack[-1].leaves += leaves
+        self._hand_to_parent(value, end)
 
     def _hand_to_parent(self, value: str, end: int) -> None:
         if self._stack:
             self._stack[-1].parts.append(value)
             self._stack[-1].copied_to = end
+        else:
+            self._report_text(self._text_from, end)
 
-    def _close(self, end: int) -> None:
-        self._copy_to(end)
-        self._at = end
-        level = self._stack.pop()
-        own, value = "".join(level.parts), "null"
-        values, reason = load_object(own)
-        if reason:
-            if _HAS_COORDINATE_KEY.search(own):
-                self._report("broken", level.start, end, reason=reason)
-        elif not values.keys().isdisjoint(COORDINATE_KEYS):
-            self._report("item", level.start, end, values)
-        elif level.carries or level.unlocated or all(v in _EMPTY for v in values.values()):
-            for start, stop in level.unlocated:
-                self._report("broken", start, stop, reason=_UNLOCATED)
-            self._report("wrapper", level.start, end, values)
-        elif level.first_child is None and self._stack:
-            # A leaf may be an attribute of its parent: hand it up as the value it is.
-            value = own
-            if "label" in values:
-                self._stack[-1].unlocated.append((level.start, end))
-        elif "label" in values:
-            self._report("broken", level.start, end, reason=_UNLOCATED)
-        self._hand_to_parent(value, end)
-
-    def _report(self, kind: Kind, start: int, end: int, values: Values | None = None, reason: str = "") -> None:
-        self._found.append(Found(kind, start, end, values or {}, reason))
+    def _report(self, piece: Found, taken_before: int) -> None:
+        """Report an object and forget what was found inside it."""
+        self._found.append(piece)
+        del self._taken[taken_before:]
+        self._taken.append((piece.start, piece.end))
         if self._stack:
             self._stack[-1].carries = True
 
-    def _leave_open(self, level: _Open) -> None:
-        for start, stop in level.unlocated:
-            self._report("broken", start, stop, reason=_UNLOCATED)
-        end = level.first_child
-        if end is None:
-            fence = self._text.find("```", level.start)
-            end = len(self._text) if fence < 0 else fence
-        inside = self._text[level.start + 1 : end].lstrip()
-        if _HAS_COORDINATE_KEY.search(inside) or (level.first_child is None and inside[:1] == '"'):
-            reason = "cut off" if level.first_child is None else "no closing brace"
-            self._report("broken", level.start, end, reason=reason)
-        elif inside[:1] in ('"', "'", ""):
-            self._report("wrapper", level.start, end)
+    def _report_text(self, start: int, end: int) -> None:
+        """Report what lies between the pieces found since `start`, and go on at `end`."""
+        for taken_start, taken_end in [*sorted(self._taken), (end, end)]:
+            if start < taken_start:
+                self._found.append(Found("text", start, taken_start))
+            start = max(start, taken_end)
+        self._taken.clear()
+        self._text_from = end

@@ -1,0 +1,35 @@
+"""How far a reply may be read while it is still being written."""
+
+from __future__ import annotations
+
+import re
+
+from vlm_perception.lenient_json import FULL_WIDTH
+from vlm_perception.text_forms import LONGEST_LIST, MOST_LINES_OF_TAG
+
+_OPEN_TAG = re.compile(r"<points?\s[^<>]*\Z")
+_OPEN_LIST = re.compile(r"\[[\s\d.,+-]*(?:[\"'][^\"'\n\[\]]*[\"']?\s*)?\Z")
+
+
+def safe_end(text: str, start: int, end: int) -> int:
+    """Return the last place up to which the text reads the same whatever follows.
+
+    That is the end of a line, unless a tag or a list of numbers goes on behind it.
+
+    Args:
+        text: The reply so far.
+        start: A place that was safe.
+        end: Index to look up to.
+    """
+    cut = text.rfind("\n", start, end) + 1
+    tag = max(text.rfind(sign, start, cut) for sign in "<＜")
+    if tag >= 0 and text.count("\n", tag, cut) <= MOST_LINES_OF_TAG and _fits(_OPEN_TAG, text, tag, cut):
+        cut = text.rfind("\n", start, tag) + 1
+    opened = max(text.rfind(sign, max(start, cut - LONGEST_LIST), cut) for sign in "[［【")
+    if opened >= 0 and _fits(_OPEN_LIST, text, opened, cut):
+        cut = text.rfind("\n", start, opened) + 1
+    return max(start, cut)
+
+
+def _fits(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
+    return pattern.match(text[start:end].translate(FULL_WIDTH)) is not None
