@@ -115,7 +115,7 @@ def _draw_labels(
     if not shown:
         return len(objects)
     anchors = np.array([_extent(objects[index], style) for index in shown], dtype=np.float64)
-    sizes = np.array([(mask.shape[1] + 2 * style.pad, mask.shape[0]) for mask in masks if mask is not None])
+    sizes = np.array([mask.shape[1::-1] for mask in masks if mask is not None])
     places = place_labels(anchors, sizes, (width, floor))
     for index, anchor, size, place in zip(shown, anchors, sizes, places, strict=True):
         if place is not None and place.moved:
@@ -123,9 +123,8 @@ def _draw_labels(
     for index, (label_width, label_height), place in zip(shown, sizes, places, strict=True):
         mask = masks[index]
         if place is not None and mask is not None:
-            part = scene[place.top : place.top + label_height, place.left : place.left + label_width]
-            part[:] = colours[index]
-            part[:, style.pad : -style.pad] = lettered(mask, text_colour(colours[index]), colours[index])
+            picture = lettered(mask, text_colour(colours[index]), colours[index])
+            scene[place.top : place.top + label_height, place.left : place.left + label_width] = picture
     return len(objects) - sum(place is not None for place in places)
 
 
@@ -160,40 +159,39 @@ def _draw_leader(
 def _label_masks(objects: Sequence[DetectedObject], style: _Style, area_wh: tuple[int, int]) -> list[Mask | None]:
     """Draw labels in the longest form that leaves most of the picture free, the best scored first."""
     room = _LABELS_SHARE * area_wh[0] * area_wh[1]
-    widest = round(_WIDEST_LABEL * area_wh[0]) - 2 * style.pad
+    widest = round(_WIDEST_LABEL * area_wh[0])
     masks: list[Mask | None] = []
     for detail, score in ((True, True), (False, True), (False, False)):
         masks = [
-            _label_mask(found, number, (style.text, widest), detail, score)
-            for number, found in enumerate(objects, start=1)
+            _label_mask(found, number, style, widest, detail, score) for number, found in enumerate(objects, start=1)
         ]
-        if sum(_area(mask, style) for mask in masks) <= room:
+        if sum(_area(mask) for mask in masks) <= room:
             return masks
     used = 0.0
     for index in sorted(range(len(objects)), key=lambda index: -(objects[index].score or 0.0)):
-        used += _area(masks[index], style)
+        used += _area(masks[index])
         masks[index] = masks[index] if used <= room else None
     return masks
 
 
-def _area(mask: Mask | None, style: _Style) -> int:
-    return 0 if mask is None else mask.shape[0] * (mask.shape[1] + 2 * style.pad)
+def _area(mask: Mask | None) -> int:
+    return 0 if mask is None else mask.size
 
 
 def _label_mask(
-    found: DetectedObject, number: int, size_and_width_px: tuple[int, int], detail: bool, score: bool
+    found: DetectedObject, number: int, style: _Style, width_px: int, detail: bool, score: bool
 ) -> Mask | None:
     """Draw name and score beside each other; apart from each other both are found among the masks kept."""
-    size_px, width_px = size_and_width_px
-    gap = np.zeros((line_height_px(size_px), max(2, size_px // 4)), np.uint8)
-    parts: list[Mask] = []
+    height = line_height_px(style.text)
+    pad, gap = (np.zeros((height, px), np.uint8) for px in (style.pad, max(2, style.text // 4)))
+    after: list[Mask] = [pad]
     if score and found.score is not None:
-        points = text_mask(f"{found.score:.2f}", size_px, width_px)
-        parts = [] if points is None else [gap, points]
-    name_px = width_px - sum(part.shape[1] for part in parts)
+        points = text_mask(f"{found.score:.2f}", style.text, width_px)
+        after = [pad] if points is None else [gap, points, pad]
+    name_px = width_px - style.pad - sum(part.shape[1] for part in after)
     sub_label = found.attributes.get("sub_label", "") if detail else ""
     name = plain(f"{found.label} ({sub_label})" if sub_label else found.label)
-    drawn = text_mask(name, size_px, name_px)
+    drawn = text_mask(name, style.text, name_px)
     if drawn is None:
-        drawn = text_mask(f"#{number}", size_px, name_px)
-    return None if drawn is None else np.hstack([drawn, *parts])
+        drawn = text_mask(f"#{number}", style.text, name_px)
+    return None if drawn is None else np.hstack([pad, drawn, *after])

@@ -46,7 +46,7 @@ def place_labels(xyxy: Boxes, label_wh: NDArray[np.int64], area_wh: tuple[int, i
     Returns:
         For each object a place that overlaps no other label, or None where there is none.
     """
-    placed = np.empty((0, 4))
+    placed, done = np.empty_like(xyxy), 0
     places: list[Place | None] = [None] * len(xyxy)
     sides = np.maximum(xyxy[:, 2:] - xyxy[:, :2], 1.0)
     for index in np.argsort(sides.prod(axis=1), kind="stable"):
@@ -56,10 +56,11 @@ def place_labels(xyxy: Boxes, label_wh: NDArray[np.int64], area_wh: tuple[int, i
         for wider in (False, True):
             candidates = _everywhere(size, area_wh) if wider else _around(xyxy[index], size)
             rects = _moved_inside(candidates, size, area_wh)
-            rects = rects[~_overlaps(rects, placed).any(axis=1)]
+            rects = rects[~_overlaps(rects, placed[:done]).any(axis=1)]
             if len(rects):
                 chosen = rects[np.argmin(_costs(rects, int(index), xyxy, sides))]
-                placed = np.vstack([placed, chosen])
+                placed[done] = chosen
+                done += 1
                 places[index] = Place(int(chosen[0]), int(chosen[1]), bool(_gap(chosen[None], xyxy[index])[0] > 1))
                 break
     return places

@@ -75,7 +75,7 @@ def text_mask(text: str, size_px: int, width_px: int) -> Mask | None:
 
 def lettered(mask: Mask, rgb: RGB, background: RGB) -> NDArray[np.uint8]:
     """Return the (h, w, 3) picture of a mask in a colour on a plain background."""
-    return _shades(rgb, background)[mask]
+    return _shades(rgb, background).take(mask, axis=0)
 
 
 @lru_cache(maxsize=256)

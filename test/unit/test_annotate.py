@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -175,6 +176,15 @@ def test_text_is_readable_and_leaves_the_picture_free(width: int, height: int) -
         for left in lefts
     ]
     assert changed(rgb, annotate(rgb, result_of(rgb, *row))).mean() < 0.5
+
+
+def test_labels_that_had_to_move_away_are_tied_to_their_boxes() -> None:
+    rgb = gray(320, 240)
+    row = [DetectedObject("red circle", (4.0 + 26 * i, 90, 26.0 + 26 * i, 130), None, score=0.9) for i in range(12)]
+    marks = changed(rgb, annotate(rgb, result_of(rgb, *row)))[:220].astype(np.uint8)
+    _, parts = cv2.connectedComponents(marks)
+    # Every connected part of the drawing reaches the rows of the boxes.
+    assert set(np.unique(parts)) == set(np.unique(parts[90:131]))
 
 
 def test_labels_get_shorter_in_a_crowd_and_the_caption_says_what_is_left_out() -> None:
