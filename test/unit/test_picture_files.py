@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vlm_perception.errors import ImageError
-from vlm_perception.picture_files import frames_of, video_rate_hz
+from vlm_perception.picture_files import frames_of, read_image, video_rate_hz
 
 
 def save(path, level, size_wh=(32, 24)):
@@ -44,6 +44,30 @@ def test_a_photo_is_turned_upright(tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (32, 16)).save(tmp_path / "phone.jpg", exif=exif)
     assert next(frames_of(tmp_path / "phone.jpg", False, refuse)).shape == (32, 16, 3)
+
+
+def test_a_cut_off_image_is_refused_instead_of_filled_with_grey(tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for name in ("a.jpg", "a.png"):
+        path = tmp_path / name
+        Image.fromarray(noise).save(path)
+        path.write_bytes(path.read_bytes()[:-2000])
+        with pytest.raises(ImageError, match=name):
+            read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
+def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
+    path = tmp_path / ("a.tiff" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (8, 6), (255, 255, 255)).convert(mode).save(path)
+    assert read_image(path).shape == (6, 8, 3)
+    assert read_image(path).min() >= 250
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), np.full((6, 8), 0x8000, np.uint16))
+    np.testing.assert_allclose(read_image(path), 128, atol=1)
 
 
 def test_a_video_frame_by_frame_at_its_own_rate(tmp_path):
