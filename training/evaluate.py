@@ -47,12 +47,12 @@ class Case:
     image_wh: tuple[int, int]
 
 
-def make_cases(scenes: int) -> list[Case]:
+def make_cases(scenes: int, first_seed: int = FIRST_SEED) -> list[Case]:
     """The same cases on every call: "all", a mixed one, an absent label, a count, points, shadows."""
     sizes, shares = zip(*CAMERA_SIZES, strict=True)
     cases = []
     for index in range(scenes):
-        rng = np.random.default_rng(FIRST_SEED + index)
+        rng = np.random.default_rng(first_seed + index)
         image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
         scene = render(random_scene(rng, image_wh, photos=evaluation_photos()), image_wh)
         asker, model_wh = Asker(rng), model_size(image_wh)

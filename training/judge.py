@@ -49,7 +49,7 @@ def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int
     model_wh = model_size(image_wh)
     parsed = parse_answer(reply, model_wh=model_wh, image_wh=image_wh)
     expected = question.expected
-    wanted = [(label, _exact(box, scene, image_wh), sub) for label, box, sub in expected.boxes]
+    wanted = [(label, exact_box(box, scene, image_wh), sub) for label, box, sub in expected.boxes]
     boxes = [o for o in parsed.objects if o.xyxy is not None]
     pairs = _match([box for _, box, _ in wanted], boxes)
     absent = not expected.boxes and not expected.points and expected.count is None
@@ -70,7 +70,7 @@ def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int
     )
 
 
-def _exact(box: tuple[int, int, int, int], scene: Scene, image_wh: tuple[int, int]) -> XYXY:
+def exact_box(box: tuple[int, int, int, int], scene: Scene, image_wh: tuple[int, int]) -> XYXY:
     """The truth's own box in camera pixels, of which `box` is the rounded model-pixel copy."""
     sx, sy = (image / model for image, model in zip(image_wh, model_size(image_wh), strict=True))
     scaled = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)

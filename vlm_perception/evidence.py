@@ -13,20 +13,29 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vlm_perception.answers import coordinate_ranges
 from vlm_perception.lenient_json import BOX_KEYS, COORDINATE_KEYS
-from vlm_perception.reply_forms import LABEL_KEYS, TAG
+from vlm_perception.reply_forms import LABEL_KEYS
 from vlm_perception.types import Answer, DetectedObject
 
 Span = tuple[int, int]
 
-# Strings, which may hold anything, and the signs between them; Chinese prompts bring full-width ones.
-_JSON_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|\'(?:[^\'\\\n]|\\.)*\'?|“[^”\n]*”|[{}\[\]:,：，]')
-_GROUP = re.compile(r"\[[^\[\]]*\]")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_ALT = re.compile(r"""\balt\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
+# Answers to Chinese prompts may bring full-width signs; one character stays one character.
+_HALF_WIDTH = str.maketrans("：，［］｛｝（）", ":,[]{}()")
+# Strings, which may hold anything, and the signs between them.
+_JSON_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|\'(?:[^\'\\\n]|\\.)*\'?|“[^”\n]*”|[{}\[\]:,]')
+_GROUP = re.compile(r"[\[{][^\[\]{}]*[\]}]")
+# A number that is no part of a name such as x1 or bbox_2d.
+_NUMBER = re.compile(r"(?<![^\W\d])(?<![\d_.])\d+(?:\.\d+)?")
+_N = r"[-+]?\d+(?:\.\d+)?"
+_PAIRS = re.compile(rf"\(\s*{_N}\s*,\s*{_N}\s*\)[\s,]*\(\s*{_N}\s*,\s*{_N}\s*\)")
+_FOUR = re.compile(rf"{_N}(?:\s*,\s*{_N}){{3}}")
+_TWO = re.compile(rf"{_N}\s*,\s*{_N}")
+_TAG = re.compile(r"<points?\s[^<>]*>(?:[^<]*(?=</points?>))?")
+_TAG_NUMBER = re.compile(r"""\b[xy]\d*\s*=\s*["']?\s*(\d[\d.]*)""")
+# Keys of coordinates that have one each.
+_SPREAD_KEY = re.compile(r"[xy][012]?|[xy]_?(?:min|max)|left|top|right|bottom|w|h|width|height")
 _QUOTES = "\"'“”"
-_STRUCTURE = frozenset(" \t\r\n,，[")
+_STRUCTURE = frozenset(" \t\r\n,[")
 _AFTER_OBJECT = frozenset("}]>)")
 
 
@@ -69,7 +78,7 @@ def gather_evidence(objects: Sequence[DetectedObject], answer: Answer) -> tuple[
     # Special tokens leave no text and belong to no object.
     tokens = tuple(token for token in answer.tokens if token.end > token.start)
     ends = [token.end for token in tokens]
-    text = answer.text
+    text = answer.text.translate(_HALF_WIDTH)
 
     def logprobs(spans: Sequence[Span], *, digits_only: bool = False) -> tuple[float, ...]:
         found: dict[int, float] = {}
@@ -86,7 +95,7 @@ def gather_evidence(objects: Sequence[DetectedObject], answer: Answer) -> tuple[
 
     gathered = []
     for item in objects:
-        places = locate(text, item.span, item.part)
+        places = _locate(text, item)
         begin = (places.begin,) if places.begin else ()
         gathered.append(
             Evidence(logprobs(places.coordinates, digits_only=True), logprobs(places.label), logprobs(begin))
@@ -94,38 +103,36 @@ def gather_evidence(objects: Sequence[DetectedObject], answer: Answer) -> tuple[
     return tuple(gathered)
 
 
-def locate(text: str, span: Span, part: int = 0) -> Places:
-    """Find where one object's numbers, name and beginning stand.
-
-    Args:
-        text: The reply.
-        span: `DetectedObject.span`.
-        part: `DetectedObject.part`.
-    """
-    if text[span[0] : span[0] + 1] == "{":
-        return _locate_in_json(text, span, part)
-    tag_start = span[0] if text.startswith("<", span[0]) else text.rfind("<", 0, span[0])
-    tag = TAG.match(text, tag_start) if tag_start >= 0 else None
-    if tag is not None and tag.end() >= span[1]:
-        return _locate_in_tag(text, span, tag)
-    return _locate_in_line(text, span)
+def locate(text: str, item: DetectedObject) -> Places:
+    """Find where one object's numbers, name and beginning stand in the reply it was parsed from."""
+    return _locate(text.translate(_HALF_WIDTH), item)
 
 
-def _locate_in_json(text: str, span: Span, part: int) -> Places:
-    values = [(key, value) for key, value in _own_values(text, span) if value[0] < value[1]]
-    groups = [group for key, value in values if key in COORDINATE_KEYS for group in _groups(text, key, value)]
-    named = {key: value for key, value in values if key in LABEL_KEYS and text[slice(*value)] != "null"}
-    label = tuple(named[key] for key in LABEL_KEYS if key in named)[:1]
+def _locate(text: str, item: DetectedObject) -> Places:
+    if text.startswith("{", item.span[0]):
+        return _locate_in_json(text, item)
+    tag_start = text.rfind("<", 0, item.span[0] + 1)
+    tag = _TAG.match(text, tag_start) if tag_start >= 0 else None
+    if tag is not None and tag.end() >= item.span[0]:
+        return _locate_in_tag(text, item, tag)
+    return _locate_in_text(text, item)
+
+
+def _locate_in_json(text: str, item: DetectedObject) -> Places:
+    values = [(key, value) for key, value in _own_values(text, item.span) if value[0] < value[1]]
+    groups = _groups(text, values)
+    label = _label_in_json(text, values, item.part, len(groups))
     if not groups:
         return Places(label=label)
-    # A count of groups that the parser saw otherwise: all of the item is what is sure to hold it.
-    own = groups[part : part + 1] or [tuple(piece for group in groups for piece in group)]
-    if part and part < len(groups):
-        # The boxes before it in the same item: it begins where the last one's numbers end.
-        return Places(own[0], label, (_last_digit(text, groups[part - 1]), _first_digit(text, own[0])))
+    if 0 < item.part < len(groups):
+        # Another box of the same item: it begins where the numbers of the one before end.
+        own = groups[item.part]
+        return Places(own, label, (groups[item.part - 1][-1][1], own[0][0]))
     plain = [value[0] for _, value in values if text[value[0]] not in "[{"]
-    content = min([_first_digit(text, groups[0]), *plain])
-    return Places(own[0], label, (_structure_start(text, span[0]), content))
+    content = min([groups[0][0][0], *plain])
+    # Where the parser counted otherwise, all numbers of the item are what is sure to hold its own.
+    own = groups[0] if item.part == 0 else tuple(number for group in groups for number in group)
+    return Places(own, label, (_structure_start(text, item.span[0]), content))
 
 
 def _own_values(text: str, span: Span) -> Iterator[tuple[str, Span]]:
@@ -133,15 +140,14 @@ def _own_values(text: str, span: Span) -> Iterator[tuple[str, Span]]:
     depth, key, last, value_start = 0, "", "", -1
     for piece in _JSON_PIECE.finditer(text, *span):
         sign = piece.group()
-        closes = sign in ",，}" and depth == 1
-        if closes and value_start >= 0:
+        if sign in (",", "}") and depth == 1 and value_start >= 0:
             yield key, _bare(text, (value_start, piece.start()))
             value_start = -1
         if sign in ("{", "["):
             depth += 1
         elif sign in ("}", "]"):
             depth -= 1
-        elif sign in (":", "：") and depth == 1 and value_start < 0:
+        elif sign == ":" and depth == 1 and value_start < 0:
             key, value_start = last, piece.end()
         elif sign[0] in _QUOTES and value_start < 0:
             last = sign.strip(_QUOTES)
@@ -163,61 +169,86 @@ def _bare(text: str, span: Span) -> Span:
     return start, end
 
 
-def _groups(text: str, key: str, value: Span) -> list[tuple[Span, ...]]:
-    """Part the numbers of one key into its boxes or points, by the rule of the parser."""
-    lists = [match.span() for match in _GROUP.finditer(text, *value)] or [value]
-    if key in BOX_KEYS and [len(_NUMBER.findall(text, *each)) for each in lists] == [2, 2]:
-        return [tuple(lists)]
-    return [(each,) for each in lists]
+def _groups(text: str, values: Sequence[tuple[str, Span]]) -> list[tuple[Span, ...]]:
+    """Part the numbers of one item into its boxes and points, in the order in which the parser judges them."""
+    groups = []
+    for wanted in COORDINATE_KEYS:
+        for key, value in values:
+            if key == wanted:
+                groups += _groups_of_key(text, key, value)
+    if groups:
+        return groups
+    spread = [number for key, value in values if _SPREAD_KEY.fullmatch(key) for number in _numbers(text, value)]
+    return [tuple(spread)] if spread else []
 
 
-def _locate_in_tag(text: str, span: Span, tag: re.Match[str]) -> Places:
-    numbers = coordinate_ranges(text, span)
-    name, alt = tag.span(2), _ALT.search(text, *tag.span(1))
-    label = name if name[0] < name[1] else _bare(text, alt.span(1)) if alt else (0, 0)
-    if not numbers:
-        return Places(label=(label,))
-    first = _first_digit(text, numbers)
-    before = [match.end() for match in _NUMBER.finditer(text, tag.start(), span[0])]
-    # Names of attributes hold digits too; only what stands before this point's own name counts.
-    start = before[-1] if span[0] > tag.start() and before else _structure_start(text, tag.start())
-    return Places(numbers, (label,) if label[0] < label[1] else (), (start, first))
+def _groups_of_key(text: str, key: str, value: Span) -> list[tuple[Span, ...]]:
+    lists = [_numbers(text, match.span()) for match in _GROUP.finditer(text, *value)] or [_numbers(text, value)]
+    lists = [numbers for numbers in lists if numbers]
+    if key in BOX_KEYS and len(lists) % 2 == 0 and all(len(numbers) == 2 for numbers in lists):
+        # Corners as two pairs.
+        return [first + second for first, second in zip(lists[::2], lists[1::2], strict=True)]
+    return lists
 
 
-def _locate_in_line(text: str, span: Span) -> Places:
-    numbers = coordinate_ranges(text, span)
-    if not numbers:
+def _label_in_json(text: str, values: Sequence[tuple[str, Span]], part: int, parts: int) -> tuple[Span, ...]:
+    named = {key: value for key, value in values if key in LABEL_KEYS and text[slice(*value)] != "null"}
+    label = next((named[key] for key in LABEL_KEYS if key in named), None)
+    if label is None:
+        return ()
+    if text[label[0]] != "[":
+        return (label,)
+    names = tuple(_bare(text, match.span()) for match in _JSON_PIECE.finditer(text, *label) if match[0][0] in _QUOTES)
+    # As many names as boxes: one each.
+    return names[part : part + 1] if len(names) == parts else names
+
+
+def _locate_in_tag(text: str, item: DetectedObject, tag: re.Match[str]) -> Places:
+    """Read `<points x1= y1= ... alt=>name</points>`; the span of one point of several is its own two numbers."""
+    numbers = [match.span(1) for match in _TAG_NUMBER.finditer(text, *tag.span())]
+    own = tuple(number for number in numbers if item.span[0] <= number[0] < item.span[1])
+    # The name after the tag, which is the one the parser takes, stands last.
+    label = _label_in_text(text, item, tag.span())
+    if not own:
+        return Places(label=label)
+    before = [number[1] for number in numbers if number[1] <= item.span[0]]
+    start = before[-1] if before else _structure_start(text, tag.start())
+    return Places(own, label, (start, own[0][0]))
+
+
+def _locate_in_text(text: str, item: DetectedObject) -> Places:
+    """Read `x1,y1,x2,y2 name` lines, bare lists, and `name(x1,y1),(x2,y2)` with or without marks."""
+    patterns = (_PAIRS, _FOUR) if item.xyxy is not None else (_TWO,)
+    runs = [match.span() for pattern in patterns for match in pattern.finditer(text, *item.span)]
+    if not runs:
         return Places()
-    start, end = numbers[-1][1], span[1]
-    while start < end and not text[start].isalpha():
-        start += 1
-    label = _bare(text, (start, end))
-    first = _first_digit(text, numbers)
-    begin = _structure_start(text, span[0], of_line=True)
-    return Places(numbers, (label,) if label[0] < label[1] else (), (begin, first) if begin < first else None)
+    own = _numbers(text, runs[0])
+    label = _label_in_text(text, item, item.span)
+    content = min([own[0][0], *(start for start, _ in label)])
+    begin = _structure_start(text, item.span[0], of_text=True)
+    return Places(own, label, (begin, content) if begin < content else None)
 
 
-def _structure_start(text: str, start: int, *, of_line: bool = False) -> int:
+def _label_in_text(text: str, item: DetectedObject, span: Span) -> tuple[Span, ...]:
+    label = item.label.translate(_HALF_WIDTH)
+    named = text.rfind(label, *span) if label else -1
+    return ((named, named + len(label)),) if named >= 0 else ()
+
+
+def _structure_start(text: str, start: int, *, of_text: bool = False) -> int:
     """Go back over what leads to an object: the comma after the one before, or the list's bracket.
 
-    White space is part of it after another object, or where nothing else parts objects.
+    White space is part of it after another object, and where nothing else parts objects.
     """
     at = start
     while at > 0 and text[at - 1] in _STRUCTURE:
         at -= 1
-    if of_line or (at > 0 and text[at - 1] in _AFTER_OBJECT):
+    if of_text or (at > 0 and text[at - 1] in _AFTER_OBJECT):
         return at
     while at < start and text[at].isspace():
         at += 1
     return at
 
 
-def _first_digit(text: str, spans: Sequence[Span]) -> int:
-    found = (_NUMBER.search(text, *each) for each in spans)
-    return next((match.start() for match in found if match), spans[0][0])
-
-
-def _last_digit(text: str, spans: Sequence[Span]) -> int:
-    """Index after the last digit."""
-    numbers = [match.end() for each in spans for match in _NUMBER.finditer(text, *each)]
-    return numbers[-1] if numbers else spans[-1][1]
+def _numbers(text: str, span: Span) -> tuple[Span, ...]:
+    return tuple(match.span() for match in _NUMBER.finditer(text, *span))

@@ -15,14 +15,15 @@ import huggingface_hub
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from vlm_perception.checkpoint_card import read_calibration
 from vlm_perception.errors import ModelLoadError
-from vlm_perception.types import CoordinateFrame
+from vlm_perception.types import Calibration, CoordinateFrame
 
 # Model families whose coordinate frame is known; another one would give wrong boxes silently.
 COORDINATE_FRAMES: dict[str, CoordinateFrame] = {"qwen2_5_vl": "absolute"}
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "README.md"]
 _HUB_TIMEOUT_S = 5.0
 # Weights plus what one frame needs beside them: activations, caches, the library itself.
 _WORKING_SHARE = 1.15
@@ -43,6 +44,7 @@ class Checkpoint:
         coordinates: Frame its boxes are written in.
         weight_bytes: Size of the weights as stored.
         stored_dtype: Number format they are stored in, such as `bfloat16`.
+        calibration: Of its scores, from its card; None when that states none.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Checkpoint:
     coordinates: CoordinateFrame
     weight_bytes: int
     stored_dtype: str
+    calibration: Calibration | None = None
 
 
 def find_checkpoint(model: str) -> Checkpoint:
@@ -170,7 +173,7 @@ def _inspect(folder: Path, origin: str) -> Checkpoint:
     text_config = config.get("text_config") or {}
     stored = next((c[k] for c in (config, text_config) for k in ("dtype", "torch_dtype") if c.get(k)), "float32")
     weight_bytes = sum(path.stat().st_size for path in _weight_files(folder))
-    return Checkpoint(folder, origin, COORDINATE_FRAMES[family], weight_bytes, str(stored))
+    return Checkpoint(folder, origin, COORDINATE_FRAMES[family], weight_bytes, str(stored), read_calibration(folder))
 
 
 def _weight_files(folder: Path) -> Sequence[Path]:
