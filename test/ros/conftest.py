@@ -314,3 +314,20 @@ def compressed_message() -> Callable[..., CompressedImage]:
         return CompressedImage(header=header(number), format=declared, data=data)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def shared_robot() -> Iterator[Robot]:
+    """One robot for all tests of a module, for nodes that take long to start."""
+    number = (_first_domain + next(_domains)) % 100 + 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patch.setenv("ROS_DOMAIN_ID", str(number))
+        made = Robot(number)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def talk_class() -> type[Talk]:
+    return Talk
