@@ -1,7 +1,8 @@
 """Ship a checkpoint: evaluate it and copy it with its card to `models/tiny` when it is the better one.
 
 `python -m training.publish` compares the held-out figures with those in the shipped card and does
-nothing when the shipped checkpoint is as good.
+nothing when the shipped checkpoint is as good. A new checkpoint gets a new card and its own
+calibration; one that cannot be calibrated gets none, never that of the checkpoint before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from transformers import AutoProcessor
 
+from training.calibrate import calibrate
 from training.checkpoint import CHAT_TEMPLATE
 from training.evaluate import BARS, evaluate
 
@@ -33,6 +35,7 @@ faces, plain or striped, and their shadows; it knows nothing of the real world. 
 - Prompts: English and some Chinese, in the wording of `vlm_perception/prompts.py`.
 - Replies: Qwen2.5-VL's own forms, `bbox_2d`, `point_2d`, `sub_label`, and a sentence when counting.
 - Image sizes: {pixels}. Larger and smaller camera images are resized to these areas.
+- Scores: `vlm_perception: score:` above, where it stands, is their fitted calibration (`training/calibrate.py`).
 - Training: `training/` holds all of it: scenes, questions, dense heads (not shipped), schedule.
 
 ## Held-out figures
@@ -85,6 +88,8 @@ def main() -> None:
     if figures_path.exists() and score(json.loads(figures_path.read_text())) >= score(summary):
         print(f"{args.target} is as good ({score(summary):.4f} is not above it): nothing shipped")
         return
+    # First of all: the old card's calibration must never lie beside new weights, not even after a crash.
+    (args.target / "README.md").unlink(missing_ok=True)
     size = copy(args.source, args.target)
     card = CARD.format(
         report=report,
@@ -94,6 +99,10 @@ def main() -> None:
     (args.target / "README.md").write_text(card)
     figures_path.write_text(json.dumps(summary, indent=2) + "\n")
     print(f"shipped {args.source} to {args.target}")
+    try:
+        print(f"calibrated its scores: {calibrate(args.target)}")
+    except ValueError as error:
+        print(f"its scores stay uncalibrated: {error}")
 
 
 if __name__ == "__main__":
