@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from vlm_perception.scores import DEFAULT_FORMULA
 from vlm_perception.types import DetectedObject, Result
 
 
@@ -15,7 +16,7 @@ def result_fields(result: Result) -> dict[str, Any]:
 
     Keys: `prompt`, `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
     objects), `count` (or null), `count_agrees` (or null), `objects` (see `object_fields`),
-    `calibrated`, `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
+    `score` (`formula`, `calibrated`), `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
     `partial`, `timings` (seconds; see `Timings`).
     """
     answer = result.answer
@@ -27,7 +28,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "count": result.count,
         "count_agrees": result.count_agrees,
         "objects": [object_fields(item) for item in result.objects],
-        "calibrated": result.calibrated,
+        "score": {"formula": DEFAULT_FORMULA, "calibrated": result.calibrated},
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
         "image_wh": list(result.request.frame.image_wh),
         "model_wh": list(answer.model_wh),
