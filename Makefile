@@ -5,18 +5,22 @@
 #   TORCH="..."         pip arguments that install another build of torch first (Jetson, another CUDA)
 #   MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS RVIZ LOG_LEVEL SCENE_CAMERA
 #                       arguments of `make run`; see `make run-help`
-#   ARGS="..."          further arguments of demo, run, evaluate, train or test (pytest)
+#   MODEL PROMPT DEVICE MAX_PIXELS
+#                       also arguments of `make ui`; MODEL is then tiny when it is not given
+#   ARGS="..."          further arguments of demo, run, ui, evaluate, train or test (pytest)
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
 RUN_ARGUMENTS := MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS RVIZ LOG_LEVEL SCENE_CAMERA
+# Not HOST and PORT: shells and services set variables of these names, and one must not open the page to a network.
+UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS
 
 # A prompt may hold any sign: taken as it was typed, and given to the shell as a variable, not as text of the recipe.
 $(foreach name,$(RUN_ARGUMENTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
 export $(RUN_ARGUMENTS)
 
-.PHONY: help setup setup-dev demo run run-help test lint evaluate train test-lowest clean
+.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint evaluate train test-lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +39,12 @@ run: setup ## run the node: make run MODEL=... IMAGE_TOPIC=/camera/image_raw PRO
 
 run-help: setup ## list the arguments of make run
 	$(BIN)/vlm-perception-run --help
+
+setup-ui: ## make the environment, for the web page too
+	@$(SETUP) --ui
+
+ui: setup-ui ## show the web page with the tiny model, or with MODEL=...
+	@scripts/run.sh $(BIN)/vlm-perception-ui $(UI_ARGUMENTS) -- $(if $(MODEL),,--model tiny) $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

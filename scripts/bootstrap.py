@@ -28,6 +28,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 STAMP_NAME = ".vlm_perception_stamp.json"
 SUPPORTED_DISTROS = ("humble", "jazzy", "kilted")
+# What can be set up, and which set-ups are finished with it.
+KINDS = {"run": ("run",), "ui": ("run", "ui"), "dev": ("run", "ui", "dev")}
 WHEEL_PYTHONS = ((3, 10), (3, 11), (3, 12))
 STALE_REMEDY = "Remedy: remove the folder and run make again"
 
@@ -126,20 +128,22 @@ def ros_setting(distro: str, python_name: str) -> Setting:
     return Setting(distro, python, version)
 
 
-def requirement_files(setting: Setting, dev: bool) -> list:
-    """List the requirement files this setting needs."""
+def requirement_files(setting: Setting, kind: str) -> list:
+    """List the requirement files this setting needs for a kind of set-up (a key of KINDS)."""
     names = ["requirements.txt"]
     if setting.distro is None:
         names += ["requirements-ros-jazzy.txt", "requirements-interfaces.txt"]
-    if dev:
+    if kind in ("ui", "dev"):
+        names.append("requirements-ui.txt")
+    if kind == "dev":
         names.append("requirements-dev.txt")
     return [ROOT / name for name in names]
 
 
-def state_key(setting: Setting, dev: bool, pip_extra: str) -> str:
+def state_key(setting: Setting, kind: str, pip_extra: str) -> str:
     """Return a hash of everything the environment is made from."""
-    digest = hashlib.sha256(f"{setting}{dev}{pip_extra}{ROOT}".encode())
-    inputs = [*requirement_files(setting, dev), ROOT / "setup.py", ROOT / "setup.cfg", Path(__file__)]
+    digest = hashlib.sha256(f"{setting}{kind}{pip_extra}{ROOT}".encode())
+    inputs = [*requirement_files(setting, kind), ROOT / "setup.py", ROOT / "setup.cfg", Path(__file__)]
     inputs += [ROOT / "scripts" / "build_vision_msgs.py"]
     inputs += sorted(p for p in (ROOT / "interfaces").rglob("*") if p.is_file())
     for path in inputs:
@@ -148,7 +152,7 @@ def state_key(setting: Setting, dev: bool, pip_extra: str) -> str:
 
 
 def stamped_keys(venv: Path) -> dict:
-    """Return the keys of the finished set-ups in this environment, by kind (`run`, `dev`)."""
+    """Return the keys of the finished set-ups in this environment, by kind (a key of KINDS)."""
     try:
         return dict(json.loads((venv / STAMP_NAME).read_text()))
     except (OSError, ValueError):
@@ -224,12 +228,12 @@ def system_numpy_limit(setting: Setting) -> list:
     return ["numpy<2"]
 
 
-def install(python: Path, setting: Setting, dev: bool, pip_extra: str) -> None:
+def install(python: Path, setting: Setting, kind: str, pip_extra: str) -> None:
     """Install all packages, build vision_msgs, and install this package as a link to the checkout."""
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-qq"]
     if pip_extra:
         run([*pip, *shlex.split(pip_extra)], "the torch that was asked for")
-    files = [part for path in requirement_files(setting, dev) for part in ("-r", path)]
+    files = [part for path in requirement_files(setting, kind) for part in ("-r", path)]
     setuptools = "setuptools>=64,<80"
     limit = system_numpy_limit(setting)
     run([*pip, *files, setuptools, "wheel", *limit], "packages (some minutes and 6 GB the first time)")
@@ -237,23 +241,22 @@ def install(python: Path, setting: Setting, dev: bool, pip_extra: str) -> None:
     run([*pip, "--no-build-isolation", "--no-deps", "-e", ROOT], "vlm_perception as a link to this checkout")
 
 
-def set_up(venv: Path, dev: bool, wanted_python: str | None, pip_extra: str) -> None:
-    """Bring the environment to the wanted state, or say that it already is.
+def set_up(venv: Path, kind: str, wanted_python: str | None, pip_extra: str) -> None:
+    """Bring the environment to the wanted state, or say that it already is; `kind` is a key of KINDS.
 
     Raises:
         SetupError: With the reason and the remedy.
     """
     setting = find_setting(wanted_python)
     say(setting.describe())
-    key = state_key(setting, dev, pip_extra)
-    kinds = ("run", "dev") if dev else ("run",)
+    key = state_key(setting, kind, pip_extra)
     stamped = stamped_keys(venv)
-    if stamped.get(kinds[-1]) == key and (venv / "bin" / "python").exists():
+    if stamped.get(kind) == key and (venv / "bin" / "python").exists():
         say(f"{venv.name} is up to date")
         return
     python = prepare_venv(venv, setting)
-    install(python, setting, dev, pip_extra)
-    finished = {kind: state_key(setting, kind == "dev", pip_extra) for kind in kinds}
+    install(python, setting, kind, pip_extra)
+    finished = {done: state_key(setting, done, pip_extra) for done in KINDS[kind]}
     (venv / STAMP_NAME).write_text(json.dumps({**stamped_keys(venv), **finished}) + "\n")
     run([python, "-m", "vlm_perception.environment"], "what is there now", cwd=str(ROOT))
 
@@ -263,12 +266,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Set up everything vlm_perception needs.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder of the environment")
     parser.add_argument("--dev", action="store_true", help="also what tests, training and evaluation need")
+    parser.add_argument("--ui", action="store_true", help="also what the web page needs")
     parser.add_argument("--python", help="interpreter to use; default: the first one that fits")
     parser.add_argument("--torch", default="", help="pip arguments that install another build of torch first")
     arguments = parser.parse_args()
+    kind = "dev" if arguments.dev else "ui" if arguments.ui else "run"
     try:
         with only_one_at_a_time(arguments.venv.absolute()):
-            set_up(arguments.venv.absolute(), arguments.dev, arguments.python, arguments.torch)
+            set_up(arguments.venv.absolute(), kind, arguments.python, arguments.torch)
     except SetupError as error:
         print(f"[setup] stopped: {error}", file=sys.stderr)
         return 1

@@ -18,6 +18,7 @@ COMMANDS = {
     "vlm-perception-run": "vlm_perception.startup",
     "vlm-perception-demo": "vlm_perception.ros.demo",
     "vlm-detect": "vlm_perception.cli",
+    "vlm-perception-ui": "vlm_perception.web.app",
 }
 
 
@@ -60,6 +61,11 @@ def vlm_perception_demo() -> int:
 def vlm_detect() -> int:
     """Ask about images and videos; needs no ROS."""
     return run("vlm-detect")
+
+
+def vlm_perception_ui() -> int:
+    """Serve the web page; needs no ROS."""
+    return run("vlm-perception-ui")
 
 
 def main() -> int:

@@ -91,15 +91,24 @@ def test_environment_of_another_python_is_made_anew() -> None:
 
 
 def test_key_follows_requirements_setting_and_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    key = bootstrap.state_key(no_ros(), False, "")
-    assert key == bootstrap.state_key(no_ros(), False, "")
-    assert key != bootstrap.state_key(no_ros(), True, "")
-    assert key != bootstrap.state_key(no_ros("3.12.1"), False, "")
-    assert key != bootstrap.state_key(no_ros(), False, "torch-of-the-robot.whl")
+    key = bootstrap.state_key(no_ros(), "run", "")
+    assert key == bootstrap.state_key(no_ros(), "run", "")
+    assert len({bootstrap.state_key(no_ros(), kind, "") for kind in bootstrap.KINDS}) == len(bootstrap.KINDS)
+    assert key != bootstrap.state_key(no_ros("3.12.1"), "run", "")
+    assert key != bootstrap.state_key(no_ros(), "run", "torch-of-the-robot.whl")
     changed = tmp_path / "requirements.txt"
     changed.write_text((ROOT / "requirements.txt").read_text() + "one-more\n")
     monkeypatch.setattr(bootstrap, "requirement_files", lambda *_: [changed])
-    assert key != bootstrap.state_key(no_ros(), False, "")
+    assert key != bootstrap.state_key(no_ros(), "run", "")
+
+
+def test_the_page_and_the_tests_bring_gradio_and_the_node_does_not() -> None:
+    with_gradio = {
+        kind
+        for kind in bootstrap.KINDS
+        if any("gradio" in path.read_text(encoding="utf-8") for path in bootstrap.requirement_files(no_ros(), kind))
+    }
+    assert with_gradio == {"ui", "dev"}
 
 
 def test_finished_environment_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,8 +117,8 @@ def test_finished_environment_is_recognised(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(python)
     stamp = tmp_path / bootstrap.STAMP_NAME
-    stamp.write_text(f'{{"run": "{bootstrap.state_key(setting, False, "")}"}}')
-    bootstrap.set_up(tmp_path, False, python, "")
+    stamp.write_text(f'{{"run": "{bootstrap.state_key(setting, "run", "")}"}}')
+    bootstrap.set_up(tmp_path, "run", python, "")
     assert "is up to date" in capsys.readouterr().out
 
 

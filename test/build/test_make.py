@@ -23,17 +23,18 @@ def checkout(tmp_path: Path) -> Path:
     scripts.mkdir()
     shutil.copy(ROOT / "scripts" / "run.sh", scripts)
     (scripts / "bootstrap.py").write_text("")
-    command = tmp_path / ".venv" / "bin" / "vlm-perception-run"
-    command.parent.mkdir(parents=True)
-    command.write_text(SHOW_ARGUMENTS.format(python=sys.executable))
-    command.chmod(0o755)
+    for name in ("vlm-perception-run", "vlm-perception-ui"):
+        command = tmp_path / ".venv" / "bin" / name
+        command.parent.mkdir(parents=True, exist_ok=True)
+        command.write_text(SHOW_ARGUMENTS.format(python=sys.executable))
+        command.chmod(0o755)
     return tmp_path
 
 
-def make_run(checkout: Path, *variables: str) -> list[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+def make_run(checkout: Path, *variables: str, target: str = "run", **environment: str) -> list[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")} | environment
     done = subprocess.run(
-        ["make", "--no-print-directory", "run", *variables],
+        ["make", "--no-print-directory", target, *variables],
         cwd=checkout, env=clean, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -49,6 +50,15 @@ def test_only_what_is_given_is_passed_on(checkout: Path) -> None:
     given = make_run(checkout, "MODEL=tiny", "IMAGE_TOPIC=/camera/image_raw", "MAX_RATE_HZ=2", "ARGS=--rviz true")
     pairs = dict(zip(given[::2], given[1::2], strict=True))
     assert pairs == {"--model": "tiny", "--image-topic": "/camera/image_raw", "--max-rate-hz": "2", "--rviz": "true"}
+
+
+def test_page_shows_the_tiny_model_unless_another_is_named(checkout: Path) -> None:
+    assert make_run(checkout, target="ui") == ["--model", "tiny"]
+    assert make_run(checkout, "MODEL=/a b", "ARGS=--port 0", target="ui") == ["--model", "/a b", "--port", "0"]
+
+
+def test_variables_of_the_shell_do_not_open_the_page_to_the_network(checkout: Path) -> None:
+    assert make_run(checkout, target="ui", HOST="robot.local", PORT="80") == ["--model", "tiny"]
 
 
 def test_every_argument_of_the_command_can_be_given_to_make() -> None:

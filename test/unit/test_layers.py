@@ -74,3 +74,15 @@ def test_startup_imports_only_modules_of_its_kind() -> None:
 @pytest.mark.parametrize("path", [p for p in CORE_FILES if "engines" not in p.parts], ids=relative)
 def test_core_outside_the_engines_imports_no_model_library(path: Path) -> None:
     assert sorted(set(imported(path, top_level_only=True)) & LAZY_ONLY) == []
+
+
+@pytest.mark.parametrize("path", [p for p in ALL_FILES if "web" not in p.parts], ids=relative)
+def test_only_the_web_page_needs_gradio(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    reached = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    assert "gradio" not in set(imported(path))
+    assert [name for name in reached if name.startswith("vlm_perception.web")] == []
+
+
+def test_only_one_module_of_the_web_page_imports_gradio() -> None:
+    assert [path.name for path in (PACKAGE / "web").glob("*.py") if "gradio" in set(imported(path))] == ["page.py"]

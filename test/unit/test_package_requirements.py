@@ -31,6 +31,7 @@ def read(path: Path) -> list[Requirement]:
 
 
 RUN_TIME = read(ROOT / "requirements.txt")
+UI = read(ROOT / "requirements-ui.txt")
 ALL = [(path.name, requirement) for path in FILES for requirement in read(path)]
 
 
@@ -63,14 +64,23 @@ def test_no_distribution_is_written_down_twice() -> None:
 
 
 def test_setup_py_takes_exactly_the_run_time_file() -> None:
-    declared = {str(Requirement(line)) for line in metadata.requires("vlm-perception") or []}
-    assert declared == {str(requirement) for requirement in RUN_TIME}
+    declared = [Requirement(line) for line in metadata.requires("vlm-perception") or []]
+    assert {str(needed) for needed in declared if not needed.marker} == {str(requirement) for requirement in RUN_TIME}
+
+
+def test_setup_py_takes_exactly_the_file_of_the_web_page_as_its_extra() -> None:
+    declared = [Requirement(line) for line in metadata.requires("vlm-perception") or []]
+    extras = {
+        (needed.name, str(needed.specifier), str(needed.marker)) for needed in declared if needed.marker is not None
+    }
+    assert extras == {(needed.name, str(needed.specifier), 'extra == "ui"') for needed in UI}
 
 
 def test_every_third_party_import_is_required() -> None:
-    required = {requirement.name for requirement in RUN_TIME}
     missing = set()
     for path in (ROOT / "vlm_perception").rglob("*.py"):
+        allowed = [*RUN_TIME, *UI] if path.parent.name == "web" else RUN_TIME
+        required = {requirement.name for requirement in allowed}
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

@@ -1,0 +1,1 @@
+"""The web page `vlm-perception-ui`. Nothing outside this folder needs it, and only `page.py` imports Gradio."""

@@ -1,0 +1,152 @@
+"""`vlm-perception-ui`: serve the page, say where it is, and end cleanly. No ROS needed.
+
+Exit codes: 0 after SIGINT or SIGTERM; 2 for wrong usage, a setting or port that cannot be used, or when Gradio is not
+installed. A model that cannot be loaded is no reason to end: the page shows why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+
+from vlm_perception.deferred_engine import DeferredEngine
+from vlm_perception.engines.base import Engine
+from vlm_perception.errors import VlmPerceptionError
+from vlm_perception.settings import Parameter, Settings, parameters
+from vlm_perception.startup import StartupError, resolve_model
+from vlm_perception.web.ports import DEFAULT_HOST, DEFAULT_PORT, choose_port, is_loopback, page_url
+from vlm_perception.web.session import Session
+from vlm_perception.web.uploads import MAX_UPLOAD_BYTES
+
+# Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
+SHARED = (
+    "model", "device", "dtype", "prompt", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
+    "prompts_file",
+)  # fmt: skip
+_TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
+_PROGRAM = "vlm-perception-ui"
+# How long a model may take to come to rest when the page ends.
+_REST_TIMEOUT_S = 3.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the page until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code; see the module's docstring.
+    """
+    options = parser().parse_args(argv)
+    if importlib.util.find_spec("gradio") is None:
+        return _refuse(
+            "Gradio is not installed, and the page needs it. Remedy: make ui (in the checkout), "
+            "or pip install -r requirements-ui.txt"
+        )
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("vlm_perception").setLevel(logging.INFO)
+    try:
+        settings = _settings(options)
+        port = choose_port(options.host, options.port)
+        with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_") as folder:
+            _tame_gradio(folder, options.host)
+            session = Session(_engine(settings), settings)
+            _serve(session, settings, options.host, port, ended)
+            rested = session.close(_REST_TIMEOUT_S)
+    except (VlmPerceptionError, StartupError) as error:
+        return _refuse(str(error))
+    if not rested:
+        # A model in the middle of loading cannot be interrupted, and Python would wait for its thread.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog=_PROGRAM, description="Try vlm_perception on pictures in a web page.")
+    made.add_argument(
+        "--host",
+        default=DEFAULT_HOST,
+        help="address to listen on; another one than %(default)s lets other machines use the page, which asks for no "
+        "password",
+    )
+    made.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="port to listen on; the next free one when it is taken (%(default)s)",
+    )
+    for parameter in parameters():
+        if parameter.name in SHARED:
+            _add(made, parameter)
+    return made
+
+
+def _add(made: argparse.ArgumentParser, parameter: Parameter) -> None:
+    made.add_argument(
+        f"--{parameter.name.replace('_', '-')}",
+        type=_TYPES[parameter.kind],
+        default=parameter.default,
+        help=parameter.description.replace("%", "%%") + " (default: %(default)r)",
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values = {name: getattr(options, name) for name in SHARED}
+    return Settings.from_mapping({**values, "model": resolve_model(values["model"])})
+
+
+def _engine(settings: Settings) -> Engine:
+    def make() -> Engine:
+        from vlm_perception.engines.transformers_engine import TransformersEngine
+
+        return TransformersEngine(settings.model, settings.device, settings.dtype)
+
+    return DeferredEngine(settings.model, make)
+
+
+def _tame_gradio(folder: str, host: str) -> None:
+    """Set what Gradio reads from the environment, before it is imported.
+
+    Variables that the user may have for other programs could share the page with the world, open folders or start a
+    second server; only our own stay.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = os.environ["GRADIO_EXAMPLES_CACHE"] = folder
+    # Gradio asks itself whether it is up; a proxy would answer for somebody else.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host, "localhost", "127.0.0.1", "::1"]))
+
+
+def _serve(session: Session, settings: Settings, host: str, port: int, ended: threading.Event) -> None:
+    from vlm_perception.web.page import build_page, launch
+
+    page = build_page(session, settings)
+    launch(page, host=host, port=port, max_file_bytes=MAX_UPLOAD_BYTES)
+    print(f"{_PROGRAM}: the page is at {page_url(host, port)} (Ctrl-C ends it)", flush=True)
+    if not is_loopback(host):
+        print(
+            f"{_PROGRAM}: warning: --host {host} lets every machine that reaches this one use the page and the model, "
+            f"without a password",
+            file=sys.stderr,
+            flush=True,
+        )
+    ended.wait()
+    page.close(verbose=False)
+
+
+def _refuse(reason: str) -> int:
+    print(f"{_PROGRAM}: {reason}", file=sys.stderr)
+    return 2

@@ -1,0 +1,68 @@
+"""The four use cases, each with a picture that is drawn here: no download, no licence, the same every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, render
+from vlm_perception.scenes.spec import RGB
+
+_WH = (640, 480)
+_DAYLIGHT = Light(left=1.0, right=1.05, top=1.05, bottom=0.95, noise=2.0, blur=0.0)
+_WALL = Background("plain", (226, 222, 214), (206, 202, 196), seed=3)
+_SKY = Background("gradient", (214, 220, 228), (170, 178, 190), seed=3)
+_WOOD = Background("planks", (206, 196, 184), (176, 164, 150), seed=5)
+_RGB: dict[str, RGB] = {"red": (217, 33, 39), "blue": (41, 91, 217), "yellow": (242, 222, 36), "green": (40, 158, 60)}
+_RGB |= {"orange": (242, 126, 24)}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example of the page.
+
+    Attributes:
+        name: What it shows, in a few words.
+        prompt: What is asked, in a wording that needs no format.
+        scene: The picture with what is really in it.
+    """
+
+    name: str
+    prompt: str
+    scene: Scene
+
+
+def examples() -> tuple[Example, ...]:
+    """Draw them. Few large objects, so that the tiny model answers them as well as a real one does."""
+    shapes = _draw(
+        _SKY,
+        _object("striped red circle", 0.25, 0.35, 0.34),
+        _object("plain blue square", 0.72, 0.32, 0.30),
+        _object("striped yellow triangle", 0.55, 0.75, 0.30),
+    )
+    carts = _draw(
+        _WOOD,
+        _object("plain blue cart", 0.25, 0.30, 0.36),
+        _object("plain red cart", 0.72, 0.70, 0.36),
+        _object("plain green circle", 0.75, 0.25, 0.24),
+    )
+    parts = _draw(_WALL, _object("plain red cart", 0.33, 0.40, 0.46), _object("plain yellow face", 0.76, 0.62, 0.32))
+    shadow = _draw(
+        _WALL, _object("plain orange square", 0.30, 0.50, 0.30), _object("plain blue circle", 0.70, 0.42, 0.34, -1)
+    )
+    return (
+        Example("Attributes", "each object, and describe it", shapes),
+        Example("Description", "the red cart", carts),
+        Example("Count", "how many carts are there?", carts),
+        Example("Key points", "point to the wheels of the red cart", parts),
+        Example("Relations", "the shadow of the blue circle", shadow),
+    )
+
+
+def _draw(background: Background, *objects: ObjectSpec) -> Scene:
+    return render(SceneSpec(objects, background, _DAYLIGHT), _WH)
+
+
+def _object(what: str, cx: float, cy: float, side: float, shadow: int = 0) -> ObjectSpec:
+    pattern, colour, kind = what.split()
+    aspect = 0.75 if kind == "cart" else 1.0
+    return ObjectSpec(kind, colour, _RGB[colour], pattern, cx, cy, side, aspect, angle_deg=0.0, shadow=shadow)
