@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import InferenceError
-from vlm_perception.types import WH, Answer, CoordinateFrame, Request
+from vlm_perception.types import Answer, Request
 
 
 class DeferredEngine:
@@ -41,9 +41,9 @@ class DeferredEngine:
         """See `Engine.answer`."""
         return self._loaded().answer(request, should_stop, on_text)
 
-    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
-        """See `Engine.model_view`."""
-        return self._loaded().model_view(request)
+    def blank_answer(self, request: Request) -> Answer:
+        """See `Engine.blank_answer`."""
+        return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
         """See `Engine.describe`; empty until the engine is loaded."""

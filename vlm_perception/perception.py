@@ -10,7 +10,7 @@ from vlm_perception.answers import AnswerReader, parse_answer
 from vlm_perception.counting import count_answer
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.naming import name_objects
-from vlm_perception.scores import score_objects
+from vlm_perception.scores import is_calibrated, score_objects
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -43,8 +43,8 @@ def perceive(
         should_stop: See `Engine.answer`; an aborted answer still yields its complete objects.
         on_partial: Told, on the calling thread, each time objects became complete while the model
             is still writing: a `Result` with `partial` set, whose objects are those so far. They
-            are the first ones of the final result, with the same names and scores. It never gets
-            rejected pieces of text, prose or a count, which are known only at the end.
+            are the first ones of the final result, with the same names and scores. Its rejects
+            are those below the threshold alone; prose and count are known only at the end.
 
     Returns:
         Objects in image pixels, named as `naming.py` tells, rejects, prose
@@ -65,7 +65,16 @@ def perceive(
     )
     objects, weak = _judged(parsed.objects, request.prompt, answer, score_threshold)
     count = count_answer(request.prompt.task, answer, parsed, objects)
-    return Result(request, answer, objects, (*parsed.rejects, *weak), parsed.text, count.number, count.agrees)
+    return Result(
+        request,
+        answer,
+        objects,
+        (*parsed.rejects, *weak),
+        parsed.text,
+        count.number,
+        count.agrees,
+        calibrated=is_calibrated(answer),
+    )
 
 
 class _Follower:
@@ -76,7 +85,6 @@ class _Follower:
         self._engine, self._request, self._score_threshold = engine, request, score_threshold
         self._on_partial = on_partial
         self._reader: AnswerReader | None = None
-        self._answer = Answer("", (0, 0), "absolute", "unfinished", (), Timings(0.0, 0.0, 0.0))
         self._chunks: list[str] = []
         self._tokens: list[Token] = []
         self._objects: tuple[DetectedObject, ...] = ()
@@ -98,28 +106,30 @@ class _Follower:
             self._tell(complete, self._on_partial)
 
     def _start(self) -> AnswerReader:
-        model_wh, coordinates = self._engine.model_view(self._request)
-        self._answer = replace(self._answer, model_wh=model_wh, coordinates=coordinates)
-        return AnswerReader(model_wh=model_wh, image_wh=self._request.frame.image_wh, coordinates=coordinates)
+        blank = self._engine.blank_answer(self._request)
+        image_wh = self._request.frame.image_wh
+        return AnswerReader(model_wh=blank.model_wh, image_wh=image_wh, coordinates=blank.coordinates)
 
     def _tell(self, complete: tuple[DetectedObject, ...], on_partial: OnPartial) -> None:
         timings = Timings(0.0, time.perf_counter() - self._began_s, 0.0, self.first_object_s)
         text, tokens = "".join(self._chunks), tuple(self._tokens)
-        answer = replace(self._answer, text=text, tokens=tokens, timings=timings)
+        answer = replace(self._engine.blank_answer(self._request), text=text, tokens=tokens, timings=timings)
         objects, weak = _judged(complete, self._request.prompt, answer, self._score_threshold)
         self._objects += objects
         self._weak += weak
         if objects:
-            on_partial(Result(self._request, answer, self._objects, self._weak, "", partial=True))
+            told = Result(self._request, answer, self._objects, self._weak, "", partial=True)
+            on_partial(replace(told, calibrated=is_calibrated(answer)))
 
 
 def _judged(
     objects: tuple[DetectedObject, ...], prompt: Prompt, answer: Answer, score_threshold: float
 ) -> tuple[tuple[DetectedObject, ...], tuple[Reject, ...]]:
-    """Name and score objects, and part them from those below the threshold."""
+    """Score and name objects, and part them from those below the threshold."""
     kept: list[DetectedObject] = []
     weak: list[Reject] = []
-    for found in score_objects(name_objects(objects, prompt), answer):
+    # Scored before they are named: a label's tokens are those of the name the model wrote.
+    for found in name_objects(score_objects(objects, answer), prompt):
         if found.score is not None and found.score < score_threshold:
             reason = f"score {found.score:.3f} is below score_threshold {score_threshold:.3f}"
             weak.append(Reject(reason, answer.text[slice(*found.span)], found.span))

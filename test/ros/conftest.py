@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from vision_msgs.msg import Detection2DArray
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.node import VlmPerceptionNode
-from vlm_perception.types import WH, Answer, CoordinateFrame, FinishReason, Request, Timings
+from vlm_perception.types import Answer, FinishReason, Request, Timings
 
 # Generous, because a machine may be busy with other work; a test that passes never waits this long.
 PATIENCE_S = 120.0
@@ -92,10 +93,10 @@ class ScriptedEngine:
             for letter in reply[self.first :]:
                 on_text(letter, ())
         said, reason = (reply[: self.first], "aborted") if aborted else (reply, self.finish_reason)
-        return Answer(said, request.frame.image_wh, "absolute", reason, (), Timings(0.0, 0.0, 0.0))
+        return replace(self.blank_answer(request), text=said, finish_reason=reason)
 
-    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
-        return request.frame.image_wh, "absolute"
+    def blank_answer(self, request: Request) -> Answer:
+        return Answer("", request.frame.image_wh, "absolute", "unfinished", (), Timings(0.0, 0.0, 0.0))
 
     def describe(self) -> dict[str, str]:
         return {"device": "none", "source": "test"}

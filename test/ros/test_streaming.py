@@ -115,8 +115,7 @@ def test_after_a_new_prompt_not_even_a_part_of_the_old_answer_comes(robot, talk,
     assert t.diagnostic("dropped: prompt_changed", "1")
 
 
-def test_objects_below_the_threshold_are_in_no_part(robot, talk, scripted):
-    # The scripted engine gives no probabilities, so nothing is below: only complete objects appear.
+def test_a_broken_item_is_in_no_part_and_costs_no_other(robot, talk, scripted):
     scripted.reply = f'[{ITEMS[0]}, {{"bbox_2d": [1, 2, 3], "label": "broken"}}, {ITEMS[2]}]'
     robot.node(scripted, publish_partial=True)
     t = talk()

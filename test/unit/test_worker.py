@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +20,11 @@ from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
 PATIENCE_S = 30.0
 
 
+FIRST = '[{"bbox_2d": [1, 2, 3, 4], "label": "a"}'
+
+
 class GatedEngine:
-    """Answers an empty list; each answer needs a permit, and waiting for it can be aborted."""
+    """Writes one object; to end the list needs a permit, and waiting for it can be aborted."""
 
     name = "gated"
 
@@ -30,6 +34,7 @@ class GatedEngine:
         self.changed = threading.Condition()
         self.failure, self.load_failure = failure, load_failure
         self.closed = False
+        self.deaf = False
 
     def load(self) -> None:
         if self.load_failure:
@@ -39,13 +44,20 @@ class GatedEngine:
         with self.changed:
             self.asked.append(request)
             self.changed.notify_all()
+        on_text(FIRST, ())
         aborted = False
         while not aborted and not self.permits.acquire(timeout=0.005):
-            aborted = should_stop()
+            aborted = should_stop() and not self.deaf
         if self.failure:
             raise self.failure
-        wh = request.frame.image_wh
-        return Answer("[]", wh, "absolute", "aborted" if aborted else "stop", (), Timings(0.0, 0.0, 0.0))
+        if aborted:
+            return replace(self.blank_answer(request), text=FIRST, finish_reason="aborted")
+        on_text(', {"point_2d": [5, 6], "label": "b"}', ())
+        on_text("]", ())
+        return replace(self.blank_answer(request), text=FIRST + ', {"point_2d": [5, 6], "label": "b"}]')
+
+    def blank_answer(self, request: Request) -> Answer:
+        return Answer("", request.frame.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
 
     def describe(self) -> dict[str, str]:
         return {}
@@ -58,6 +70,7 @@ class Recorder:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.results: list[Result] = []
+        self.partials: list[Result] = []
         self.drops: list[tuple[str, Exception | None]] = []
         self.states: list[EngineState] = []
         self.before_delivery: Callable[[], None] = lambda: None
@@ -72,9 +85,12 @@ class Recorder:
         self.before_delivery()
         deliver(lambda: self._keep(result))
 
+    def on_partial(self, result: Result, deliver: Deliver) -> None:
+        deliver(lambda: self._keep(result))
+
     def _keep(self, result: Result) -> None:
         with self.changed:
-            self.results.append(result)
+            (self.partials if result.partial else self.results).append(result)
             self.changed.notify_all()
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
@@ -281,3 +297,61 @@ def test_stopping_in_mid_answer_ends_the_thread_and_closes_the_engine(bench):
 
 def test_a_worker_that_never_started_can_be_stopped(bench):
     assert bench().worker.stop(0.0)
+
+
+def test_parts_are_delivered_before_the_whole_when_asked_for(bench):
+    b = bench(publish_partial=True).start()
+    b.worker.set_prompt(build_prompt("all objects"))
+    b.offer(1)
+    b.recorder.wait(lambda: bool(b.recorder.partials))
+    assert b.answered == []
+    b.engine.permits.release()
+    b.recorder.wait(lambda: bool(b.answered))
+    assert [[found.label for found in part.objects] for part in b.recorder.partials] == [["a"], ["a", "b"]]
+    assert [found.label for found in b.recorder.results[0].objects] == ["a", "b"]
+    assert b.recorder.drops == []
+
+
+def test_parts_are_not_delivered_unless_asked_for_and_the_change_reaches_the_next_frame(bench):
+    b = bench(GatedEngine(permits=9)).start()
+    b.worker.set_prompt(build_prompt("all objects"))
+    b.offer(1)
+    b.recorder.wait(lambda: len(b.answered) == 1)
+    assert b.recorder.partials == []
+    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "publish_partial": True}))
+    b.offer(2)
+    b.recorder.wait(lambda: len(b.answered) == 2)
+    assert [part.request.frame.header.stamp_sec for part in b.recorder.partials] == [2, 2]
+
+
+def test_no_part_of_an_old_answer_is_delivered_after_a_new_prompt(bench):
+    """The engine goes on writing objects although it was told to stop."""
+    b = bench(publish_partial=True).start()
+    b.engine.deaf = True
+    b.worker.set_prompt(build_prompt("all objects"))
+    b.offer(1)
+    b.recorder.wait(lambda: bool(b.recorder.partials))
+    b.worker.set_prompt(build_prompt("blue cup"))
+    b.engine.permits.release(9)
+    b.recorder.wait(lambda: bool(b.recorder.drops))
+    assert b.recorder.causes == ["prompt_changed"], "a frame of which a part went out was not answered"
+    b.offer(2)
+    b.recorder.wait(lambda: bool(b.answered))
+    assert b.answered == [(2, "blue cup")]
+    assert [part.request.prompt.text for part in b.recorder.partials] == ["all objects", "blue cup", "blue cup"]
+
+
+def test_a_listener_that_fails_costs_one_frame(bench):
+    b = bench(GatedEngine(permits=9), publish_partial=True).start()
+    failure = OSError("the middleware is gone")
+
+    def fail(result: Result, deliver: Deliver) -> None:
+        raise failure
+
+    b.recorder.on_partial = fail
+    b.worker.set_prompt(build_prompt("all objects"))
+    b.offer(1)
+    b.recorder.wait(lambda: b.recorder.drops == [("internal_error", failure)])
+    del b.recorder.on_partial
+    b.offer(2)
+    b.recorder.wait(lambda: b.answered == [(2, "all objects")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from vlm_perception.types import WH, Answer, CoordinateFrame, Request, Token
+from vlm_perception.types import Answer, Request, Token
 
 ShouldStop = Callable[[], bool]
 OnText = Callable[[str, tuple[Token, ...]], None]
@@ -62,13 +62,15 @@ class Engine(Protocol):
         """
         ...
 
-    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
-        """Say before the answer how its coordinates will have to be read.
+    def blank_answer(self, request: Request) -> Answer:
+        """Return the answer to this request before its first word, to read and score by while it is written.
 
         Only asked while an answer is streamed. Has to be cheap.
 
         Returns:
-            `Answer.model_wh` and `Answer.coordinates` of the answer to this request.
+            No text and no tokens, "unfinished"; everything else that `answer` is going to return
+            and that does not depend on what the model says: `model_wh`, `coordinates`,
+            `calibration`.
 
         Raises:
             InferenceError: The model is not loaded.

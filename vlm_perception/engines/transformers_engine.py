@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from vlm_perception.engines.loading import (
 from vlm_perception.engines.token_text import TokenBytes, TokenText
 from vlm_perception.errors import GeometryError, InferenceError, ModelLoadError
 from vlm_perception.geometry import intersect_budgets, plan_resize
-from vlm_perception.types import WH, Answer, CoordinateFrame, PixelBudget, Request, Timings
+from vlm_perception.types import WH, Answer, PixelBudget, Request, Timings
 
 _log = logging.getLogger(__name__)
 
@@ -115,10 +116,10 @@ class TransformersEngine:
             InferenceError: The model is not loaded, ran out of memory or failed on this request.
             GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
         """
-        checkpoint = self._loaded()
+        self._loaded()
         try:
             with torch.inference_mode():
-                return self._answer(request, should_stop, on_text, checkpoint)
+                return self._answer(request, should_stop, on_text)
         except GeometryError:
             raise
         except Exception as error:
@@ -127,15 +128,16 @@ class TransformersEngine:
                 raise InferenceError(f"out of memory with {budget}; lower them: {error}") from error
             raise InferenceError(f"{self._id} failed on a {request.frame.image_wh} frame: {error}") from error
 
-    def model_view(self, request: Request) -> tuple[WH, CoordinateFrame]:
-        """See `Engine.model_view`.
+    def blank_answer(self, request: Request) -> Answer:
+        """See `Engine.blank_answer`.
 
         Raises:
             InferenceError: The model is not loaded.
             GeometryError: As `answer`.
         """
-        coordinates = self._loaded().coordinates
-        return self._processed_wh(request), coordinates
+        checkpoint, unknown = self._loaded(), Timings(0.0, 0.0, 0.0)
+        model_wh = self._processed_wh(request)
+        return Answer("", model_wh, checkpoint.coordinates, "unfinished", (), unknown, checkpoint.calibration)
 
     def describe(self) -> dict[str, str]:
         """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
@@ -157,7 +159,7 @@ class TransformersEngine:
             raise InferenceError(f"{self._id} is not loaded; call load() first")
         return self._checkpoint
 
-    def _answer(self, request: Request, should_stop: ShouldStop, on_text: OnText, checkpoint: Checkpoint) -> Answer:
+    def _answer(self, request: Request, should_stop: ShouldStop, on_text: OnText) -> Answer:
         began_s = time.perf_counter()
         inputs = self._prepare(request)
         prepared_s = time.perf_counter()
@@ -172,10 +174,10 @@ class TransformersEngine:
             )
         generated_s = time.perf_counter()
         text, tokens, finish_reason = reply.finish()
-        return Answer(
+        return replace(
+            self.blank_answer(request),
             text=text,
             model_wh=self._seen_wh(inputs),
-            coordinates=checkpoint.coordinates,
             finish_reason=finish_reason,
             tokens=tokens,
             timings=Timings(prepared_s - began_s, generated_s - prepared_s, time.perf_counter() - generated_s),
