@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import closing, redirect_stdout
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -61,9 +61,10 @@ def main(argv: Sequence[str] | None = None, make_engine: MakeEngine | None = Non
             return _detect(options, stdout, make_engine or _transformers_engine)
     except (VlmPerceptionError, StartupError) as error:
         print(f"vlm-detect: {error}", file=sys.stderr)
+        _drop_unwritable(stdout)
         return 2
     except BrokenPipeError:
-        _leave_quietly(stdout)
+        _drop_unwritable(stdout)
         return _CLOSED_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -217,9 +218,11 @@ def _transformers_engine(settings: Settings) -> Engine:
     return TransformersEngine(settings.model, settings.device, settings.dtype)
 
 
-def _leave_quietly(stdout: TextIO) -> None:
-    """Let the flush at the end of the process go nowhere: who read our output has left."""
-    with suppress(OSError, ValueError):
+def _drop_unwritable(stdout: TextIO) -> None:
+    """Let what cannot be written go nowhere, so that the flush at the end of the process does not fail again."""
+    try:
+        stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
