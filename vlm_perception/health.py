@@ -32,6 +32,7 @@ class HealthReport:
         since_frame_s: Time since the last image.
         drops: Number of frames dropped, by cause.
         rejects: Number of pieces of replies that were not accepted.
+        below_threshold: How many of those were good objects with a score below `score_threshold`.
         repetitions: Answers that were ended because the model repeated itself.
         errors: Other failures, by kind.
     """
@@ -46,6 +47,7 @@ class HealthReport:
     since_frame_s: float | None
     drops: Mapping[str, int]
     rejects: int
+    below_threshold: int
     repetitions: int
     errors: Mapping[str, int]
 
@@ -63,7 +65,7 @@ class Health:
         self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
         self._ages_s: deque[float] = deque(maxlen=_WINDOW)
         self._drops: Counter[str] = Counter()
-        self._rejects = self._repetitions = 0
+        self._rejects = self._below_threshold = self._repetitions = 0
         self._errors: Counter[str] = Counter()
 
     def count_frame(self) -> None:
@@ -72,14 +74,18 @@ class Health:
             self._frames += 1
             self._frame_times_s.append(self._clock())
 
-    def count_answer(self, latency_s: float, age_s: float, n_rejects: int = 0) -> None:
-        """A result was published `latency_s` after arrival and `age_s` after its stamp."""
+    def count_answer(self, latency_s: float, age_s: float, n_rejects: int = 0, n_below_threshold: int = 0) -> None:
+        """A result was published `latency_s` after arrival and `age_s` after its stamp.
+
+        `n_below_threshold` of its `n_rejects` were good objects with too low a score.
+        """
         with self._lock:
             self._answers += 1
             self._answer_times_s.append(self._clock())
             self._latencies_s.append(latency_s)
             self._ages_s.append(age_s)
             self._rejects += n_rejects
+            self._below_threshold += n_below_threshold
 
     def count_repetition(self) -> int:
         """A repetition loop was ended; returns how often that happened."""
@@ -114,6 +120,7 @@ class Health:
                 since_frame_s=now_s - self._frame_times_s[-1] if self._frame_times_s else None,
                 drops=dict(self._drops),
                 rejects=self._rejects,
+                below_threshold=self._below_threshold,
                 repetitions=self._repetitions,
                 errors=dict(self._errors),
             )

@@ -132,7 +132,7 @@ def _judged(
     for found in name_objects(score_objects(objects, answer), prompt):
         if found.score is not None and found.score < score_threshold:
             reason = f"score {found.score:.3f} is below score_threshold {score_threshold:.3f}"
-            weak.append(Reject(reason, answer.text[slice(*found.span)], found.span))
+            weak.append(Reject(reason, answer.text[slice(*found.span)], found.span, found.score))
         else:
             kept.append(found)
     return tuple(kept), tuple(weak)

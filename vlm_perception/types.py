@@ -198,12 +198,14 @@ class DetectedObject:
 class Reject:
     """A piece of a reply that looked like an object and was not accepted.
 
-    `span` is its character range in the reply.
+    `span` is its character range in the reply; `score` is that of a good object below
+    `score_threshold`, and None for all others.
     """
 
     reason: str
     text: str
     span: tuple[int, int] = (0, 0)
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -313,6 +313,7 @@ def test_diagnostics_show_what_happens(robot, talk, scripted):
     t.show_until(t.detections)
     values = t.diagnostic("rejected objects", *map(str, range(1, 100)))
     assert (values["engine state"], values["prompt"], values["image topic"]) == ("ready", "red cup", "/image")
+    assert values["rejected objects below score_threshold"] == "0"
     assert float(values["latency p50 (ms)"]) <= float(values["latency p95 (ms)"])
 
 

@@ -37,6 +37,14 @@ def test_rates_and_percentiles():
     assert report.rejects == 50
 
 
+def test_good_objects_below_the_threshold_are_counted_apart():
+    health = Health(ManualClock())
+    health.count_answer(0.1, 0.1, n_rejects=3, n_below_threshold=2)
+    health.count_answer(0.1, 0.1, n_rejects=1)
+    report = health.report()
+    assert (report.rejects, report.below_threshold) == (4, 2)
+
+
 def test_rate_falls_to_zero_when_answers_stop():
     clock = ManualClock()
     health = Health(clock)

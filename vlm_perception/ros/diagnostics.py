@@ -86,6 +86,7 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
     }
     values.update({f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())})
     values["rejected objects"] = str(report.rejects)
+    values["rejected objects below score_threshold"] = str(report.below_threshold)
     values["repetition loops cut"] = str(report.repetitions)
     values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
     return values

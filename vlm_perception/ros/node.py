@@ -185,7 +185,8 @@ class VlmPerceptionNode(Node):
         latency_s, age_s = self._times_of(result)
         if not deliver(lambda: self._outputs.publish_answer(result, latency_s, age_s)):
             return
-        self._health.count_answer(latency_s, age_s, len(result.rejects))
+        weak = sum(reject.score is not None for reject in result.rejects)
+        self._health.count_answer(latency_s, age_s, len(result.rejects), weak)
         if result.answer.finish_reason == "repetition":
             count = self._health.count_repetition()
             self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
