@@ -1,6 +1,6 @@
 """Fit a checkpoint's calibration and write it into its card: `python -m training.calibrate`.
 
-Platt scaling: the chance that an answered object is right is taken as
+Platt scaling: the chance that an answered box is right is taken as
 sigmoid(log-odds(raw score) / temperature + bias), with both numbers fitted by maximum likelihood
 (J. Platt, "Probabilistic outputs for support vector machines", 1999). The scenes come from seeds of
 their own, neither of training nor of evaluation; their photographs are those of the evaluation,
@@ -25,7 +25,7 @@ from vlm_perception.types import Calibration
 # Evaluation's seeds begin at 500,000, training's at 1,000,000.
 FIRST_SEED = 700_000
 SCENES = 150
-# A fit on fewer right or wrong objects says little.
+# A fit on fewer right or wrong boxes says little.
 FEWEST = 20
 
 
@@ -34,27 +34,28 @@ def fit(scores: Sequence[float], right: Sequence[bool], formula: str = DEFAULT_F
 
     Args:
         scores: Raw scores, 0..1.
-        right: Whether each object was right.
+        right: Whether each box was right.
         formula: Key of `scores.FORMULAS` that gave the scores.
 
     Raises:
-        ValueError: Too few right or wrong objects, or scores that do not rise with being right.
+        ValueError: Too few right or wrong boxes, or scores that do not rise with being right.
     """
     n_right = sum(right)
     if min(n_right, len(right) - n_right) < FEWEST:
         raise ValueError(
-            f"{n_right} right and {len(right) - n_right} wrong objects, a fit needs {FEWEST} of each: ask more scenes"
+            f"{n_right} right and {len(right) - n_right} wrong boxes, a fit needs {FEWEST} of each: ask more scenes"
         )
     line = LogisticRegression(C=1e9, max_iter=1000).fit([[log_odds(score)] for score in scores], list(right))
     slope, bias = float(line.coef_[0][0]), float(line.intercept_[0])
     if slope <= 0.01:
-        raise ValueError(f"right objects score no higher than wrong ones by {formula} (slope {slope:.3f}): no fit")
+        raise ValueError(f"right boxes score no higher than wrong ones by {formula} (slope {slope:.3f}): no fit")
     return Calibration(formula, 1.0 / slope, bias)
 
 
 def scored(asked: Sequence[Asked], formula: str = DEFAULT_FORMULA) -> tuple[list[float], list[bool]]:
-    """Return raw score and rightness of every answered object that has a score."""
-    pairs = [(raw_score(found.evidence, formula), found.right) for each in asked for found in each.found]
+    """Return raw score and rightness of every answered box that has a score."""
+    boxes = [found for each in asked for found in each.found if found.is_box]
+    pairs = [(raw_score(found.evidence, formula), found.right) for found in boxes]
     known = [(score, right) for score, right in pairs if score is not None]
     return [score for score, _ in known], [right for _, right in known]
 
@@ -70,7 +71,7 @@ def calibrate(folder: Path, scenes: int = SCENES) -> Calibration:
     scores, right = scored(ask_all(folder, make_cases(scenes, FIRST_SEED)))
     calibration = fit(scores, right)
     write_calibration(
-        folder, calibration, fitted_on=f"{len(scores)} objects ({sum(right)} right) in {scenes} calibration scenes"
+        folder, calibration, fitted_on=f"{len(scores)} boxes ({sum(right)} right) in {scenes} calibration scenes"
     )
     return calibration
 

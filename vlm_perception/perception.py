@@ -10,7 +10,7 @@ from vlm_perception.answers import AnswerReader, parse_answer
 from vlm_perception.counting import count_answer
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.naming import name_objects
-from vlm_perception.scores import is_calibrated, score_objects
+from vlm_perception.scores import are_calibrated, score_objects
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -73,7 +73,7 @@ def perceive(
         parsed.text,
         count.number,
         count.agrees,
-        calibrated=is_calibrated(answer),
+        calibrated=are_calibrated(objects, answer),
     )
 
 
@@ -119,7 +119,7 @@ class _Follower:
         self._weak += weak
         if objects:
             told = Result(self._request, answer, self._objects, self._weak, "", partial=True)
-            on_partial(replace(told, calibrated=is_calibrated(answer)))
+            on_partial(replace(told, calibrated=are_calibrated(self._objects, answer)))
 
 
 def _judged(

@@ -17,7 +17,7 @@ from vlm_perception.types import Answer, Calibration, DetectedObject
 
 Formula = Callable[[Evidence], float]
 
-DEFAULT_FORMULA = "coordinate_mean"
+DEFAULT_FORMULA = "three_product"
 # Log-odds of 0 and 1 are infinite; nothing is surer than this.
 _SUREST = 1e-6
 
@@ -30,25 +30,27 @@ def score_objects(
     Args:
         objects: Objects parsed from `answer.text`, each with its `span` and `part` in it.
         answer: The reply with its tokens; an engine that gives no tokens leaves scores at None.
-            Its calibration is applied when it was fitted for this formula.
+            Its calibration is applied to boxes when it was fitted for this formula.
         formula: Key of `FORMULAS`.
 
     Returns:
         The same objects in the same order; None where no token carries the object's coordinates.
     """
-    calibration = answer.calibration if is_calibrated(answer, formula) else None
+    calibration = answer.calibration
     scored = []
     for item, evidence in zip(objects, gather_evidence(objects, answer), strict=True):
         score = raw_score(evidence, formula)
-        if score is not None and calibration is not None:
+        # Fitted on boxes alone: for points the tokens hardly tell right from wrong.
+        if score is not None and item.xyxy is not None and calibration is not None and calibration.formula == formula:
             score = calibrated(score, calibration)
         scored.append(replace(item, score=score))
     return tuple(scored)
 
 
-def is_calibrated(answer: Answer, formula: str = DEFAULT_FORMULA) -> bool:
-    """Whether `score_objects` calibrates this answer's scores."""
-    return answer.calibration is not None and answer.calibration.formula == formula
+def are_calibrated(objects: Sequence[DetectedObject], answer: Answer, formula: str = DEFAULT_FORMULA) -> bool:
+    """Whether `score_objects` calibrates the scores of all these objects; those of points it never does."""
+    fitted = answer.calibration is not None and answer.calibration.formula == formula
+    return fitted and all(item.xyxy is not None for item in objects)
 
 
 def raw_score(evidence: Evidence, formula: str = DEFAULT_FORMULA) -> float | None:
