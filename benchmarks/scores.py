@@ -76,8 +76,12 @@ def _cross_fitted(raw: Floats, right: NDArray[np.bool_], scene: NDArray[np.int64
     fitted = np.empty_like(raw)
     for half in (0, 1):
         own = scene % 2 == half
-        calibration = fit(raw[~own].tolist(), right[~own].tolist())
-        fitted[own] = [calibrated(score, calibration) for score in raw[own]]
+        try:
+            calibration = fit(raw[~own].tolist(), right[~own].tolist())
+            fitted[own] = [calibrated(score, calibration) for score in raw[own]]
+        except ValueError:
+            # Too little to fit, or scores that say nothing: the share of right boxes is all that is known.
+            fitted[own] = right[~own].mean()
     return fitted
 
 
