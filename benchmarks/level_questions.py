@@ -6,12 +6,13 @@ through the node.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.replies import COLOURS_ZH, KINDS_ZH, in_chinese
-from vlm_perception.matching import match_boxes
+from vlm_perception.matching import iou, match_boxes
 from vlm_perception.scenes import MovingScene, Scene, Truth
 from vlm_perception.types import WH, XY, XYXY, Task
 
@@ -107,11 +108,13 @@ def scene_of(row: Row, seed: int) -> Scene:
 
 
 def question_of(row: Row, scene: Scene) -> Asked | None:
-    """Ask about a scene, or None when it is too crowded or has nothing to ask about."""
+    """Ask about a scene, or None when it has small or covered objects or nothing to ask about."""
     objects = [truth for truth in scene.truths if truth.label != SHADOW]
     side = math.sqrt(IMAGE_WH[0] * IMAGE_WH[1])
     small = any(max(_size(truth)) < SMALLEST_SIDE * side for truth in objects)
-    return None if small or len(objects) < row.n_objects else row.ask(objects, scene.truths[len(objects) :])
+    covered = any(iou(a.xyxy, b.xyxy) > 0 for a, b in itertools.combinations(objects, 2))
+    crowded = small or covered or len(objects) < row.n_objects
+    return None if crowded else row.ask(objects, scene.truths[len(objects) :])
 
 
 def _size(truth: Truth) -> tuple[float, float]:
@@ -181,12 +184,11 @@ def _pointed(owner: str, part: str, prompt: str) -> Ask:
 
 
 def _shadow_of(objects: Sequence[Truth], shadows: Sequence[Truth]) -> Asked | None:
-    labels = [truth.label for truth in objects]
-    for shadow in shadows:
-        label = shadow.attributes["of"]
-        if labels.count(label) == 1:
-            return Asked(f"the shadow of the {label}", Task.DETECT, ((SHADOW, shadow.xyxy, None),))
-    return None
+    """Ask for one of two shadows, so that the relation has to be understood."""
+    if len({truth.label for truth in objects}) < 2 or len(shadows) < 2:
+        return None
+    shadow = shadows[0]
+    return Asked(f"the shadow of the {shadow.attributes['of']}", Task.DETECT, ((SHADOW, shadow.xyxy, None),))
 
 
 def _chinese(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
@@ -220,7 +222,7 @@ ROWS = (
     Row("2 counting", 3, _counted),
     Row("3 key points of a cart", 2, _pointed("cart", "wheels", "the {label}'s {part}, as points")),
     Row("3 key points of a face", 2, _pointed("face", "eyes", "point to the {part} of the {label}")),
-    Row("4 relations: a shadow", 2, _shadow_of),
+    Row("4 relations: whose shadow", 2, _shadow_of),
     Row("Chinese", 3, _chinese),
     Row("Chinese counting", 3, _counted_in_chinese),
     Row("absent object", 3, _absent),
