@@ -56,9 +56,11 @@ def place_labels(xyxy: Boxes, label_wh: NDArray[np.int64], area_wh: tuple[int, i
         for wider in (False, True):
             candidates = _everywhere(size, area_wh) if wider else _around(xyxy[index], size)
             rects = _moved_inside(candidates, size, area_wh)
-            rects = rects[~_overlaps(rects, placed[:done]).any(axis=1)]
+            free = ~_overlaps(rects, placed[:done]).any(axis=1)
+            rects, ranks = rects[free], np.flatnonzero(free)
             if len(rects):
-                chosen = rects[np.argmin(_costs(rects, int(index), xyxy, sides))]
+                costs = _costs(rects, int(index), xyxy, sides) + (0 if wider else _PER_RANK * ranks)
+                chosen = rects[np.argmin(costs)]
                 placed[done] = chosen
                 done += 1
                 places[index] = Place(int(chosen[0]), int(chosen[1]), bool(_gap(chosen[None], xyxy[index])[0] > 1))
@@ -102,7 +104,7 @@ def _costs(rects: Boxes, own: int, xyxy: Boxes, sides: Boxes) -> Boxes:
     weights = covered * (_COVERS_OBJECT / object_areas + something / label_area)
     weights[:, own] *= _COVERS_OWN
     away = _gap(rects, xyxy[own]) / (rects[0, 3] - rects[0, 1])
-    cost: Boxes = weights.sum(axis=1) + away * _PER_HEIGHT_AWAY + np.arange(len(rects)) * _PER_RANK
+    cost: Boxes = weights.sum(axis=1) + away * _PER_HEIGHT_AWAY
     return cost
 
 

@@ -215,6 +215,12 @@ def test_ascii_needs_no_font_file_at_all(monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(fonts.load_font(fonts.PILLOWS_OWN, 12), ImageFont.FreeTypeFont)
 
 
+def test_fonts_follow_one_another_in_the_direction_of_the_first_letter() -> None:
+    hebrew, latin = fonts.FontRun("12 דלת ", "hebrew"), fonts.FontRun("cup", fonts.PILLOWS_OWN)
+    assert lettering._in_drawing_order((hebrew, latin)) == (latin, hebrew)
+    assert lettering._in_drawing_order((latin, hebrew)) == (latin, hebrew)
+
+
 def test_small_text_is_still_text() -> None:
     # Capitals and stems of 8 pixels and more at the smallest size.
     rows = np.flatnonzero(inked("H", 12).max(axis=1) > 128)

@@ -93,6 +93,17 @@ def test_a_small_box_in_a_large_one_keeps_its_label_near_and_uncovered() -> None
         assert not overlap(rect, (250, 220, 290, 250))
 
 
+def test_forty_objects_on_one_spot_get_labels_around_it() -> None:
+    rects = rects_of(placed([(300.0, 200.0, 340.0, 230.0)] * 40), np.array([(85, 16)] * 40))
+    assert len(rects) == 40
+    assert all(abs((x0 + x1) / 2 - 320) < 260 and abs((y0 + y1) / 2 - 215) < 190 for x0, y0, x1, y1 in rects)
+
+
+def test_a_label_keeps_off_a_large_neighbour() -> None:
+    above, own = (100.0, 20.0, 500.0, 300.0), (250.0, 305.0, 350.0, 360.0)
+    assert placed([above, own])[1] == Place(250, 360, False)
+
+
 def test_a_label_larger_than_the_image_is_left_out() -> None:
     assert placed([(1, 1, 5, 5)], size=(85, 16), area_wh=(40, 40)) == [None]
     assert placed([(1, 1, 5, 5)], size=(30, 16), area_wh=(40, 0)) == [None]
