@@ -8,6 +8,7 @@ finite, wrong count and exact repeats are refused. No text raises. See docs/answ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -20,6 +21,9 @@ from vlm_perception.reply_scanner import Found, ReplyScanner
 from vlm_perception.text_forms import Piece, Span, text_pieces
 from vlm_perception.text_lines import safe_end
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer
+
+# Every form outside of JSON has one of these.
+_MAY_HOLD_OBJECTS = re.compile(r"[\d<＜]")
 
 __all__ = ["AnswerReader", "coordinate_ranges", "count_of", "parse_answer"]
 
@@ -99,7 +103,8 @@ class AnswerReader:
 
     def _read(self, found: Found) -> None:
         if found.kind == "text":
-            self._read_text(found.start, found.end)
+            if _MAY_HOLD_OBJECTS.search(self._scanner.text, found.start, found.end):
+                self._read_text(found.start, found.end)
             return
         span = (found.start, found.end)
         self._take(span)
@@ -127,10 +132,8 @@ class AnswerReader:
         for piece in text_pieces(self._scanner.text, max(start, self._read_to), end):
             if piece.kind == "ref":
                 self._read_name(piece)
-            elif piece.kind == "box" and self._ref is None:
-                self._unnamed.append(piece)
             elif piece.kind == "box":
-                self._read_named_box(piece, self._ref)
+                self._read_box(piece, self._ref)
             else:
                 self._name_boxes("")
                 self._take(piece.span)
@@ -143,21 +146,29 @@ class AnswerReader:
 
     def _read_name(self, ref: Piece) -> None:
         """Give a name to the boxes right before it, or keep it for those to come."""
-        last = self._unnamed[-1].span[1] if self._unnamed else -1
-        if last >= 0 and not self._scanner.text[last : ref.span[0]].strip(" \t"):
+        self._let_go_of_boxes_apart_from(ref)
+        if self._unnamed:
             self._take(ref.span)
             self._name_boxes(ref.name)
         else:
-            self._name_boxes("")
             self._ref = ref
 
-    def _read_named_box(self, box: Piece, ref: Piece) -> None:
+    def _read_box(self, box: Piece, ref: Piece | None) -> None:
+        if ref is None:
+            self._let_go_of_boxes_apart_from(box)
+            self._unnamed.append(box)
+            return
         self._take(ref.span)
         self._take(box.span)
         joined = len(box.candidates) == 1 and ref.span[1] == box.span[0]
-        for candidate in box.candidates:
+        for part, candidate in enumerate(box.candidates):
             span = (ref.span[0], box.span[1]) if joined else candidate.span
-            self._accept([replace(candidate, label=ref.name, span=span)])
+            self._judge.accept(replace(candidate, label=ref.name, span=span), part, self._scanner.text)
+
+    def _let_go_of_boxes_apart_from(self, piece: Piece) -> None:
+        """A name after boxes stands right behind them, and they stand right behind each other."""
+        if self._unnamed and self._scanner.text[self._unnamed[-1].span[1] : piece.span[0]].strip(" ,;"):
+            self._name_boxes("")
 
     def _name_boxes(self, name: str) -> None:
         for box in self._unnamed:
@@ -166,8 +177,8 @@ class AnswerReader:
         self._unnamed.clear()
 
     def _accept(self, candidates: Iterable[Candidate]) -> None:
-        for candidate in candidates:
-            self._judge.accept(candidate, self._scanner.text)
+        for part, candidate in enumerate(candidates):
+            self._judge.accept(candidate, part, self._scanner.text)
 
     def _take(self, span: Span) -> None:
         self._taken.append(span)

@@ -32,17 +32,17 @@ class Judge:
         """Refuse a piece of the reply `text`."""
         self.rejects.append(Reject(reason, text[slice(*span)], span))
 
-    def accept(self, candidate: Candidate, text: str) -> None:
-        """Accept one box or point of the reply `text`, or say why not."""
+    def accept(self, candidate: Candidate, part: int, text: str) -> None:
+        """Accept one box or point of the reply `text`, or say why not; `part` counts those of its item."""
         numbers, reason = _finite_numbers(candidate)
         if reason:
             self.reject(reason, candidate.span, text)
         elif candidate.size == 4:
-            self._accept_box(candidate, numbers, text)
+            self._accept_box(candidate, numbers, part, text)
         else:
-            self._accept_point(candidate, numbers, text)
+            self._accept_point(candidate, numbers, part, text)
 
-    def _accept_box(self, candidate: Candidate, numbers: tuple[float, ...], text: str) -> None:
+    def _accept_box(self, candidate: Candidate, numbers: tuple[float, ...], part: int, text: str) -> None:
         x1, y1, x2, y2 = numbers
         if x1 == x2 or y1 == y2:
             self.reject("box has no area", candidate.span, text)
@@ -51,15 +51,15 @@ class Judge:
         if xyxy is None:
             self.reject("box lies outside the image", candidate.span, text)
         elif self._is_new(candidate, xyxy, text):
-            found = DetectedObject(candidate.label, xyxy, None, candidate.attributes, candidate.span)
+            found = DetectedObject(candidate.label, xyxy, None, candidate.attributes, candidate.span, None, part)
             self.objects.append(found)
 
-    def _accept_point(self, candidate: Candidate, numbers: tuple[float, ...], text: str) -> None:
+    def _accept_point(self, candidate: Candidate, numbers: tuple[float, ...], part: int, text: str) -> None:
         x, y = numbers[0] * self._scale[0], numbers[1] * self._scale[1]
         if not (0 <= x <= self._image_wh[0] and 0 <= y <= self._image_wh[1]):
             self.reject("point lies outside the image", candidate.span, text)
         elif self._is_new(candidate, (x, y), text):
-            found = DetectedObject(candidate.label, None, (x, y), candidate.attributes, candidate.span)
+            found = DetectedObject(candidate.label, None, (x, y), candidate.attributes, candidate.span, None, part)
             self.objects.append(found)
 
     def _is_new(self, candidate: Candidate, place: tuple[float, ...], text: str) -> bool:

@@ -94,7 +94,7 @@ class _Reader:
         if token[:1] == '"':
             self._at += 1
             return json.loads(token, strict=False)
-        words = []
+        words: list[str] = []
         while self._peek()[:1] not in '"[]{}(),:' and (not words or self._peek(1) != ":"):
             words.append(self._peek())
             self._at += 1

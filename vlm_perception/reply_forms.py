@@ -50,7 +50,7 @@ class Candidate:
 def json_candidates(values: Values, span: tuple[int, int]) -> Iterator[Candidate]:
     """Read one JSON item; several boxes or points under one key become one candidate each."""
     label_key = next((key for key in LABEL_KEYS if values.get(key) not in (None, "")), "")
-    located: dict[str, Any] = {key: values[key] for key in COORDINATE_KEYS if key in values}
+    located: dict[str, Any] = {key: value for key, value in values.items() if key in COORDINATE_KEYS}
     spread: tuple[str, ...] = ()
     if not located:
         spread, numbers = coordinates_of(values) or ((), [])

@@ -62,6 +62,16 @@ class Level:
     carries: bool = False
     leaves: list[Found] = field(default_factory=list)
 
+    def is_bare(self, text: str, end: int) -> bool:
+        """Tell whether nothing but spaces stands between its brace and `end`."""
+        return self.first_child is None and not text[self.start + 1 : end].strip()
+
+    def begin_child(self, brace: int, start: int) -> None:
+        """Leave out its text from here on; the child's first brace may not be the one it opens with."""
+        if self.first_child is None:
+            self.first_child = brace
+        self.copied_to = start
+
 
 def judge_closed(level: Level, end: int, nested: bool) -> tuple[list[Found], list[Found], str]:
     """Judge an object whose brace has closed.

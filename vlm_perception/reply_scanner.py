@@ -25,6 +25,7 @@ _CLEAN_ITEM = re.compile(
     r'\s*\]\s*,\s*"label"\s*:\s*"([^"\\{｛}\n]*)"\s*\}'
 )
 _BRACE = re.compile("[{｛]")
+_BRACES = re.compile(r"(?:[{｛]\s*)*(?=[{｛])")
 _OUTSIDE_STRING = re.compile(rf"[{{}}｛｝{QUOTES}#/]")
 _NOT_SPACE = re.compile(r"\S")
 
@@ -183,21 +184,35 @@ class ReplyScanner:
         level.copied_to = end
 
     def _open(self, at: int) -> None:
-        if self._stack:
+        # No object begins with an object: of several braces in a row, the last one opens.
+        run = _BRACES.match(self._text, at)
+        last = run.end() if run else at
+        if self._stack and self._stack[-1].is_bare(self._text, at):
+            self._stack.pop()
+        elif self._stack:
             self._copy_to(at)
-            if self._stack[-1].first_child is None:
-                self._stack[-1].first_child = at
+        if self._stack:
+            self._stack[-1].begin_child(at, last)
         else:
             self._report_text(self._text_from, at)
+        if not self._read_at_once(last):
+            self._stack.append(Level(last, last, len(self._taken)))
+            self._at = last + 1
+
+    def _read_at_once(self, at: int) -> bool:
+        """Read the two most frequent objects without a level of their own, for speed only."""
         clean = _CLEAN_ITEM.match(self._text, at)
-        if clean is None:
-            self._stack.append(Level(at, at, len(self._taken)))
-            self._at = at + 1
-            return
-        box = [int(clean[1]), int(clean[2]), int(clean[3]), int(clean[4])]
-        self._at = clean.end()
-        self._report(Found("item", at, self._at, {"bbox_2d": box, "label": clean[5]}), len(self._taken))
-        self._hand_to_parent("null", self._at)
+        if clean is not None:
+            box = [int(clean[1]), int(clean[2]), int(clean[3]), int(clean[4])]
+            piece = Found("item", at, clean.end(), {"bbox_2d": box, "label": clean[5]})
+        elif self._text.startswith("{}", at):
+            piece = Found("wrapper", at, at + 2)
+        else:
+            return False
+        self._at = piece.end
+        self._report(piece, len(self._taken))
+        self._hand_to_parent("null", piece.end)
+        return True
 
     def _abandon(self, at: int) -> None:
         """Give up an object whose string never closed, because the next one begins here."""

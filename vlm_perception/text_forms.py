@@ -27,7 +27,7 @@ MOST_LINES_OF_TAG = 20
 _SHORT = r"[-+]?\d{1,20}(?:\.\d{1,20})?"
 
 _ATTRIBUTES = rf"(?=\s)[^<>\n]*(?:\n[^<>\n]*){{0,{MOST_LINES_OF_TAG}}}"
-_TAG = rf"<points?(?P<attributes>{_ATTRIBUTES})?(?:>(?:(?P<inside>[^<\n]*)</points?>)?|(?P<tag_cut>\Z))"
+_TAG = rf"<points?(?P<attributes>{_ATTRIBUTES})?(?:>(?:(?P<inside>[^<\n]*)</points?>)?|(?P<tag_cut>(?<!\n)\Z))"
 _REF = r"(?:<\|object_ref_start\|>|<ref>)(?P<ref_name>[^<\n]*)(?:<\|object_ref_end\|>|</ref>)"
 _BOX_START = r"<(?:\|(?:box|(?P<quad>quad))_start\||box)>"
 _BOX_END = r"(?:<\|(?:box|quad)_end\|>|</box>|(?P<box_cut>\Z))?"
@@ -112,6 +112,7 @@ def text_pieces(text: str, start: int, end: int) -> Iterator[Piece]:
     for match in _FORM.finditer(plain, start - base):
         piece = _READ[match.lastgroup or ""](match, view)
         view.done = match.end()
+        view.name = view.name if match.lastgroup == "corners" else ""
         if piece is not None:
             yield piece
 

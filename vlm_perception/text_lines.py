@@ -8,7 +8,9 @@ from vlm_perception.lenient_json import FULL_WIDTH
 from vlm_perception.text_forms import LONGEST_LIST, MOST_LINES_OF_TAG
 
 _OPEN_TAG = re.compile(r"<points?\s[^<>]*\Z")
+_TAG_SIGN = re.compile("[<>＜＞]")
 _OPEN_LIST = re.compile(r"\[[\s\d.,+-]*(?:[\"'][^\"'\n\[\]]*[\"']?\s*)?\Z")
+_LIST_SIGN = re.compile(r"[\[\]［］【】]")
 
 
 def safe_end(text: str, start: int, end: int) -> int:
@@ -22,13 +24,27 @@ def safe_end(text: str, start: int, end: int) -> int:
         end: Index to look up to.
     """
     cut = text.rfind("\n", start, end) + 1
+    while cut > start:
+        opened = _opened_before(text, start, cut, end)
+        if opened < 0:
+            return cut
+        cut = text.rfind("\n", start, opened) + 1
+    return start
+
+
+def _opened_before(text: str, start: int, cut: int, end: int) -> int:
+    """Find what begins before `cut` and may go on behind it; -1 when nothing does."""
     tag = max(text.rfind(sign, start, cut) for sign in "<＜")
     if tag >= 0 and text.count("\n", tag, cut) <= MOST_LINES_OF_TAG and _fits(_OPEN_TAG, text, tag, cut):
-        cut = text.rfind("\n", start, tag) + 1
+        closing = _TAG_SIGN.search(text, cut, end)
+        if closing is None or closing[0] in ">＞":
+            return tag
     opened = max(text.rfind(sign, max(start, cut - LONGEST_LIST), cut) for sign in "[［【")
     if opened >= 0 and _fits(_OPEN_LIST, text, opened, cut):
-        cut = text.rfind("\n", start, opened) + 1
-    return max(start, cut)
+        closing = _LIST_SIGN.search(text, cut, min(end, opened + LONGEST_LIST))
+        if closing is None or closing[0] in "]］】":
+            return opened
+    return -1
 
 
 def _fits(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
