@@ -154,7 +154,9 @@ def plot(boxes: Boxes, path: Path) -> None:
 
     columns = 5
     rows = -(-len(FORMULAS) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), sharex=True, sharey=True)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3 * columns, 3.2 * rows), sharex=True, sharey=True, layout="constrained"
+    )
     for axis in axes.flat[len(FORMULAS) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, FORMULAS, strict=False):
@@ -175,7 +177,6 @@ def plot(boxes: Boxes, path: Path) -> None:
     axes.flat[0].legend(fontsize=8)
     figure.supxlabel("score (grey bars: share of the boxes, raw)")
     figure.supylabel("share of right boxes")
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -224,26 +224,31 @@ def _locate_in_text(text: str, item: DetectedObject) -> Places:
         return Places()
     own = _numbers(text, runs[0])
     label = _label_in_text(text, item, item.span)
-    content = min([own[0][0], *(start for start, _ in label)])
+    content = min([own[0][0], *(start for start, _ in label if start >= item.span[0])])
     begin = _structure_start(text, item.span[0], of_text=True)
     return Places(own, label, (begin, content) if begin < content else None)
 
 
 def _label_in_text(text: str, item: DetectedObject, span: Span) -> tuple[Span, ...]:
     label = item.label.translate(_HALF_WIDTH)
-    named = text.rfind(label, *span) if label else -1
+    if not label:
+        return ()
+    # Several boxes may share a name on their line, before or after them.
+    line = text.rfind("\n", 0, span[0]) + 1, max(span[1], text.find("\n", span[1]))
+    places = (text.rfind(label, *span), text.rfind(label, line[0], span[0]), text.find(label, span[1], line[1]))
+    named = next((place for place in places if place >= 0), -1)
     return ((named, named + len(label)),) if named >= 0 else ()
 
 
 def _structure_start(text: str, start: int, *, of_text: bool = False) -> int:
     """Go back over what leads to an object: the comma after the one before, or the list's bracket.
 
-    White space is part of it after another object, and where nothing else parts objects.
+    White space is part of it after another object, and line ends where nothing else parts objects.
     """
     at = start
     while at > 0 and text[at - 1] in _STRUCTURE:
         at -= 1
-    if of_text or (at > 0 and text[at - 1] in _AFTER_OBJECT):
+    if (at > 0 and text[at - 1] in _AFTER_OBJECT) or (of_text and "\n" in text[at:start]):
         return at
     while at < start and text[at].isspace():
         at += 1
