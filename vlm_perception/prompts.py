@@ -38,6 +38,8 @@ _CHAT_TOKEN = re.compile(r"<(?=[|｜][^<>|｜\n]{1,64}[|｜]>)")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
 _SEPARATOR = re.compile(r"[;；]")
+# Runs of spaces mean nothing, and patterns would walk through them again and again.
+_SPACES = re.compile(r"\s{2,}")
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 
 _TaskPatterns = tuple[tuple[Task, tuple[re.Pattern[str], ...]], ...]
@@ -103,6 +105,7 @@ class PromptBook:
         Returns:
             A task, never `Task.AUTO`.
         """
+        text = _SPACES.sub(" ", text)
         for task, patterns in self.auto:
             if any(pattern.search(text) for pattern in patterns):
                 return task
@@ -110,7 +113,7 @@ class PromptBook:
 
     def _targets(self, body: str) -> tuple[str, ...]:
         """Phrases asked for, each once, without the words that the template repeats; never empty."""
-        parts = (self._stripped(part.strip()) for part in _SEPARATOR.split(body))
+        parts = (self._stripped(part.strip()) for part in _SEPARATOR.split(_SPACES.sub(" ", body)))
         return tuple(dict.fromkeys(part for part in parts if part)) or (body,)
 
     def _stripped(self, phrase: str) -> str:

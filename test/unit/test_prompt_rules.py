@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.errors import SettingsError
+from vlm_perception.naming import matching_phrase
 from vlm_perception.prompt_rules import MAX_FILE_BYTES, MAX_TEMPLATE_CHARS, built_in_rules, read_rules
 from vlm_perception.prompts import build_prompt, load_prompts
 from vlm_perception.types import Task
@@ -176,3 +179,33 @@ def test_any_bytes_are_used_or_refused_by_name(scratch: Path, data: bytes) -> No
     scratch.write_bytes(data)
     said = complaint(scratch)
     assert said is None or str(scratch) in said
+
+
+DOCS = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_documentation_works(write: Write) -> None:
+    lines = DOCS[DOCS.index("    # my_prompts.yaml") :].splitlines()
+    block = itertools.takewhile(lambda line: line.startswith("    ") or not line, lines)
+    book = load_prompts(write("\n".join(line[4:] for line in block)))
+    assert book.build("find red cup").instruction.startswith("Detect red cup in the warehouse.")
+    assert book.build("inventory of pallets").task is Task.COUNT
+    assert book.build("grasp: the handle").task is Task.POINT
+    assert book.build("is it open?").instruction == "Answer in one short sentence: is it open?"
+
+
+def test_the_rules_of_the_documentation_are_the_rules() -> None:
+    rows = re.findall(r"^\| \d \| (.+?) \| .+? \| (.+) \|$", DOCS, re.MULTILINE)
+    assert len(rows) == 8
+    for task, examples in rows:
+        for text in re.findall(r"`(.+?)`", examples):
+            assert build_prompt(text).task.value == task.replace("by name", "point"), text
+
+
+def test_the_names_of_the_documentation_are_the_names() -> None:
+    rows = re.findall(r"^\| (`.+`) \| `(.+?)` \| `(.+?)`.* \|$", DOCS, re.MULTILINE)
+    assert len(rows) == 8
+    for said, asked, published in rows:
+        targets = build_prompt(asked).targets
+        for label in re.findall(r"`(.+?)`", said):
+            assert (matching_phrase(label, targets) or label) == published

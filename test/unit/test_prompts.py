@@ -25,6 +25,7 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     # The verb is the template's business.
     ("find the red cup.", Task.DETECT, ("the red cup",)),
     ("Please find me a red cup", Task.DETECT, ("a red cup",)),
+    ("find   the\n  red cup", Task.DETECT, ("the red cup",)),  # spaces mean nothing
     ("show me the car", Task.DETECT, ("the car",)),
     ("show car", Task.DETECT, ("show car",)),  # not a verb here
     ("spot the dog", Task.DETECT, ("the dog",)),
