@@ -68,7 +68,8 @@ def calibrated(score: float, calibration: Calibration) -> float:
         score: Raw score, 0..1.
         calibration: Fitted on scenes with known truth, see `training/calibrate.py`.
     """
-    return 1.0 / (1.0 + math.exp(-(log_odds(score) / calibration.temperature + calibration.bias)))
+    # 1 / (1 + exp(-x)), written so that nothing overflows.
+    return 0.5 + 0.5 * math.tanh((log_odds(score) / calibration.temperature + calibration.bias) / 2.0)
 
 
 def log_odds(score: float) -> float:
