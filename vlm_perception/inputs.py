@@ -214,7 +214,8 @@ def _frames(path: Path, thinning: Thinning, note: Note) -> Iterator[Picture]:
 def _time_s(capture: cv2.VideoCapture, index: int, rate_hz: float) -> float:
     time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
     # Not every container carries time stamps.
-    return index / rate_hz if time_s <= 0 and index and rate_hz > 0 else max(0.0, time_s)
+    time_s = index / rate_hz if time_s <= 0 and index and rate_hz > 0 else max(0.0, time_s)
+    return round(time_s, 6)
 
 
 def _next_due_s(due_s: float, time_s: float, rate_hz: float) -> float:

@@ -95,7 +95,7 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
         "count_agrees": True,
         "finish_reason": "stop",
         "partial": False,
-        "score": {"formula": "coordinate_mean", "calibrated": False},
+        "score": {"formula": DEFAULT_FORMULA, "calibrated": False},
     }
     assert {key: fields[key] for key in expected} == expected
     assert fields["timings"]["generate_s"] == 0.2
