@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(options)
         port = choose_port(options.host, options.port)
         with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_") as folder:
-            _tame_gradio(folder, options.host)
+            tame_gradio(folder, options.host)
             session = Session(_engine(settings), settings)
             _serve(session, settings, options.host, port, ended)
             rested = session.close(_REST_TIMEOUT_S)
@@ -115,7 +115,7 @@ def _engine(settings: Settings) -> Engine:
     return DeferredEngine(settings.model, make)
 
 
-def _tame_gradio(folder: str, host: str) -> None:
+def tame_gradio(folder: str, host: str) -> None:
     """Set what Gradio reads from the environment, before it is imported.
 
     Variables that the user may have for other programs could share the page with the world, open folders or start a
@@ -130,19 +130,21 @@ def _tame_gradio(folder: str, host: str) -> None:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), host, "localhost", "127.0.0.1", "::1"]))
 
 
+def exposure_warning(host: str) -> str:
+    """Say what listening on an address means for others; empty for one that only this machine reaches."""
+    if is_loopback(host):
+        return ""
+    return f"--host {host} lets every machine that reaches it use the page and the model, without a password"
+
+
 def _serve(session: Session, settings: Settings, host: str, port: int, ended: threading.Event) -> None:
     from vlm_perception.web.page import build_page, launch
 
     page = build_page(session, settings)
     launch(page, host=host, port=port, max_file_bytes=MAX_UPLOAD_BYTES)
     print(f"{_PROGRAM}: the page is at {page_url(host, port)} (Ctrl-C ends it)", flush=True)
-    if not is_loopback(host):
-        print(
-            f"{_PROGRAM}: warning: --host {host} lets every machine that reaches this one use the page and the model, "
-            f"without a password",
-            file=sys.stderr,
-            flush=True,
-        )
+    if warning := exposure_warning(host):
+        print(f"{_PROGRAM}: warning: {warning}", file=sys.stderr, flush=True)
     ended.wait()
     page.close(verbose=False)
 

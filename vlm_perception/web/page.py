@@ -24,7 +24,7 @@ STYLE_PATH = Path(__file__).with_name("style.css")
 KEEP_FILES_S = 1800
 _TIDY_EVERY_S = 60
 _WAITING_LIMIT = 16
-_SLIDER_AREAS_PX = (224 * 224, 4 * 1024 * 1024, 28 * 28)
+_SLIDER_TOP_PX, _SLIDER_STEP_PX = 4 * 1024 * 1024, 28 * 28
 _THUMBNAIL_WH = (240, 180)
 _TASKS = (
     ("automatic", Task.AUTO.value),
@@ -97,9 +97,9 @@ def _controls(settings: Settings) -> list[Any]:
         task = gr.Dropdown(list(_TASKS), value=settings.task.value, label="Task", filterable=False, elem_id="task")
         threshold = gr.Slider(0.0, 1.0, settings.score_threshold, step=0.01, label="Least score", elem_id="score")
     with gr.Accordion("More", open=False):
-        low, high, step = _SLIDER_AREAS_PX
         area = gr.Slider(
-            low, max(high, settings.max_pixels), settings.max_pixels, step=step, label="Pixels the model sees at most",
+            settings.min_pixels, max(_SLIDER_TOP_PX, settings.max_pixels), settings.max_pixels,
+            step=_SLIDER_STEP_PX, label="Pixels the model sees at most",
             info="More pixels find smaller things and take longer. A model's own limit still holds.", elem_id="area",
         )  # fmt: skip
     return [image, prompt, task, threshold, area]

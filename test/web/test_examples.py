@@ -1,0 +1,34 @@
+"""The pictures of the examples are drawn the same every time and hold what the prompts ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_perception.prompts import build_prompt
+from vlm_perception.types import Task
+from vlm_perception.web.examples import examples
+
+
+def test_they_are_the_same_every_time() -> None:
+    for first, second in zip(examples(), examples(), strict=True):
+        np.testing.assert_array_equal(first.scene.rgb, second.scene.rgb)
+
+
+def test_they_show_the_four_use_cases() -> None:
+    asked = {example.name: build_prompt(example.prompt).task for example in examples()}
+    assert asked == {
+        "Attributes": Task.GROUND,
+        "Description": Task.DETECT,
+        "Count": Task.COUNT,
+        "Key points": Task.POINT,
+        "Relations": Task.DETECT,
+    }
+
+
+def test_the_pictures_hold_what_is_asked_for() -> None:
+    truths = {example.name: example.scene.truths for example in examples()}
+    assert {truth.attributes["pattern"] for truth in truths["Attributes"]} == {"plain", "striped"}
+    assert [truth.label for truth in truths["Description"]].count("red cart") == 1
+    assert sum(truth.label.endswith("cart") for truth in truths["Count"]) == 2
+    assert [len(truth.points) for truth in truths["Key points"] if truth.label == "red cart"] == [2]
+    assert [truth.attributes["of"] for truth in truths["Relations"] if truth.label == "shadow"] == ["blue circle"]

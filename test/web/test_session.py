@@ -1,0 +1,293 @@
+"""Controls in, contents of the page out; one model, one question at a time, and no failure ends anything."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_perception.engines.base import OnText, ignore_text
+from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.prompts import MAX_PROMPT_CHARS
+from vlm_perception.settings import Settings
+from vlm_perception.types import Answer, Request, Timings, Token
+from vlm_perception.web.session import Question, Session
+from vlm_perception.web.show import Shown
+
+TIMEOUT_S = 20
+CAT = '{"bbox_2d": [10, 20, 30, 40], "label": "cat"}'
+DOG = '{"bbox_2d": [50, 60, 70, 80], "label": "dog", "sub_label": "<b>wet</b>"}'
+BAD = '{"bbox_2d": [1, 2], "label": "fox"}'
+
+
+class WritingEngine:
+    """Writes given pieces; can be held before each of them, and notes when two questions meet in it."""
+
+    name = "writing"
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+        self.may_load, self.may_write = threading.Event(), threading.Event()
+        self.may_load.set()
+        self.may_write.set()
+        self.writing = threading.Event()
+        self.failure: Exception | None = None
+        self.asked: list[str] = []
+        self.users = 0
+        self.most_users = 0
+
+    def load(self) -> None:
+        assert self.may_load.wait(TIMEOUT_S)
+        if isinstance(self.failure, ModelLoadError):
+            raise self.failure
+
+    def blank_answer(self, request: Request) -> Answer:
+        return Answer("", (100, 100), "absolute", "unfinished", (), Timings(0.01, 0.2, 0.0))
+
+    def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+        self.users += 1
+        self.most_users = max(self.most_users, self.users)
+        self.asked.append(request.prompt.text)
+        text, tokens = "", []
+        if self.failure is not None:
+            self.users -= 1
+            raise self.failure
+        for piece in self.pieces:
+            if should_stop():
+                break
+            token = Token(len(text), len(text) + len(piece), -0.05 if not tokens else -3.0)
+            text += piece
+            tokens.append(token)
+            on_text(piece, (token,))
+            self.writing.set()
+            assert self.may_write.wait(TIMEOUT_S)
+        reason = "aborted" if should_stop() else "stop"
+        self.users -= 1
+        return replace(self.blank_answer(request), text=text, tokens=tuple(tokens), finish_reason=reason)
+
+    def describe(self) -> dict[str, str]:
+        return {"device": "cpu", "dtype": "float32", "parameters": "1.0 M"}
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.full((100, 200, 3), 120, np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def open_session() -> Iterator[Callable[[WritingEngine], Session]]:
+    opened: list[tuple[WritingEngine, Session]] = []
+
+    def make(engine: WritingEngine) -> Session:
+        opened.append((engine, Session(engine, Settings())))
+        return opened[-1][1]
+
+    yield make
+    for engine, session in opened:
+        engine.may_load.set()
+        engine.may_write.set()
+        assert session.close(TIMEOUT_S)
+
+
+OpenSession = Callable[[WritingEngine], Session]
+
+
+def question(picture: Path | None, prompt: str = "the animals", **more: object) -> Question:
+    controls: dict[str, object] = {"task": "auto", "score_threshold": 0, "max_pixels": 1024 * 1024} | more
+    return Question(picture, "picture.png", prompt, **controls)  # type: ignore[arg-type]
+
+
+def last(session: Session, asked: Question) -> Shown:
+    return list(session.ask(asked, "me"))[-1]
+
+
+def test_everything_of_an_answer_is_shown(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}, ", f"{DOG}, ", f"{BAD}]")
+    shown = last(open_session(engine), question(picture))
+    assert shown.notice == ""
+    assert shown.picture is not None
+    assert shown.picture.shape == (100, 200, 3)
+    assert (shown.picture != 120).any(axis=2).sum() > 200, "boxes have to be drawn"
+    assert "<td>cat</td>" in shown.objects
+    assert "box 20, 20, 60, 40" in shown.objects
+    assert re.search(r'<td class="number">0\.\d\d</td>', shown.objects)
+    assert "&lt;b&gt;wet&lt;/b&gt;" in shown.objects
+    assert shown.reply.count('<mark class="object"') == 2
+    assert shown.reply.count('<mark class="reject"') == 1
+    assert "fox" in shown.rejects
+    assert "200 x 100 px" in shown.facts
+    assert "100 x 100 px" in shown.facts
+    assert "objects <b>2</b>" in shown.answer
+
+
+def test_a_count_is_shown_with_whether_it_agrees(open_session: OpenSession, picture: Path) -> None:
+    right = last(open_session(WritingEngine(f"[{CAT}]\nThere is 1 cat.")), question(picture, "how many cats?"))
+    wrong = last(open_session(WritingEngine(f"[{CAT}]\nThere are 3 cats.")), question(picture, "how many cats?"))
+    assert "count <b>1</b>" in right.answer
+    assert "agrees with the list" in right.answer
+    assert "There is 1 cat." in right.answer
+    assert "count <b>3</b>" in wrong.answer
+    assert "differs from the list" in wrong.answer
+
+
+def test_an_object_under_the_threshold_is_shown_as_rejected(open_session: OpenSession, picture: Path) -> None:
+    shown = last(open_session(WritingEngine(f"[{CAT}, ", f"{DOG}]")), question(picture, score_threshold=0.5))
+    assert "dog" not in shown.objects
+    assert "score_threshold" in shown.rejects
+    assert '<mark class="reject"' in shown.reply
+
+
+def test_words_of_a_user_are_never_html(open_session: OpenSession, picture: Path) -> None:
+    prompt = "raw: <script>alert(1)</script>"
+    engine = WritingEngine(f"<img src=x onerror=alert(1)> [{CAT}] <script>")
+    shown = last(open_session(engine), question(picture, prompt))
+    everything = shown.notice + shown.answer + shown.objects + shown.reply + shown.rejects + shown.facts
+    assert "<script" not in everything
+    assert "<img" not in everything
+    assert "&lt;script&gt;alert(1)" in shown.facts
+
+
+def test_objects_appear_as_they_are_written(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}, ", f"{DOG}]")
+    engine.may_write.clear()
+    answers = open_session(engine).ask(question(picture), "me")
+    first = next(answers)
+    while "waits" in first.notice:
+        first = next(answers)
+    assert "cat" in first.objects
+    assert "dog" not in first.objects
+    assert "still writing" in first.notice
+    engine.may_write.set()
+    assert "dog" in list(answers)[-1].objects
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"picture": None}, "there is no image"),
+        ({"prompt": "   "}, "names nothing to look for"),
+        ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, f"characters, the limit is {MAX_PROMPT_CHARS}"),
+        ({"task": "dance"}, "task is"),
+        ({"score_threshold": 2.0}, "score_threshold is 2.0"),
+        ({"score_threshold": "high"}, "numbers"),
+        ({"max_pixels": 10}, "max_pixels is 10"),
+        ({"max_pixels": float("inf")}, "numbers"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused_and_the_next_question_answered(
+    open_session: OpenSession, picture: Path, wrong: dict[str, object], says: str
+) -> None:
+    session = open_session(WritingEngine(f"[{CAT}]"))
+    given = {"picture": picture, **wrong}
+    refused = last(session, question(**given))  # type: ignore[arg-type]
+    assert says in refused.notice
+    assert 'role="alert"' in refused.notice
+    assert refused.picture is None
+    assert refused.objects == refused.reply == ""
+    assert "cat" in last(session, question(picture)).objects
+
+
+def test_a_bad_file_is_refused_by_its_own_name(open_session: OpenSession, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_text("text")
+    shown = last(open_session(WritingEngine(f"[{CAT}]")), question(path))
+    assert "picture.png is not an image" in shown.notice
+    assert str(tmp_path) not in shown.notice
+
+
+def test_a_failure_of_the_model_is_shown_and_over(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}]")
+    engine.failure = InferenceError("out of memory with max_pixels 9; lower it")
+    session = open_session(engine)
+    assert "out of memory with max_pixels 9; lower it" in last(session, question(picture)).notice
+    engine.failure = None
+    assert "cat" in last(session, question(picture)).objects
+
+
+def test_a_model_that_cannot_be_loaded_says_why_every_time(
+    open_session: OpenSession, picture: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = WritingEngine()
+    engine.failure = ModelLoadError("no such folder: /models/none; name an existing one")
+    session = open_session(engine)
+    states = list(session.model_states())
+    assert "no such folder: /models/none; name an existing one" in states[-1]
+    assert "no such folder" in last(session, question(picture)).notice
+    assert "no such folder" in caplog.text
+
+
+def test_a_question_waits_for_a_model_that_is_still_loading(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}]")
+    engine.may_load.clear()
+    session = open_session(engine)
+    states = session.model_states()
+    assert "being loaded" in next(states)
+    answers = session.ask(question(picture), "me")
+    assert "still loading" in next(answers).notice
+    engine.may_load.set()
+    assert "cat" in list(answers)[-1].objects
+    assert "1.0 M parameters" in list(states)[-1]
+
+
+def test_questions_at_the_same_time_do_not_meet_in_the_model(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}, ", f"{DOG}]")
+    session = open_session(engine)
+    prompts = [f"animal {number}" for number in range(6)]
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        shown = list(pool.map(lambda prompt: last(session, question(picture, prompt)), prompts))
+    assert engine.most_users == 1
+    assert sorted(engine.asked) == prompts
+    assert all(f"Locate {prompt} " in answer.facts for prompt, answer in zip(prompts, shown, strict=True))
+
+
+def test_stop_ends_the_answers_of_its_owner_only(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}, ", f"{DOG}]")
+    engine.may_write.clear()
+    session = open_session(engine)
+    mine = session.ask(question(picture), "me")
+    while "cat" not in next(mine).objects:
+        pass
+    session.stop("somebody else")
+    session.stop("me")
+    engine.may_write.set()
+    shown = list(mine)[-1]
+    assert "stopped early" in shown.notice
+    assert "cat" in shown.objects
+    assert "dog" not in shown.objects
+    assert "dog" in last(session, question(picture)).objects
+
+
+def test_a_browser_that_goes_away_frees_the_model(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(*[f"[{CAT}, "] * 1000)
+    engine.may_write.clear()
+    session = open_session(engine)
+    gone = session.ask(question(picture), "gone")
+    while "cat" not in next(gone).objects:
+        pass
+    gone.close()  # type: ignore[attr-defined]
+    engine.may_write.set()
+    engine.pieces = (f"[{DOG}]",)
+    assert "dog" in last(session, question(picture)).objects
+
+
+def test_close_ends_what_is_running(open_session: OpenSession, picture: Path) -> None:
+    engine = WritingEngine(f"[{CAT}, ", f"{DOG}]")
+    engine.may_write.clear()
+    session = open_session(engine)
+    answers = session.ask(question(picture), "me")
+    while "cat" not in next(answers).objects:
+        pass
+    assert session.close(TIMEOUT_S)
+    engine.may_write.set()
+    assert "stopped early" in list(answers)[-1].notice
