@@ -1,0 +1,120 @@
+"""Fitting a calibration, and that a new checkpoint never keeps an old one."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import calibrate as calibrating
+from training import evaluate, publish
+from training.cache import FIRST_TRAINING_SEED
+from training.calibrate import FIRST_SEED, SCENES, calibrate, fit
+from training.scored import Asked, Found
+from vlm_perception.checkpoint_card import read_calibration, write_calibration
+from vlm_perception.evidence import Evidence
+from vlm_perception.scores import DEFAULT_FORMULA, calibrated
+from vlm_perception.types import Calibration
+
+TINY = Path(__file__).parents[2] / "models" / "tiny"
+TRUE = Calibration(DEFAULT_FORMULA, 0.6, 1.2)
+
+
+def drawn(count: int) -> tuple[list[float], list[bool]]:
+    """Raw scores, each right with exactly the chance that `TRUE` gives it."""
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.05, 0.95, count)
+    return scores.tolist(), [bool(rng.random() < calibrated(score, TRUE)) for score in scores]
+
+
+def test_the_fit_finds_what_made_the_data() -> None:
+    fitted = fit(*drawn(20_000))
+    assert fitted.formula == DEFAULT_FORMULA
+    assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.05)
+    assert fitted.bias == pytest.approx(TRUE.bias, abs=0.1)
+
+
+def test_a_fit_needs_enough_of_both_kinds() -> None:
+    with pytest.raises(ValueError, match="5 right and 0 wrong boxes, a fit needs 20 of each"):
+        fit([0.5] * 5, [True] * 5)
+
+
+def test_scores_that_fall_with_being_right_are_refused() -> None:
+    scores, right = drawn(2000)
+    with pytest.raises(ValueError, match="score no higher than wrong ones"):
+        fit([1.0 - score for score in scores], right)
+
+
+def test_seeds_of_calibration_are_neither_those_of_training_nor_of_evaluation() -> None:
+    assert evaluate.FIRST_SEED + 10_000 <= FIRST_SEED
+    assert FIRST_SEED + SCENES <= FIRST_TRAINING_SEED
+    with pytest.raises(ValueError, match="reach training's seeds"):
+        calibrate(TINY, FIRST_TRAINING_SEED - FIRST_SEED + 1)
+
+
+def answers(count: int) -> list[Asked]:
+    scores, right = drawn(count)
+    found = [Found(Evidence((float(np.log(s)),)), r, is_box=True) for s, r in zip(scores, right, strict=True)]
+    # Wrong points that score high would spoil the fit if they were counted.
+    found += [Found(Evidence((-0.01,)), right=False, is_box=False)] * count
+    return [Asked(index, False, 1, (each,)) for index, each in enumerate(found)]
+
+
+def test_the_result_lies_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n")
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(5000))
+    fitted = calibrate(tmp_path, 7)
+    read = read_calibration(tmp_path)
+    assert read is not None
+    assert (read.temperature, read.bias) == pytest.approx((fitted.temperature, fitted.bias), abs=1e-4)
+    assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.1)
+    assert "5000 boxes" in (tmp_path / "README.md").read_text()
+    assert "7 calibration scenes" in (tmp_path / "README.md").read_text()
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A worse checkpoint with a calibration, and `publish` about to ship a better one there."""
+    target = tmp_path / "shipped"
+    shutil.copytree(TINY, target)
+    (target / "figures.json").unlink()
+    write_calibration(target, Calibration(DEFAULT_FORMULA, 9.0, 9.0), fitted_on="the one before")
+    summary = dict.fromkeys(evaluate.BARS, 1.0) | {"scenes": 3, "replies": 9, "parameters": 4}
+    monkeypatch.setattr(publish, "evaluate", lambda folder, scenes: (summary, "| report |"))
+    monkeypatch.setattr(sys, "argv", ["publish", "--source", str(TINY), "--target", str(target)])
+    return target
+
+
+def test_publishing_calibrates_anew(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(5000))
+    publish.main()
+    fitted = read_calibration(shipped)
+    assert fitted is not None
+    assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [3, 0])
+def test_publishing_without_a_fit_leaves_no_calibration(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(count))
+    publish.main()
+    assert read_calibration(shipped) is None
+    assert "the one before" not in (shipped / "README.md").read_text()
+    assert "stay uncalibrated" in capsys.readouterr().out
+
+
+def test_a_crash_while_copying_leaves_no_old_calibration(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: Path, target: Path) -> dict[str, int]:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(publish, "copy", fail)
+    with pytest.raises(OSError, match="disk full"):
+        publish.main()
+    assert read_calibration(shipped) is None
