@@ -50,9 +50,12 @@ def name_objects(objects: Sequence[DetectedObject], prompt: Prompt) -> tuple[Det
         several were asked.
     """
     asked = prompt.targets[0] if len(prompt.targets) == 1 else prompt.text
+    several = len(prompt.targets) > 1
+    # Each label once: a crowd of a thousand has few different names.
+    meant = {label: matching_phrase(label, prompt.targets) for label in {o.label for o in objects}} if several else {}
     named = []
     for found in objects:
-        phrase = matching_phrase(found.label, prompt.targets) if len(prompt.targets) > 1 else None
+        phrase = meant.get(found.label)
         if not found.label:
             named.append(replace(found, label=asked))
         elif phrase is not None and phrase != found.label:
