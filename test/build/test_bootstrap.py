@@ -102,6 +102,20 @@ def test_key_follows_requirements_setting_and_kind(monkeypatch: pytest.MonkeyPat
     assert key != bootstrap.state_key(no_ros(), "run", "")
 
 
+def test_key_follows_setup_py_so_that_new_commands_reach_old_environments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for path in (*ROOT.glob("requirements*.txt"), ROOT / "setup.py", ROOT / "setup.cfg"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "build_vision_msgs.py").touch()
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    key = bootstrap.state_key(no_ros(), "run", "")
+    assert key == bootstrap.state_key(no_ros(), "run", "")
+    (tmp_path / "setup.py").write_text((ROOT / "setup.py").read_text() + "# one more command\n")
+    assert key != bootstrap.state_key(no_ros(), "run", "")
+
+
 def test_the_page_and_the_tests_bring_gradio_and_the_node_does_not() -> None:
     with_gradio = {
         kind
