@@ -40,7 +40,9 @@ def test_boxes_and_points_carry_the_cameras_own_header(robot, talk, scripted):
     assert (box.bbox.center.position.x, box.bbox.center.position.y) == (7.0, 14.0)
     assert (box.bbox.size_x, box.bbox.size_y) == (10.0, 20.0)
     assert box.results[0].hypothesis.class_id == "red cup"
-    assert (point.bbox.center.position.x, point.bbox.size_x, point.bbox.size_y) == (30.0, 0.0, 0.0)
+    assert (point.bbox.center.position.x, point.bbox.center.position.y) == (30.0, 9.0)
+    assert (point.bbox.size_x, point.bbox.size_y) == (0.0, 0.0)
+    assert point.results[0].hypothesis.class_id == "handle"
     answer = t.answer_to(message.header.stamp.sec)
     assert answer["stamp"] == {"sec": message.header.stamp.sec, "nanosec": 123456789}
     assert (answer["prompt"], answer["task"], answer["raw_text"]) == ("red cup", "detect", TWO_THINGS)

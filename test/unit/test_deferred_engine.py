@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlm_perception.deferred_engine import DeferredEngine
-from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.errors import InferenceError, ModelLoadError
 from vlm_perception.prompts import build_prompt
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Timings
@@ -28,8 +28,12 @@ class CountingEngine:
         if self.loads <= self.failures:
             raise ModelLoadError("not yet")
 
-    def answer(self, request, should_stop, on_text=None):
+    def answer(self, request, should_stop, on_text=ignore_text):
+        on_text("[]", ())
         return Answer("[]", (28, 28), "absolute", "stop", (), Timings(0, 0, 0))
+
+    def blank_answer(self, request):
+        return Answer("", (28, 28), "absolute", "unfinished", (), Timings(0, 0, 0))
 
     def describe(self):
         return {"device": "cpu"}
@@ -51,6 +55,17 @@ def test_nothing_is_made_before_load():
     assert engine.describe() == {"device": "cpu"}
     engine.close()
     assert made[0].closed
+
+
+def test_text_is_told_and_the_blank_answer_given_by_the_engine_inside():
+    engine = DeferredEngine("outer", CountingEngine)
+    with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
+        engine.blank_answer(REQUEST)
+    engine.load()
+    told = []
+    engine.answer(REQUEST, never_stop, lambda chunk, tokens: told.append(chunk))
+    assert told == ["[]"]
+    assert engine.blank_answer(REQUEST).finish_reason == "unfinished"
 
 
 def test_a_failed_load_stays_unloaded():
