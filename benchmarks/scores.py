@@ -24,22 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from benchmarks.reliability import BINS, plot
 from training.calibrate import fit
 from training.evaluate import FIRST_SEED, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.checkpoint_card import read_calibration
 from vlm_perception.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score
-from vlm_perception.types import Calibration
-
-matplotlib.use("Agg")
 
 OUTPUT = Path("build/benchmarks")
-BINS = 10
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(10))
 MEASURES = ("ap", "auroc", "ece", "ece_fitted")
 
@@ -148,39 +144,6 @@ def _kept(raw: float | None, score: Callable[[float], float], threshold: float) 
     return raw is None or score(raw) >= threshold
 
 
-def plot(boxes: Boxes, path: Path) -> None:
-    """Draw the share of right boxes over the score, one panel a formula, with the boxes per bin below."""
-    from matplotlib import pyplot as plt
-
-    columns = 5
-    rows = -(-len(FORMULAS) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3 * columns, 3.2 * rows), sharex=True, sharey=True, layout="constrained"
-    )
-    for axis in axes.flat[len(FORMULAS) :]:
-        axis.axis("off")
-    for axis, name in zip(axes.flat, FORMULAS, strict=False):
-        axis.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle=":")
-        for label, scores in (("raw", boxes.raw[name]), ("fitted", boxes.fitted[name])):
-            bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-            counts = np.bincount(bins, minlength=BINS)
-            some = counts > 0
-            axis.plot(
-                (np.bincount(bins, scores, BINS)[some] / counts[some]),
-                (np.bincount(bins, boxes.right.astype(float), BINS)[some] / counts[some]),
-                marker="o",
-                label=label,
-            )
-            if label == "raw":
-                axis.bar((np.arange(BINS) + 0.5) / BINS, counts / len(scores), 0.9 / BINS, color="0.85", zorder=0)
-        axis.set_title(name + (" (default)" if name == DEFAULT_FORMULA else ""), fontsize=9)
-    axes.flat[0].legend(fontsize=8)
-    figure.supxlabel("score (grey bars: share of the boxes, raw)")
-    figure.supylabel("share of right boxes")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -198,33 +161,36 @@ def report(asked: Sequence[Asked], folder: Path, scenes: int, bootstraps: int) -
     formulas = compare(boxes, bootstraps)
     calibration = read_calibration(folder)
     thresholds = {"raw": by_threshold(asked, lambda score: score)}
+    by_card = None
     if calibration is not None:
-        thresholds["calibrated"] = by_threshold(asked, _by(calibration))
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12]
-    counts = {
-        "questions": len(asked),
-        "absent questions": sum(each.absent for each in asked),
-        "boxes": len(boxes.right),
-        "right boxes": int(boxes.right.sum()),
-        "expected boxes": int(boxes.expected.sum()),
-    }
-    print(
-        f"{folder} (sha256 of its weights {weights}), {scenes} scenes, "
-        + ", ".join(f"{n} {k}" for k, n in counts.items())
-    )
+        thresholds["calibrated"] = by_threshold(asked, lambda score: calibrated(score, calibration))
+        scores = np.array([calibrated(score, calibration) for score in boxes.raw[DEFAULT_FORMULA]])
+        by_card = calibration_error(scores, boxes.right, np.ones(len(scores)))
+    summary = _summary(asked, boxes, folder, scenes)
+    print(", ".join(f"{key} {value}" for key, value in summary.items()) + "\n")
     print(formula_table(formulas))
+    print(f"\nECE of {DEFAULT_FORMULA} by the card's calibration: {'no card' if by_card is None else f'{by_card:.3f}'}")
     for name, rows in thresholds.items():
         print(f"\nscore_threshold on {name} scores of {DEFAULT_FORMULA}\n\n{threshold_table(rows)}")
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    plot(boxes, OUTPUT / "scores_reliability.png")
-    summary = {"folder": str(folder), "weights_sha256": weights, "scenes": scenes, **counts, "default": DEFAULT_FORMULA}
-    (OUTPUT / "scores.json").write_text(
-        json.dumps({**summary, "formulas": formulas, "thresholds": thresholds}, indent=2) + "\n"
-    )
+    curves = {name: {"raw": boxes.raw[name], "fitted": boxes.fitted[name]} for name in FORMULAS}
+    plot(curves, boxes.right, DEFAULT_FORMULA, OUTPUT / "scores_reliability.png")
+    measured = {"formulas": formulas, "ece_by_card": by_card, "thresholds": thresholds}
+    (OUTPUT / "scores.json").write_text(json.dumps({**summary, **measured}, indent=2) + "\n")
 
 
-def _by(calibration: Calibration) -> Callable[[float], float]:
-    return lambda score: calibrated(score, calibration)
+def _summary(asked: Sequence[Asked], boxes: Boxes, folder: Path, scenes: int) -> dict[str, Any]:
+    return {
+        "checkpoint": str(folder),
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:12],
+        "scenes": scenes,
+        "questions": len(asked),
+        "absent_questions": sum(each.absent for each in asked),
+        "boxes": len(boxes.right),
+        "right_boxes": int(boxes.right.sum()),
+        "expected_boxes": int(boxes.expected.sum()),
+        "default": DEFAULT_FORMULA,
+    }
 
 
 def formula_table(formulas: dict[str, dict[str, Any]]) -> str:
