@@ -19,7 +19,7 @@ from vlm_perception.prompts import MAX_PROMPT_CHARS
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request, Timings, Token
 from vlm_perception.web.session import Question, Session
-from vlm_perception.web.show import Shown
+from vlm_perception.web.show import NO_ANSWER, Shown
 
 TIMEOUT_S = 20
 CAT = '{"bbox_2d": [10, 20, 30, 40], "label": "cat"}'
@@ -194,7 +194,8 @@ def test_wrong_input_is_refused_and_the_next_question_answered(
     assert says in refused.notice
     assert 'role="alert"' in refused.notice
     assert refused.picture is None
-    assert refused.objects == refused.reply == ""
+    assert refused.objects == refused.answer == ""
+    assert refused.reply == refused.rejects == refused.facts == NO_ANSWER
     assert "cat" in last(session, question(picture)).objects
 
 

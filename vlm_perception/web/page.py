@@ -17,7 +17,7 @@ from vlm_perception.startup import StartupError
 from vlm_perception.types import Task
 from vlm_perception.web.examples import Example, examples
 from vlm_perception.web.session import Question, Session
-from vlm_perception.web.show import Shown
+from vlm_perception.web.show import NO_ANSWER, Shown
 
 STYLE_PATH = Path(__file__).with_name("style.css")
 # Uploads and pictures are removed this long after they were made, and all of them when the page ends.
@@ -35,7 +35,6 @@ _TASKS = (
     ("describe: words", Task.DESCRIBE.value),
     ("raw: sent as it is", Task.RAW.value),
 )
-_NOTHING_YET = '<p class="nothing">Nothing was asked yet.</p>'
 _LEGEND = (
     '<p class="legend"><mark class="object">read as an object</mark> <mark class="reject">not accepted</mark> '
     "hold the pointer over a mark for its number or reason</p>"
@@ -121,12 +120,12 @@ def _detail_outputs() -> list[Any]:
     with gr.Row():
         with gr.Column(scale=5, min_width=320, elem_classes="part"):
             gr.HTML(f"<h3>Raw reply</h3>{_LEGEND}")
-            reply = gr.HTML(_NOTHING_YET, elem_id="reply")
+            reply = gr.HTML(NO_ANSWER, elem_id="reply")
             gr.HTML("<h3>Rejects</h3>")
-            rejects = gr.HTML(_NOTHING_YET, elem_id="rejects")
+            rejects = gr.HTML(NO_ANSWER, elem_id="rejects")
         with gr.Column(scale=4, min_width=320, elem_classes="part"):
             gr.HTML("<h3>Timings</h3>")
-            facts = gr.HTML(_NOTHING_YET, elem_id="facts")
+            facts = gr.HTML(NO_ANSWER, elem_id="facts")
     return [reply, rejects, facts]
 
 

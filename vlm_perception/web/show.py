@@ -12,6 +12,9 @@ from vlm_perception.web.marks import mark_reply
 from vlm_perception.web.tables import facts_table, objects_table, rejects_table, timings_of
 
 
+NO_ANSWER = '<p class="nothing">No answer.</p>'
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """The contents of the page's outputs; everything but the picture is HTML with outside text escaped.
@@ -30,9 +33,9 @@ class Shown:
     picture: Pixels | None = None
     answer: str = ""
     objects: str = ""
-    reply: str = ""
-    rejects: str = ""
-    facts: str = ""
+    reply: str = NO_ANSWER
+    rejects: str = NO_ANSWER
+    facts: str = NO_ANSWER
 
 
 def show_problem(reason: str) -> Shown:
