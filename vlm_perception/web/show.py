@@ -11,7 +11,6 @@ from vlm_perception.types import Result
 from vlm_perception.web.marks import mark_reply
 from vlm_perception.web.tables import facts_table, objects_table, rejects_table, timings_of
 
-
 NO_ANSWER = '<p class="nothing">No answer.</p>'
 
 
