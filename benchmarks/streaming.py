@@ -174,8 +174,8 @@ class Client:
 
 
 @contextmanager
-def running_node(model: str) -> Iterator[Client]:
-    """Start the node as a process of its own and wait until it answers."""
+def running_node(model: str, warm_up: np.ndarray) -> Iterator[Client]:
+    """Start the node as a process of its own and wait until it has answered a first picture."""
     values = {"model": model, "prompt": PROMPT, "publish_partial": True, "max_rate_hz": 1000.0, "max_age_s": 600.0}
     values["max_new_tokens"] = MAX_NEW_TOKENS
     arguments = [part for name, value in values.items() for part in ("-p", f"{name}:={json.dumps(value)}")]
@@ -187,7 +187,7 @@ def running_node(model: str) -> Iterator[Client]:
         # A frame that comes while the model loads waits for it; one that comes while the node still
         # looks for the camera may be lost, so there is more than one attempt.
         attempts = range(round(READY_TIMEOUT_S / ANSWER_TIMEOUT_S))
-        if not any(client.ask(np.zeros((IMAGE_WH[1], IMAGE_WH[0], 3), np.uint8)) for _ in attempts):
+        if not any(client.ask(warm_up) for _ in attempts):
             raise SystemExit(f"the node did not answer within {READY_TIMEOUT_S} s: see its log above")
         yield client
     finally:
@@ -263,7 +263,7 @@ def main() -> None:
 
     rclpy.init(args=[])
     try:
-        with running_node(args.model) as client:
+        with running_node(args.model, scenes[1][0]) as client:
             results["node"] = {"runs": [run_of(client.time_node, scenes) for _ in range(args.runs)]}
     finally:
         rclpy.try_shutdown()

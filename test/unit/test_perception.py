@@ -10,6 +10,7 @@ import pytest
 from vlm_perception.engines.base import Engine, OnText, ignore_text
 from vlm_perception.errors import InferenceError
 from vlm_perception.perception import perceive
+from vlm_perception.scores import score_objects
 from vlm_perception.types import (
     Answer,
     FinishReason,
@@ -65,16 +66,22 @@ def test_objects_come_back_scaled_and_scored() -> None:
     result = perceive(engine, request())
     assert [found.label for found in result.objects] == ["cat", "dog"]
     assert result.objects[0].xyxy == (40.0, 40.0, 120.0, 80.0)
-    assert [found.score for found in result.objects] == [pytest.approx(0.951, abs=1e-3), pytest.approx(0.050, abs=1e-3)]
+    # The scores themselves are the matter of test_scores.py.
+    assert result.objects == score_objects(result.objects, result.answer)
+    sure, unsure = (found.score for found in result.objects)
+    assert 1 > sure > unsure > 0
     assert result.request.frame.header == FrameHeader(1, 2, "cam")
     assert result.count is None
 
 
 def test_objects_under_the_threshold_become_rejects_that_say_so() -> None:
-    result = perceive(FixedEngine(f"[{CAT}, {DOG}]"), request(), score_threshold=0.5)
+    engine = FixedEngine(f"[{CAT}, {DOG}]")
+    sure = perceive(engine, request()).objects[0].score
+    result = perceive(engine, request(), score_threshold=sure - 0.001)
     assert [found.label for found in result.objects] == ["cat"]
     assert result.rejects[0].text == DOG
-    assert "0.500" in result.rejects[0].reason
+    assert f"score_threshold {sure - 0.001:.3f}" in result.rejects[0].reason
+    assert len(perceive(engine, request(), score_threshold=sure).objects) == 1, "as sure as asked for"
 
 
 def test_unnamed_objects_carry_what_was_asked() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.perception import perceive
+from vlm_perception.scores import DEFAULT_FORMULA
 from vlm_perception.types import (
     Answer,
     Calibration,
@@ -66,7 +67,7 @@ def request(task: Task = Task.DETECT, targets: tuple[str, ...] = ("animal",)) ->
     return Request(frame, Prompt("the animals", task, "Locate ...", targets), PixelBudget(3136, 10**6), 64)
 
 
-def by_letters(text: str, logprob: float = -0.1) -> list[tuple[str, float]]:
+def by_letters(text: str, logprob: float = -0.002) -> list[tuple[str, float]]:
     return [(letter, logprob) for letter in text]
 
 
@@ -122,7 +123,7 @@ def test_unnamed_objects_have_the_asked_name_at_once() -> None:
 
 
 def test_scores_of_a_part_are_calibrated_like_those_of_the_whole() -> None:
-    calibration = Calibration("coordinate_mean", 2.0, -0.5)
+    calibration = Calibration(DEFAULT_FORMULA, 2.0, -0.5)
     told: list[Result] = []
     engine = WritingEngine(by_letters(json.dumps(THREE)), calibration)
     final = perceive(engine, request(), on_partial=told.append)
@@ -142,6 +143,14 @@ ITEMS = st.one_of(
 )
 
 
+OTHER_FORMS = [
+    '<points x1="10" y1="20" x2="30" y2="40" alt="cups">cups</points>',
+    "<|object_ref_start|>cup<|object_ref_end|><|box_start|>(1,2),(30,40)<|box_end|>",
+    "11,12,33,44 red cup",
+    "There are 3 of them.",
+]
+
+
 @st.composite
 def replies(draw: st.DrawFn) -> str:
     items = draw(st.lists(ITEMS, max_size=6))
@@ -155,6 +164,9 @@ def replies(draw: st.DrawFn) -> str:
             ]
         )
     )
+    if draw(st.booleans()):
+        # Other forms, in any order, beside the JSON.
+        body = draw(st.sampled_from(["\n", " "])).join(draw(st.permutations([body, *OTHER_FORMS]))[:3])
     before, after = draw(st.sampled_from(["", "Here [they] are: ", "```json\n"])), draw(st.sampled_from(["", "\n```"]))
     whole = f"{before}{body}{after}"
     return whole[: draw(st.integers(0, len(whole)))] if draw(st.booleans()) else whole
