@@ -8,9 +8,7 @@ finite, wrong count and exact repeats are refused. No text raises. See docs/answ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from vlm_perception.coordinate_ranges import coordinate_ranges
 from vlm_perception.geometry import image_scale
@@ -21,9 +19,6 @@ from vlm_perception.reply_scanner import Found, ReplyScanner
 from vlm_perception.text_forms import Piece, Span, text_pieces
 from vlm_perception.text_lines import safe_end
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer
-
-# Every form outside of JSON has one of these.
-_MAY_HOLD_OBJECTS = re.compile(r"[\d<＜]")
 
 __all__ = ["AnswerReader", "coordinate_ranges", "count_of", "parse_answer"]
 
@@ -102,11 +97,10 @@ class AnswerReader:
         )
 
     def _read(self, found: Found) -> None:
-        if found.kind == "text":
-            if _MAY_HOLD_OBJECTS.search(self._scanner.text, found.start, found.end):
-                self._read_text(found.start, found.end)
-            return
         span = (found.start, found.end)
+        if found.kind == "text":
+            self._read_text(*span)
+            return
         self._take(span)
         if found.kind == "broken":
             self._judge.reject(found.reason, span, self._scanner.text)
@@ -163,7 +157,7 @@ class AnswerReader:
         joined = len(box.candidates) == 1 and ref.span[1] == box.span[0]
         for part, candidate in enumerate(box.candidates):
             span = (ref.span[0], box.span[1]) if joined else candidate.span
-            self._judge.accept(replace(candidate, label=ref.name, span=span), part, self._scanner.text)
+            self._judge.accept(candidate._replace(label=ref.name, span=span), part, self._scanner.text)
 
     def _let_go_of_boxes_apart_from(self, piece: Piece) -> None:
         """A name after boxes stands right behind them, and they stand right behind each other."""
@@ -173,7 +167,7 @@ class AnswerReader:
     def _name_boxes(self, name: str) -> None:
         for box in self._unnamed:
             self._take(box.span)
-            self._accept(replace(candidate, label=name) for candidate in box.candidates)
+            self._accept(candidate._replace(label=name) for candidate in box.candidates)
         self._unnamed.clear()
 
     def _accept(self, candidates: Iterable[Candidate]) -> None:

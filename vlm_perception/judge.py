@@ -82,6 +82,8 @@ def _finite_numbers(candidate: Candidate) -> tuple[tuple[float, ...], str]:
         return (), f"{key} is not a list"
     if len(value) != candidate.size:
         return (), f"{key} has {len(value)} numbers instead of {candidate.size}"
+    if set(map(type, value)) == {int}:
+        return tuple(value), ""
     if not all(map(_is_number, value)):
         return (), f"{key} holds something that is not a number"
     numbers = tuple(map(float, value))

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from vlm_perception.types import DetectedObject
 
 _FENCE = re.compile(r"```[a-zA-Z]*")
-_EMPTY_LIST = re.compile(r"\[\s*\]")
-_LIST_SIGNS = re.compile(r"[\[\],\s]{2,}")
+_EMPTY_LIST = re.compile(r"[\[［]\s*[\]］]")
+_LIST_SIGNS = re.compile(r"[\[\],\s［］，]{2,}")
+_BEHIND_OBJECT = "],］， \t\r\n"
+_BEFORE_OBJECT = "[,［， \t\r\n"
 
 _ONES = [
     "zero",
@@ -63,20 +65,24 @@ def prose_between(text: str, taken: Sequence[tuple[int, int]]) -> str:
     ends = [0, *(end for _, end in taken)]
     starts = [*(start for start, _ in taken), len(text)]
     for index, (begin, end) in enumerate(zip(ends, starts, strict=True)):
-        gap = _LIST_SIGNS.sub(_without_empty_list, _FENCE.sub("\n", text[begin:end]))
-        kept = gap.lstrip("], \t\r\n") if index else gap.lstrip()
+        gap = text[begin:end]
+        if index and not gap.strip(_BEHIND_OBJECT):
+            broken_line = broken_line or "\n" in gap
+            continue
+        gap = _LIST_SIGNS.sub(_without_empty_list, _FENCE.sub("\n", gap))
+        kept = gap.lstrip(_BEHIND_OBJECT) if index else gap.lstrip()
         broken_line = broken_line or "\n" in gap[: len(gap) - len(kept)]
-        kept = kept.rstrip("[, \t\r\n") if index < len(taken) else kept.rstrip()
+        kept = kept.rstrip(_BEFORE_OBJECT) if index < len(taken) else kept.rstrip()
         if any(character.isalnum() for character in kept):
             prose += ("\n" if broken_line else " ") + kept if prose else kept
-            broken_line = "\n" in gap[len(gap.rstrip("[, \t\r\n")) :]
+            broken_line = "\n" in gap[len(gap.rstrip(_BEFORE_OBJECT)) :]
     return prose
 
 
 def _without_empty_list(match: re.Match[str]) -> str:
-    signs = match[0]
+    signs = match[0].replace("［", "[").replace("］", "]")
     opened = signs.find("[")
-    return "\n" if 0 <= opened < signs.rfind("]") else signs
+    return "\n" if 0 <= opened < signs.rfind("]") else match[0]
 
 
 def count_of(text: str, objects: Sequence[DetectedObject]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vlm_perception.lenient_json import COORDINATE_KEYS, Values, load_object
 from vlm_perception.reply_forms import LABEL_KEYS, coordinates_of
@@ -20,8 +20,7 @@ _UNLOCATED = "label without coordinates"
 Kind = Literal["item", "broken", "wrapper", "text"]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One piece of the reply.
 
     Attributes:
@@ -36,7 +35,7 @@ class Found:
     kind: Kind
     start: int
     end: int
-    values: Values = field(default_factory=dict)
+    values: Values = {}  # noqa: RUF012 (nobody writes to it)
     reason: str = ""
 
 

@@ -27,6 +27,8 @@ _CLEAN_ITEM = re.compile(
 _BRACE = re.compile("[{｛]")
 _BRACES = re.compile(r"(?:[{｛]\s*)*(?=[{｛])")
 _OUTSIDE_STRING = re.compile(rf"[{{}}｛｝{QUOTES}#/]")
+# Every form outside of JSON has one of these.
+_OF_TEXT_FORM = re.compile(r"[\d<＜]")
 _NOT_SPACE = re.compile(r"\S")
 
 
@@ -248,10 +250,11 @@ class ReplyScanner:
             self._stack[-1].carries = True
 
     def _report_text(self, start: int, end: int) -> None:
-        """Report what lies between the pieces found since `start`, and go on at `end`."""
-        for taken_start, taken_end in [*sorted(self._taken), (end, end)]:
-            if start < taken_start:
-                self._found.append(Found("text", start, taken_start))
-            start = max(start, taken_end)
+        """Report what may hold objects between the pieces found since `start`, and go on at `end`."""
+        if self._taken != [(start, end)]:
+            for taken_start, taken_end in [*sorted(self._taken), (end, end)]:
+                if start < taken_start and _OF_TEXT_FORM.search(self._text, start, taken_start):
+                    self._found.append(Found("text", start, taken_start))
+                start = max(start, taken_end)
         self._taken.clear()
         self._text_from = end

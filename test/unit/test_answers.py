@@ -273,12 +273,54 @@ def test_any_json_between_good_items_leaves_them_alone(value: Any) -> None:
     assert labels[-1] == "dog"
 
 
-@given(st.integers(0, 300))
-def test_every_cut_keeps_what_was_complete(length: int) -> None:
-    text = f"```json\n[\n\t{CAT},\n\t{DOG}\n]\n```\nTwo animals."
-    cut = text[:length]
-    expected = [item for item, form in ((IS_CAT, CAT), (IS_DOG, DOG)) if form in cut]
-    assert shown(parse(cut)) == expected
+numbers = st.integers(0, 999)
+boxes = st.tuples(numbers, numbers, st.integers(1, 999), st.integers(1, 999)).map(
+    lambda box: [box[0], box[1], min(1000, box[0] + box[2]), min(1000, box[1] + box[3])]
+)
+labels = st.text(max_size=12).filter(lambda label: label.isprintable() and label.strip())
+items = st.fixed_dictionaries({"bbox_2d": boxes, "label": labels}) | st.fixed_dictionaries(
+    {"point_2d": st.lists(numbers, min_size=2, max_size=2), "label": labels}, optional={"sub_label": labels}
+)
+lists = st.lists(items, max_size=6, unique_by=lambda item: json.dumps(item, sort_keys=True))
+
+
+def rendered(wanted: list[dict[str, Any]], form: str) -> str:
+    written = [json.dumps(item, ensure_ascii=len(form) % 2 == 0) for item in wanted]
+    return {
+        "fenced": "```json\n[\n\t" + ",\n\t".join(written) + "\n]\n```",
+        "bare": "[" + ", ".join(written) + "]",
+        "loose": "\n".join(written),
+        "wrapped": '{"objects": [' + ",".join(written) + "]}",
+        "python": repr(wanted),
+        "full-width": "［" + "，".join(written) + "］",
+    }[form]
+
+
+FORMS = st.sampled_from(["fenced", "bare", "loose", "wrapped", "full-width"])
+
+
+@given(lists, FORMS | st.just("python"))
+def test_rendered_objects_come_back(wanted: list[dict[str, Any]], form: str) -> None:
+    parsed = parse(rendered(wanted, form))
+    got = [(found.label, list(found.xyxy or found.point_xy or ()), found.attributes) for found in parsed.objects]
+    assert got == [
+        (item["label"], item.get("bbox_2d") or item["point_2d"], {k: v for k, v in item.items() if k == "sub_label"})
+        for item in wanted
+    ]
+    assert parsed.rejects == ()
+    assert parsed.text == ""
+
+
+@given(lists, FORMS, st.data())
+def test_any_cut_of_a_reply_yields_a_prefix_of_its_objects(
+    wanted: list[dict[str, Any]], form: str, data: st.DataObject
+) -> None:
+    text = rendered(wanted, form)
+    whole = parse(text).objects
+    cut = text[: data.draw(st.integers(0, len(text)))]
+    objects = parse(cut).objects
+    assert objects == whole[: len(objects)]
+    assert len(objects) == sum(found.span[1] <= len(cut) for found in whole)
 
 
 # Shapes that make careless scanners slow: work per character must not grow with the length.
@@ -298,6 +340,20 @@ SLOW_SHAPES = [
     "`",
     '{"bbox_2d":[',
     "{}",
+    "{ ",
+    "\\",
+    "7",
+    "<points",
+    "<points x1='1'\n",
+    "<box>",
+    "<|box_start|>(1,2),(3,4)<|box_end|>",
+    "cat(1,2),(3,4) ",
+    "[\n1,\n",
+    "(1,",
+    "{/*",
+    "{//",
+    '{"x":1,"y":2},',
+    '{"a": "b" ',
     '{"a": " ',
     "- 1 ",
     CAT,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from vlm_perception.answers import parse_answer
 from vlm_perception.errors import GeometryError
 from vlm_perception.geometry import (
     clip_xyxy,
@@ -15,7 +16,7 @@ from vlm_perception.geometry import (
     plan_resize,
     scale_xyxy,
 )
-from vlm_perception.types import XYXY, PixelBudget
+from vlm_perception.types import XYXY, CoordinateFrame, PixelBudget
 
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)
 
@@ -102,3 +103,63 @@ def test_clipped_boxes_lie_inside_and_have_area(box: XYXY, image_wh: tuple[int, 
         left, top, right, bottom = clipped
         assert 0 <= left < right <= image_wh[0]
         assert 0 <= top < bottom <= image_wh[1]
+
+
+# image (width, height), budget, what makes it worth a row
+EXTREMES = [
+    ((28, 28), BUDGET),  # one cell
+    ((1, 1), BUDGET),  # the smallest image there is
+    ((27, 29), PixelBudget(784, 10**6)),  # odd sides about a cell
+    ((641, 479), BUDGET),  # odd sides
+    ((7680, 4320), BUDGET),  # 8K, cap in force
+    ((7680, 4320), PixelBudget(784, 10**9)),  # 8K without a cap
+    ((4000, 20), BUDGET),  # aspect ratio 200, lying
+    ((20, 4000), PixelBudget(3136, 50176)),  # and standing, capped
+]
+
+
+@pytest.mark.parametrize("frame", ["absolute", "relative_1000"])
+@pytest.mark.parametrize(("image_wh", "budget"), EXTREMES)
+def test_the_whole_image_is_the_whole_image(
+    image_wh: tuple[int, int], budget: PixelBudget, frame: CoordinateFrame
+) -> None:
+    model_wh = plan_resize(image_wh, budget)
+    scale = image_scale(model_wh, image_wh, frame)
+    far = model_wh if frame == "absolute" else (1000, 1000)
+    assert clip_xyxy(scale_xyxy((0, 0, *far), scale), image_wh) == pytest.approx((0, 0, *image_wh), rel=1e-12)
+
+
+sides = st.integers(1, 8000)
+budgets = st.tuples(st.integers(784, 10**6), st.integers(0, 10**7)).map(lambda b: PixelBudget(b[0], b[0] + b[1]))
+
+
+@given(sides, sides, budgets, st.sampled_from(["absolute", "relative_1000"]), st.data())
+@settings(max_examples=300)
+def test_a_box_survives_the_round_trip_within_one_model_pixel(
+    width: int, height: int, budget: PixelBudget, frame: CoordinateFrame, data: st.DataObject
+) -> None:
+    """Drawn at known image pixels, written by the model in whole units of its own, and read again."""
+    assume(max(width, height) <= 200 * min(width, height))
+    model_wh = plan_resize((width, height), budget)
+    units = model_wh if frame == "absolute" else (1000, 1000)
+    drawn = [data.draw(st.floats(0, side)) for side in (width, height, width, height)]
+    drawn = list(order_corners((drawn[0], drawn[1], drawn[2], drawn[3])))
+    written = [round(at * units[axis % 2] / (width, height)[axis % 2]) for axis, at in enumerate(drawn)]
+    assume(written[0] < written[2] and written[1] < written[3])
+    (read,) = parse_answer(
+        f'{{"bbox_2d": {written}, "label": "box"}}', model_wh=model_wh, image_wh=(width, height), coordinates=frame
+    ).objects
+    assert read.xyxy is not None
+    for axis, (was, now) in enumerate(zip(drawn, read.xyxy, strict=True)):
+        unit_px = (width, height)[axis % 2] / units[axis % 2]
+        assert abs(was - now) <= unit_px * (0.5 + 1e-9)
+
+
+@given(sides, sides, budgets)
+def test_planned_sides_are_whole_cells_within_the_budget(width: int, height: int, budget: PixelBudget) -> None:
+    assume(max(width, height) <= 200 * min(width, height))
+    assume(budget.max_pixels >= 4 * budget.min_pixels)  # nearer bounds may have no whole cells between them
+    planned = plan_resize((width, height), budget)
+    assert all(side >= 28 and side % 28 == 0 for side in planned)
+    # A side is never less than one cell, which a thin image pays for with more area.
+    assert planned[0] * planned[1] <= budget.max_pixels or min(planned) == 28
