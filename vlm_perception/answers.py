@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vlm_perception.coordinate_ranges import coordinate_ranges
 from vlm_perception.geometry import image_scale
 from vlm_perception.judge import Judge
 from vlm_perception.prose import count_of, prose_between
@@ -20,7 +19,7 @@ from vlm_perception.text_forms import Piece, Span, text_pieces
 from vlm_perception.text_lines import safe_end
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer
 
-__all__ = ["AnswerReader", "coordinate_ranges", "count_of", "parse_answer"]
+__all__ = ["AnswerReader", "count_of", "parse_answer"]
 
 
 def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> ParsedAnswer:
