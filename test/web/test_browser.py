@@ -177,6 +177,7 @@ def test_counting_example_in_one_click(open_page: Callable[..., Page], viewport:
         assert iou(boxes(page)[label], truth_of("Count", label)) >= 0.5
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing may stick out"
     shown_picture(page)
+    expect(page.locator("#picture img")).to_be_in_viewport(timeout=TIMEOUT_MS)
     screenshot(page, f"ui_{device}")
 
 

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Gradio is not installed, and the page needs it. Remedy: make ui (in the checkout), "
             "or pip install -r requirements-ui.txt"
         )
+    print(f"{_PROGRAM}: starting ...", flush=True)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -56,19 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = _settings(options)
         port = choose_port(options.host, options.port)
-        with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_") as folder:
+        with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_", ignore_cleanup_errors=True) as folder:
             tame_gradio(folder, options.host)
             session = Session(_engine(settings), settings)
             _serve(session, settings, options.host, port, ended)
-            rested = session.close(_REST_TIMEOUT_S)
+            session.close(_REST_TIMEOUT_S)
     except (VlmPerceptionError, StartupError) as error:
         return _refuse(str(error))
-    if not rested:
-        # A model in the middle of loading cannot be interrupted, and Python would wait for its thread.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    # All of ours is closed. Python would now wait for a model in the middle of loading, and needs seconds to take torch
+    # apart on a busy machine: longer than those who send SIGTERM like to wait.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def parser() -> argparse.ArgumentParser:

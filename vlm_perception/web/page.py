@@ -35,6 +35,8 @@ _TASKS = (
     ("describe: words", Task.DESCRIBE.value),
     ("raw: sent as it is", Task.RAW.value),
 )
+# On a phone, and for the examples, the answer would appear where nobody looks.
+_SHOW_PICTURE = "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 _LEGEND = (
     '<p class="legend"><mark class="object">read as an object</mark> <mark class="reject">not accepted</mark> '
     "hold the pointer over a mark for its number or reason</p>"
@@ -164,12 +166,14 @@ def _connect(
     ask = _asker(session)
     for event in asking:
         event(ask, **wiring)
+        event(None, js=_SHOW_PICTURE, api_visibility="private")
     for example, button in cards:
         filled = button.click(
             _filler(example), outputs=[image, prompt, task], queue=False, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
         filled.then(ask, **wiring)
+        button.click(None, js=_SHOW_PICTURE, api_visibility="private")
 
 
 def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
