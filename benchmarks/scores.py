@@ -114,8 +114,8 @@ def compare(boxes: Boxes, bootstraps: int) -> dict[str, dict[str, Any]]:
         for key in MEASURES:
             own = np.array([sample[key] for sample in samples[name]])
             base = np.array([sample[key] for sample in samples[DEFAULT_FORMULA]])
-            row[f"{key}_range"] = np.quantile(own, (0.025, 0.975)).tolist()
-            row[f"{key}_minus_default_range"] = np.quantile(own - base, (0.025, 0.975)).tolist()
+            row[f"{key}_range"] = np.nanquantile(own, (0.025, 0.975)).tolist()
+            row[f"{key}_minus_default_range"] = np.nanquantile(own - base, (0.025, 0.975)).tolist()
         rows[name] = row
     return rows
 
