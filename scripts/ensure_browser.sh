@@ -16,8 +16,8 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null 2>&1; then
     echo "[browser] none found; the tests of the web page will be skipped. Remedy: install chromium"
     exit 0
 fi
-echo "[browser] none found: apt-get install -y chromium (at most 5 minutes)"
-if ! DEBIAN_FRONTEND=noninteractive timeout 300 sh -c \
+echo "[browser] none found: apt-get install -y chromium (at most 4 minutes)"
+if ! DEBIAN_FRONTEND=noninteractive timeout 240 sh -c \
     'apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium' > /dev/null 2>&1; then
     echo "[browser] chromium could not be installed; the tests of the web page will be skipped"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the tests with the lowest versions that requirements.txt allows, in an environment of its own.
+"""Run the tests with the lowest versions that the requirements allow, in an environment of its own.
 
 The bounds are promises; this keeps the lower ones. Further arguments go to pytest.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-lowest"
 # Training is a tool of ours, tried with the newest releases only.
-TESTS = ["test/unit", "test/model", "test/ros", "test/build"]
+TESTS = ["test/unit", "test/model", "test/ros", "test/build", "test/web"]
+BOUNDED = ("requirements.txt", "requirements-ui.txt")
 CONSTRAINTS = ROOT / "build" / "lowest.txt"
 
 
@@ -31,7 +32,7 @@ def lowest_pins(text: str) -> list[str]:
 
 def main() -> int:
     """Set up the environment and run pytest in it; return its exit code."""
-    pins = lowest_pins((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    pins = [pin for name in BOUNDED for pin in lowest_pins((ROOT / name).read_text(encoding="utf-8"))]
     print("\n".join(pins), flush=True)
     CONSTRAINTS.parent.mkdir(exist_ok=True)
     CONSTRAINTS.write_text("\n".join(pins) + "\n", encoding="utf-8")
