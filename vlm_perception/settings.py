@@ -102,7 +102,7 @@ class Settings(BaseModel):
         0.0,
         ge=0.0,
         le=1.0,
-        description="Objects with a lower score are left out; scores are uncalibrated.",
+        description="Objects with a lower score are left out and counted as rejects; see docs/scores.md.",
         json_schema_extra=_extra(live=True),
     )
     publish_partial: bool = Field(
