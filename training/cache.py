@@ -46,8 +46,8 @@ def model_size(image_wh: tuple[int, int]) -> tuple[int, int]:
 
 
 def max_objects(shard: int) -> int:
-    """Curriculum: few objects in the first shards, up to six from then on, up to twelve in the last eighth."""
-    return 2 if shard < 12 else 4 if shard < 24 else 6 if shard < 140 else 12
+    """Curriculum: few objects in the first shards, up to six from then on."""
+    return 2 if shard < 12 else 4 if shard < 24 else 6
 
 
 def make_shard(folder: Path, shard: int) -> None:
