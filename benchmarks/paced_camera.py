@@ -1,0 +1,99 @@
+"""A camera for benchmarks, in a process of its own: drawn beforehand, so that filming costs next to nothing.
+
+`python -m benchmarks.paced_camera` publishes 1280x720 images of a moving scene on `/image` at 30 Hz until
+it is interrupted. The frames run forwards and backwards, so the scene never jumps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import rclpy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from vlm_perception.ros.image_messages import image_message
+from vlm_perception.scenes import MovingScene
+
+IMAGE_WH = (1280, 720)
+RATE_HZ = 30.0
+_DRAWN_S = 3.0
+
+
+@contextmanager
+def benchmark_domain() -> Iterator[None]:
+    """A DDS domain of this process and its children alone."""
+    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    rclpy.init(args=[])
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python ARGUMENTS` until the block ends, and end it cleanly."""
+    process = subprocess.Popen([sys.executable, *arguments])
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def moving_frames(seed: int, n_objects: int, speed: float, noise: float = 2.0) -> list[np.ndarray]:
+    """Draw the frames of one way; each with a sensor's noise (standard deviation in grey levels)."""
+    scene, rng = MovingScene(seed, IMAGE_WH, n_objects, speed), np.random.default_rng(seed)
+    frames = []
+    for number in range(round(_DRAWN_S * RATE_HZ)):
+        rgb = scene.at(number / RATE_HZ).rgb
+        frames.append(np.clip(rgb + rng.normal(0.0, noise, rgb.shape), 0, 255).astype(np.uint8))
+    return frames
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=70_010)
+    parser.add_argument("--objects", type=int, default=4)
+    parser.add_argument("--speed", type=float, default=0.05, help="image sides per second")
+    args = parser.parse_args()
+    way = moving_frames(args.seed, args.objects, args.speed)
+    messages = [image_message(rgb, Header(frame_id="camera")) for rgb in (*way, *way[-2:0:-1])]
+    stop = False
+
+    def end(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    signal.signal(signal.SIGINT, end)
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    node = rclpy.create_node("paced_camera")
+    publisher = node.create_publisher(Image, "/image", 1)
+    number, began_s = 0, time.monotonic()
+    while not stop:
+        message = messages[number % len(messages)]
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+        number += 1
+        # The time table is kept, whatever one publication took.
+        time.sleep(max(0.0, began_s + number / RATE_HZ - time.monotonic()))
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

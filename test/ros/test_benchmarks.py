@@ -1,0 +1,22 @@
+"""The long benchmarks, in short: they run on the real node and find what they are to measure."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_soak_runs_the_node_and_reports_what_it_holds(tmp_path: Path) -> None:
+    output = tmp_path / "soak.json"
+    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.2", "--prompt-s", "2", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert output.exists(), done.stdout + done.stderr
+    found = json.loads(output.read_text())
+    assert found["answers"] > 1
+    assert found["rss_mb"]["max"] > 100
+    assert found["threads"]["max"] >= 2
+    assert found["files"]["max"] > 3
