@@ -159,7 +159,8 @@ class Answer:
 
     `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
     is "repetition" when a certain repetition loop was ended early, and "unfinished" in a partial
-    result, whose answer is what was written so far.
+    result, whose answer is what was written so far. `passes` counts the decoder passes it took, the
+    one that read the question included; 0 where none was needed or the engine does not tell.
     """
 
     text: str
@@ -169,6 +170,7 @@ class Answer:
     tokens: tuple[Token, ...]
     timings: Timings
     calibration: Calibration | None = None
+    passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,11 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
 )
 
+from vlm_perception.decoding import ALL_SOURCES, AnswerMemory, Source
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.generation import LogprobRecorder, PrefillStopped, ReplyReader, stoppable_prefill
+from vlm_perception.engines.generation import PrefillStopped, ReplyReader, stoppable_prefill
 from vlm_perception.engines.loading import (
     Checkpoint,
     check_device,
@@ -29,7 +28,9 @@ from vlm_perception.engines.loading import (
     find_checkpoint,
     is_out_of_memory,
 )
+from vlm_perception.engines.prefill import prefill
 from vlm_perception.engines.token_text import TokenBytes, TokenText
+from vlm_perception.engines.verified import decode
 from vlm_perception.errors import GeometryError, InferenceError, ModelLoadError
 from vlm_perception.geometry import intersect_budgets, plan_resize
 from vlm_perception.types import WH, Answer, PixelBudget, Request, Timings
@@ -44,15 +45,24 @@ class TransformersEngine:
     processor states, for every checkpoint: one that was trained on small images keeps its maximum.
     """
 
-    def __init__(self, model: str, device: str = "auto", dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        model: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        drafts: frozenset[Source] = ALL_SOURCES,
+    ) -> None:
         """Remember what to load; nothing is read yet.
 
         Args:
             model: Hub id or local folder.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
+            drafts: Where drafts of answers may come from; they never change an answer.
         """
         self._id, self._device, self._dtype = model, device, dtype
+        self._drafts = drafts
+        self._memory: Any = None
         self._model: Any = None
         self._processor: Any = None
         self._token_bytes: Any = None
@@ -101,6 +111,7 @@ class TransformersEngine:
         model.eval()
         model.generation_config = _greedy(model.generation_config, self._processor.tokenizer)
         self._model, self._checkpoint = model, checkpoint
+        self._memory = self._new_memory()
         self._facts = {
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
@@ -145,11 +156,19 @@ class TransformersEngine:
 
     def close(self) -> None:
         """Free the model and its memory; the engine may be loaded again."""
-        self._model = self._processor = self._token_bytes = self._checkpoint = None
+        self._model = self._processor = self._token_bytes = self._checkpoint = self._memory = None
         self._facts = self._unloaded_facts()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _new_memory(self) -> AnswerMemory:
+        tokenizer = self._processor.tokenizer
+
+        def encode(text: str) -> list[int]:
+            return list(tokenizer.encode(text, add_special_tokens=False))
+
+        return AnswerMemory(encode, self._token_bytes.of, int(tokenizer.eos_token_id), self._drafts)
 
     def _unloaded_facts(self) -> dict[str, str]:
         return {"device": self._device, "dtype": self._dtype, "parameters": "not loaded", "source": self._id}
@@ -163,24 +182,26 @@ class TransformersEngine:
         began_s = time.perf_counter()
         inputs = self._prepare(request)
         prepared_s = time.perf_counter()
-        recorder, end_ids = LogprobRecorder(), self._model.generation_config.eos_token_id
-        reply = ReplyReader(TokenText(self._token_bytes), recorder, end_ids, should_stop, on_text)
-        with suppress(PrefillStopped), stoppable_prefill(self._model, reply, recorder):
-            self._model.generate(
-                **inputs,
-                max_new_tokens=request.max_new_tokens,
-                logits_processor=LogitsProcessorList([recorder]),
-                stopping_criteria=StoppingCriteriaList([reply]),
-            )
+        model_wh = self._seen_wh(inputs)
+        end_ids = self._model.generation_config.eos_token_id
+        reply = ReplyReader(TokenText(self._token_bytes), end_ids, should_stop, on_text)
+        drafter, passes = self._memory.drafter(request, model_wh), 0
+        with suppress(PrefillStopped):
+            with stoppable_prefill(self._model, reply):
+                prefilled = prefill(self._model, inputs)
+            passes = decode(self._model, prefilled, reply, drafter, max_new_tokens=request.max_new_tokens).passes
         generated_s = time.perf_counter()
         text, tokens, finish_reason = reply.finish()
+        if finish_reason in ("stop", "length"):
+            self._memory.remember(request, model_wh, text)
         return replace(
             self.blank_answer(request),
             text=text,
-            model_wh=self._seen_wh(inputs),
+            model_wh=model_wh,
             finish_reason=finish_reason,
             tokens=tokens,
             timings=Timings(prepared_s - began_s, generated_s - prepared_s, time.perf_counter() - generated_s),
+            passes=passes,
         )
 
     def _processed_wh(self, request: Request) -> WH:
