@@ -1,40 +1,215 @@
-"""The pass that reads a question, before the first token of its answer."""
+"""Reading a question before its first answer token: constant text, image, instruction.
+
+A prompt is the same words for every question, then the image, then the instruction. The keys and
+values of the words are kept once per model, those of the image for the newest frames, so that a
+second question about a frame costs its instruction alone. Nothing here depends on the chat
+template but that it writes one image, with text behind it.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
 from transformers import DynamicCache
+
+from vlm_perception.engines.frame_key import FrameKey
+from vlm_perception.engines.question import Patches, Question
+
+# How much of the newest frames is kept: 8 frames and 256 MiB, whichever is less. A 1,024-token
+# frame takes 36 MiB in Qwen2.5-VL-3B (bfloat16).
+MAX_KEPT_FRAMES = 8
+MAX_KEPT_BYTES = 256 * 2**20
+
+
+class PrefillStopped(Exception):  # noqa: N818 - a way out, not a failure
+    """`should_stop` became true before the first token; never leaves the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """A question as the model has read it, before its first answer token.
+    """A question that the model has read, before its first answer token.
 
     Attributes:
-        cache: Keys and values of all prompt tokens; owned by the answer, which appends and crops.
-        logits: (vocabulary,) float32 of the last prompt position, unprocessed.
+        cache: Keys and values of all prompt tokens; owned by the answer, which appends to it and crops it.
+        logits: (vocabulary,) float32, unprocessed, at the last prompt token.
         length: Prompt tokens in the cache.
         next_position: Text position of the first answer token, the same in all three axes.
     """
 
     cache: DynamicCache
-    logits: Tensor
+    logits: torch.Tensor
     length: int
     next_position: int
 
 
-def prefill(model: Any, inputs: Any) -> Prefilled:
-    """Read one question.
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The beginning of a prompt as the model has read it; never changed once made.
+
+    Attributes:
+        layers: Keys and values of each layer, (1, heads, length, head size).
+        length: Tokens in it.
+        next_position: Text position of the token behind it.
+    """
+
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
+    length: int = 0
+    next_position: int = 0
+
+    @classmethod
+    def copied(cls, cache: DynamicCache, length: int, next_position: int) -> Prefix:
+        """Copy the first `length` tokens of a cache."""
+        layers = tuple((_copy(layer.keys, length), _copy(layer.values, length)) for layer in cache.layers)
+        return cls(layers, length, next_position)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, bytes."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+    def opened(self) -> DynamicCache:
+        """Make a cache that starts with it and shares no memory with it."""
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys.clone(), values.clone(), index)
+        return cache
+
+
+class Prefill:
+    """Reads questions with one model and keeps the beginnings that later questions share.
 
     Args:
-        model: A model of the Qwen2.5-VL family, as transformers loads it.
-        inputs: What its processor makes of one prompt and one image.
+        model: A Qwen2.5-VL model of transformers.
     """
-    seen = model(**inputs, use_cache=True, logits_to_keep=1)
-    length = int(inputs["input_ids"].shape[1])
-    # An image takes fewer positions than tokens: the rotary axes count its rows and columns.
-    next_position = length + int(model.model.rope_deltas[0, 0])
-    return Prefilled(seen.past_key_values, seen.logits[0, -1].float(), length, next_position)
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._merge = int(model.config.vision_config.spatial_merge_size)
+        self._constant: tuple[tuple[int, ...], Prefix] = ((), Prefix())
+        self._frames: OrderedDict[tuple[FrameKey, tuple[int, ...]], Prefix] = OrderedDict()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
+        return sum(prefix.nbytes for prefix in self._frames.values())
+
+    def read(self, frame: FrameKey, question: Question, patches: Callable[[], Patches]) -> Prefilled:
+        """Read a question about a frame.
+
+        Args:
+            frame: Tells whether this very image was read before.
+            question: The prompt's tokens around the image.
+            patches: Makes the image's patches; only called when the frame is not kept.
+
+        Returns:
+            The prompt in a cache of its own.
+        """
+        key = (frame, question.before)
+        prefix = self._frames.get(key)
+        if prefix is not None:
+            self._frames.move_to_end(key)
+            cache = prefix.opened()
+            logits = self._forward(question.after, _text_positions(prefix.next_position, len(question.after)), cache)
+        else:
+            prefix, cache, logits = self._read_frame(question, patches())
+            self._keep(key, prefix)
+        read = len(question.after)
+        return Prefilled(cache, logits, prefix.length + read, prefix.next_position + read)
+
+    def _read_frame(self, question: Question, patches: Patches) -> tuple[Prefix, DynamicCache, torch.Tensor]:
+        constant = self._read_constant(question.before)
+        cache = constant.opened()
+        _, rows, columns = patches.grid_thw
+        rows, columns = rows // self._merge, columns // self._merge
+        image_ids = (question.image_id,) * (rows * columns)
+        behind = constant.next_position + max(rows, columns)
+        positions = torch.cat(
+            [
+                image_positions(constant.next_position, rows, columns),
+                _text_positions(behind, len(question.after)),
+            ],
+            dim=1,
+        )
+        image = {"pixel_values": patches.pixels, "image_grid_thw": torch.tensor([patches.grid_thw])}
+        logits = self._forward((*image_ids, *question.after), positions, cache, image)
+        return Prefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
+
+    def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
+        """Read what stands before the image; a template that changes it has it read again."""
+        if self._constant[0] != ids:
+            cache = DynamicCache()
+            self._forward(ids, _text_positions(0, len(ids)), cache)
+            self._constant = (ids, Prefix.copied(cache, len(ids), len(ids)))
+        return self._constant[1]
+
+    def _forward(
+        self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, image: dict[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Run the model over more tokens of the prompt; return the logits of the last, (vocabulary,) float32."""
+        device = self._model.device
+        given = {name: tensor.to(device) for name, tensor in (image or {}).items()}
+        output = self._model(
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=positions[:, None].to(device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **given,
+        )
+        return output.logits[0, -1].float()
+
+    def _keep(self, key: tuple[FrameKey, tuple[int, ...]], prefix: Prefix) -> None:
+        """Keep a frame; the ones that were asked about longest ago make room."""
+        self._frames[key] = prefix
+        while len(self._frames) > MAX_KEPT_FRAMES or self.kept_bytes > MAX_KEPT_BYTES:
+            self._frames.popitem(last=False)
+
+
+def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
+    """Place image tokens in time, height and width, (3, rows * columns).
+
+    Source: "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
+    (arXiv 2409.12191), multimodal rotary position embedding: an image stands at one time, its rows
+    and columns count from the text position behind the text before it, and the text behind it
+    goes on after the largest of them.
+    """
+    height = torch.arange(rows).repeat_interleave(columns)
+    width = torch.arange(columns).repeat(rows)
+    return start + torch.stack([torch.zeros_like(height), height, width])
+
+
+@contextmanager
+def stoppable_prefill(model: torch.nn.Module, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
+    """Ask for a stop before every layer of a pass that reads a prompt.
+
+    That pass takes seconds for a large model on a slow machine, far longer than those after it.
+
+    Raises:
+        PrefillStopped: Told to stop before the first token.
+    """
+
+    def check(*_: object) -> None:
+        if asked_to_stop():
+            raise PrefillStopped
+
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    hooks = [layer.register_forward_pre_hook(check) for stack in stacks for layer in stack]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _text_positions(start: int, count: int) -> torch.Tensor:
+    """Place text tokens one after another, (3, count)."""
+    return torch.arange(start, start + count).expand(3, -1)
+
+
+def _copy(states: torch.Tensor, length: int) -> torch.Tensor:
+    return states[..., :length, :].clone()
