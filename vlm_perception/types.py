@@ -130,12 +130,14 @@ class Timings:
         decode_s: What is left to do after the last decoder pass.
         first_object_s: From the request until the first object was complete; None when there is
             none, or when the engine does not stream.
+        prefill_s: The part of `generate_s` in which the model read the image and the question.
     """
 
     preprocess_s: float
     generate_s: float
     decode_s: float
     first_object_s: float | None = None
+    prefill_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

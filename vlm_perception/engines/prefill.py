@@ -9,25 +9,19 @@ template but that it writes one image, with text behind it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from vlm_perception.engines.frame_key import FrameKey
-from vlm_perception.engines.question import Patches, Question
+from vlm_perception.engines.question import FrameKey, Patches, Question
 
 # How much of the newest frames is kept: 8 frames and 256 MiB, whichever is less. A 1,024-token
 # frame takes 36 MiB in Qwen2.5-VL-3B (bfloat16).
 MAX_KEPT_FRAMES = 8
 MAX_KEPT_BYTES = 256 * 2**20
-
-
-class PrefillStopped(Exception):  # noqa: N818 - a way out, not a failure
-    """`should_stop` became true before the first token; never leaves the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +88,32 @@ class Prefill:
         self._frames: OrderedDict[tuple[FrameKey, tuple[int, ...]], Prefix] = OrderedDict()
 
     @property
+    def kept_frames(self) -> int:
+        """How many frames are kept; at most `MAX_KEPT_FRAMES`."""
+        return len(self._frames)
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
         return sum(prefix.nbytes for prefix in self._frames.values())
 
-    def read(self, frame: FrameKey, question: Question, patches: Callable[[], Patches]) -> Prefilled:
+    def knows(self, frame: FrameKey, question: Question) -> bool:
+        """Tell whether the question can be read without the image's patches."""
+        return (frame, question.before) in self._frames
+
+    def read(self, frame: FrameKey, question: Question, patches: Patches | None) -> Prefilled:
         """Read a question about a frame.
 
         Args:
             frame: Tells whether this very image was read before.
             question: The prompt's tokens around the image.
-            patches: Makes the image's patches; only called when the frame is not kept.
+            patches: The image; None when it is known.
 
         Returns:
             The prompt in a cache of its own.
+
+        Raises:
+            ValueError: The image is neither known nor given.
         """
         key = (frame, question.before)
         prefix = self._frames.get(key)
@@ -115,9 +121,11 @@ class Prefill:
             self._frames.move_to_end(key)
             cache = prefix.opened()
             logits = self._forward(question.after, _text_positions(prefix.next_position, len(question.after)), cache)
-        else:
-            prefix, cache, logits = self._read_frame(question, patches())
+        elif patches is not None:
+            prefix, cache, logits = self._read_frame(question, patches)
             self._keep(key, prefix)
+        else:
+            raise ValueError(f"frame {frame.digest.hex()} is not kept any more; give its patches")
         read = len(question.after)
         return Prefilled(cache, logits, prefix.length + read, prefix.next_position + read)
 
@@ -128,40 +136,36 @@ class Prefill:
         rows, columns = rows // self._merge, columns // self._merge
         image_ids = (question.image_id,) * (rows * columns)
         behind = constant.next_position + max(rows, columns)
-        positions = torch.cat(
-            [
-                image_positions(constant.next_position, rows, columns),
-                _text_positions(behind, len(question.after)),
-            ],
-            dim=1,
-        )
-        image = {"pixel_values": patches.pixels, "image_grid_thw": torch.tensor([patches.grid_thw])}
-        logits = self._forward((*image_ids, *question.after), positions, cache, image)
+        image_at = image_positions(constant.next_position, rows, columns)
+        positions = torch.cat([image_at, _text_positions(behind, len(question.after))], dim=1)
+        grid_thw = torch.tensor([patches.grid_thw])
+        ids = (*image_ids, *question.after)
+        logits = self._forward(ids, positions, cache, pixel_values=patches.pixels, image_grid_thw=grid_thw)
         return Prefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
 
     def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
         """Read what stands before the image; a template that changes it has it read again."""
-        if self._constant[0] != ids:
+        if ids and self._constant[0] != ids:
             cache = DynamicCache()
             self._forward(ids, _text_positions(0, len(ids)), cache)
             self._constant = (ids, Prefix.copied(cache, len(ids), len(ids)))
-        return self._constant[1]
+        return self._constant[1] if ids else Prefix()
 
     def _forward(
-        self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, image: dict[str, torch.Tensor] | None = None
+        self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, **image: torch.Tensor
     ) -> torch.Tensor:
         """Run the model over more tokens of the prompt; return the logits of the last, (vocabulary,) float32."""
         device = self._model.device
-        given = {name: tensor.to(device) for name, tensor in (image or {}).items()}
-        output = self._model(
+        seen = self._model(
             input_ids=torch.tensor([ids], device=device),
             position_ids=positions[:, None].to(device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-            **given,
+            **{name: tensor.to(device) for name, tensor in image.items()},
         )
-        return output.logits[0, -1].float()
+        logits: torch.Tensor = seen.logits[0, -1].float()
+        return logits
 
     def _keep(self, key: tuple[FrameKey, tuple[int, ...]], prefix: Prefix) -> None:
         """Keep a frame; the ones that were asked about longest ago make room."""
@@ -181,29 +185,6 @@ def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
     height = torch.arange(rows).repeat_interleave(columns)
     width = torch.arange(columns).repeat(rows)
     return start + torch.stack([torch.zeros_like(height), height, width])
-
-
-@contextmanager
-def stoppable_prefill(model: torch.nn.Module, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
-    """Ask for a stop before every layer of a pass that reads a prompt.
-
-    That pass takes seconds for a large model on a slow machine, far longer than those after it.
-
-    Raises:
-        PrefillStopped: Told to stop before the first token.
-    """
-
-    def check(*_: object) -> None:
-        if asked_to_stop():
-            raise PrefillStopped
-
-    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    hooks = [layer.register_forward_pre_hook(check) for stack in stacks for layer in stack]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _text_positions(start: int, count: int) -> torch.Tensor:
