@@ -17,7 +17,7 @@ def result_fields(result: Result) -> dict[str, Any]:
     Keys: `prompt`, `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
     objects), `count` (or null), `count_agrees` (or null), `objects` (see `object_fields`),
     `score` (`formula`, `calibrated`), `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
-    `partial`, `timings` (seconds; see `Timings`).
+    `partial`, `passes` (decoder passes of the answer), `timings` (seconds; see `Timings`).
     """
     answer = result.answer
     return {
@@ -34,6 +34,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "model_wh": list(answer.model_wh),
         "finish_reason": answer.finish_reason,
         "partial": result.partial,
+        "passes": answer.passes,
         "timings": asdict(answer.timings),
     }
 

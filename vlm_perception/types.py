@@ -130,12 +130,14 @@ class Timings:
         decode_s: What is left to do after the last decoder pass.
         first_object_s: From the request until the first object was complete; None when there is
             none, or when the engine does not stream.
+        prefill_s: The part of `generate_s` in which the model read the image and the question.
     """
 
     preprocess_s: float
     generate_s: float
     decode_s: float
     first_object_s: float | None = None
+    prefill_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Answer:
 
     `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
     is "repetition" when a certain repetition loop was ended early, and "unfinished" in a partial
-    result, whose answer is what was written so far.
+    result, whose answer is what was written so far. `passes` counts the decoder passes it took, the
+    one that read the question included; 0 where none was needed or the engine does not tell.
     """
 
     text: str
@@ -169,6 +172,7 @@ class Answer:
     tokens: tuple[Token, ...]
     timings: Timings
     calibration: Calibration | None = None
+    passes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""What drafting saves, side by side in one run: `python -m benchmarks.decoding`.
+
+Every frame is answered by every method, one after the other, so that a busy machine slows all of
+them alike. `generate` is transformers' own plain loop, `prompt_lookup` its drafting from the prompt;
+`last`, `grammar` and `all` are the engine with drafts from the last answer, from the reply's grammar
+and from both and motion. The first two frames of a video fill the memories and are not counted, but
+in videos of cuts, where they say nothing. Wall time is that of the whole answer, from pixels to text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.plain import PlainAnswer, PlainModel, first_difference
+from benchmarks.videos import SPEEDS, video
+from vlm_perception.decoding import ALL_SOURCES, Source
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.prompts import build_prompt
+from vlm_perception.types import Frame, PixelBudget, Request
+
+OBJECTS = (1, 4, 12)
+WARM_UP = 2
+PROMPT = "all objects"
+BUDGET = PixelBudget(224 * 224, 1024 * 1024)
+MAX_NEW_TOKENS = 512
+SOURCES = {"last": frozenset({Source.LAST}), "grammar": frozenset({Source.GRAMMAR}), "all": ALL_SOURCES}
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One answer of one method."""
+
+    passes: int
+    tokens: int
+    wall_s: float
+    identical: bool
+
+
+def methods_of(plain: PlainModel, model: str) -> dict[str, Callable[[Request, PlainAnswer], Shot]]:
+    """Make all methods; each is given the plain answer to compare with."""
+
+    def by_generate(request: Request, expected: PlainAnswer, **options: Any) -> Shot:
+        began_s = time.perf_counter()
+        answer = plain.answer(request, **options)
+        wall_s = time.perf_counter() - began_s
+        return Shot(answer.passes, len(answer.ids), wall_s, answer.ids == expected.ids)
+
+    def by_engine(engine: TransformersEngine) -> Callable[[Request, PlainAnswer], Shot]:
+        def ask(request: Request, expected: PlainAnswer) -> Shot:
+            began_s = time.perf_counter()
+            answer = engine.answer(request, never_stop)
+            wall_s = time.perf_counter() - began_s
+            same = first_difference(answer.text, answer.tokens, expected) is None
+            return Shot(answer.passes, len(answer.tokens), wall_s, same)
+
+        return ask
+
+    def by_lookup(request: Request, expected: PlainAnswer) -> Shot:
+        return by_generate(request, expected, prompt_lookup_num_tokens=10)
+
+    methods: dict[str, Callable[[Request, PlainAnswer], Shot]] = {"generate": by_generate, "prompt_lookup": by_lookup}
+    for name, sources in SOURCES.items():
+        engine = TransformersEngine(model, drafts=sources)
+        engine.load()
+        methods[name] = by_engine(engine)
+    return methods
+
+
+def ask(frame: Frame) -> Request:
+    """Ask for all objects in a frame."""
+    return Request(frame, build_prompt(PROMPT), BUDGET, MAX_NEW_TOKENS)
+
+
+def measure(kind: str, n_objects: int, args: argparse.Namespace, plain: PlainModel, model: str) -> list[dict[str, Any]]:
+    """Answer one kind of video with all methods; one row a method."""
+    shots: dict[str, list[Shot]] = {}
+    for run in range(args.runs):
+        methods = methods_of(plain, model)
+        warm_up = 0 if kind == "cuts" else WARM_UP
+        for index, frame in enumerate(video(kind, n_objects, args.frames + warm_up, seed=100 + run)):
+            request = ask(frame)
+            expected = plain.answer(request)
+            for name, method in methods.items():
+                shot = method(request, expected)
+                if index >= warm_up:
+                    shots.setdefault(name, []).append(shot)
+    return [_row(kind, n_objects, name, found, shots["generate"]) for name, found in shots.items()]
+
+
+def _row(kind: str, n_objects: int, name: str, shots: list[Shot], plain: list[Shot]) -> dict[str, Any]:
+    passes = sum(shot.passes for shot in shots)
+    wall = statistics.median(mine.wall_s / its.wall_s for mine, its in zip(shots, plain, strict=True))
+    return {
+        "video": kind,
+        "objects": n_objects,
+        "method": name,
+        "passes_per_answer": round(passes / len(shots), 2),
+        "tokens_per_pass": round(sum(shot.tokens for shot in shots) / passes, 2),
+        "wall_ratio_to_plain": round(wall, 3),
+        "identical": all(shot.identical for shot in shots),
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="videos of each kind, all with other scenes")
+    parser.add_argument("--frames", type=int, default=10, help="counted frames of a video")
+    parser.add_argument("--videos", nargs="+", choices=list(SPEEDS), default=list(SPEEDS))
+    parser.add_argument("--objects", nargs="+", type=int, default=list(OBJECTS))
+    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/decoding.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    plain = PlainModel(args.model)
+    rows: list[dict[str, Any]] = []
+    for kind in args.videos:
+        for n_objects in args.objects:
+            rows += measure(kind, n_objects, args, plain, args.model)
+    columns = list(rows[0])
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(str(row[column]) for column in columns) + " |")
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

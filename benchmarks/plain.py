@@ -1,0 +1,101 @@
+"""The same checkpoint in transformers' own unmodified way: what drafted decoding is held against.
+
+Nothing of the engine is used: model and processor are loaded anew, and `generate` writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from qwen_vl_utils import process_vision_info
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from vlm_perception.engines.token_text import align_tokens
+from vlm_perception.geometry import intersect_budgets, plan_resize
+from vlm_perception.types import PixelBudget, Request, Token
+
+# Plain and verified passes sum the same float32 numbers in another order.
+TIE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAnswer:
+    """What `generate` wrote.
+
+    Attributes:
+        ids: Generated ids.
+        text: Its text, as the engine writes it.
+        tokens: Its tokens with their log-probabilities, as the engine gives them; empty logits give zeros.
+        gaps: Difference of the two highest logits at each token.
+        passes: Decoder passes, the one that reads the question included.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    tokens: tuple[Token, ...]
+    gaps: tuple[float, ...]
+    passes: int
+
+
+class PlainModel:
+    """One checkpoint, asked by `generate`."""
+
+    def __init__(self, folder: str) -> None:
+        self.processor: Any = AutoProcessor.from_pretrained(folder)
+        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        self._passes = 0
+        self.model.model.language_model.register_forward_hook(self._count)
+
+    def prepare(self, request: Request) -> Any:
+        """Build the inputs of one question."""
+        own = self.processor.image_processor.size
+        allowed = PixelBudget(own["shortest_edge"], own["longest_edge"])
+        width, height = plan_resize(request.frame.image_wh, intersect_budgets(request.budget, allowed))
+        image = Image.fromarray(request.frame.rgb)
+        content = [
+            {"type": "image", "image": image, "resized_width": width, "resized_height": height},
+            {"type": "text", "text": request.prompt.instruction},
+        ]
+        messages = [{"role": "user", "content": content}]
+        prompt = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        images, _ = process_vision_info(messages)
+        return self.processor(text=[prompt], images=images, do_resize=False, return_tensors="pt")
+
+    @torch.inference_mode()
+    def answer(self, request: Request, *, logits: bool = False, **options: Any) -> PlainAnswer:
+        """Answer one question greedily; `options` go to `generate`."""
+        inputs = self.prepare(request)
+        self._passes = 0
+        written = self.model.generate(
+            **inputs,
+            max_new_tokens=request.max_new_tokens,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=logits,
+            **options,
+        )
+        ids = written.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+        gaps, logprobs = [], [0.0] * len(ids)
+        if logits:
+            rows = torch.stack([row[0].float() for row in written.logits])
+            top = rows.topk(2).values
+            gaps = (top[:, 0] - top[:, 1]).tolist()
+            logprobs = rows.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].tolist()
+        text, tokens = align_tokens(self.processor.tokenizer, ids, logprobs)
+        return PlainAnswer(tuple(ids), text, tokens, tuple(gaps), self._passes)
+
+    def _count(self, *_: object) -> None:
+        self._passes += 1
+
+
+def first_difference(text: str, tokens: tuple[Token, ...], plain: PlainAnswer) -> int | None:
+    """Tell at which token an answer leaves the plain one; None when they are the same token for token."""
+    mine = [(token.start, token.end, text[token.start : token.end]) for token in tokens]
+    its = [(token.start, token.end, plain.text[token.start : token.end]) for token in plain.tokens]
+    if mine == its:
+        return None
+    pairs = zip(mine, its, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(mine), len(its)))

@@ -1,0 +1,217 @@
+"""Drafts of a reply, to be verified by the model: what makes decoding shorter without changing one token."""
+
+from __future__ import annotations
+
+import codecs
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from vlm_perception.object_motion import moved
+from vlm_perception.reply_shape import Shape, read_shape
+from vlm_perception.reply_walk import ReplyWalk
+from vlm_perception.types import WH, Request
+
+LONGEST_DRAFT = 128
+LONGEST_TOKEN = 16
+MOST_THREADS = 64
+# What one more token in a pass costs, in passes; measured by benchmarks/pass_cost.py.
+TOKEN_COST = 0.05
+
+
+class Drafter(Protocol):
+    """Proposes how one reply goes on; a new one for every reply.
+
+    Whatever it proposes, the reply stays what the model writes: tokens that disagree are thrown away.
+    """
+
+    def propose(self, limit: int) -> Sequence[int]:
+        """Propose the ids of the next tokens.
+
+        Args:
+            limit: How many can be used at most; more are cut off.
+        """
+        ...
+
+    def accept(self, written: Sequence[int], agreed: int) -> None:
+        """Learn what a pass has written, one token or more.
+
+        Args:
+            written: Ids that follow those of the passes before.
+            agreed: How many of them had been proposed.
+        """
+        ...
+
+
+class NoDraft:
+    """Proposes nothing: plain greedy decoding."""
+
+    def propose(self, limit: int) -> Sequence[int]:
+        """See `Drafter.propose`."""
+        return ()
+
+    def accept(self, written: Sequence[int], agreed: int) -> None:
+        """See `Drafter.accept`."""
+
+
+class DraftLength:
+    """How long a draft is worth its while, from how it went so far.
+
+    A token costs its share of a pass, and spares a pass when all before it and itself agree. So a
+    draft goes on while the chance for that is above the cost. Older passes count less and less.
+    """
+
+    def __init__(self) -> None:
+        self._right, self._wrong = 8.0, 0.5
+
+    def tokens(self) -> int:
+        """How many tokens to draft, at least 1."""
+        chance = self._right / (self._right + self._wrong)
+        return max(1, min(LONGEST_DRAFT, int(math.log(TOKEN_COST) / math.log(min(chance, 0.999)))))
+
+    def learn(self, agreed: int, drafted: int) -> None:
+        """Note how many tokens of a draft agreed; those behind the first that did not say nothing."""
+        if drafted:
+            keep = 0.5 if agreed < drafted else 0.9
+            self._right = min(self._right * keep + agreed, 256.0)
+            self._wrong = self._wrong * keep + (agreed < drafted)
+
+
+class Source(Enum):
+    """Where drafts may come from."""
+
+    MOTION = "motion"
+    LAST = "last"
+    GRAMMAR = "grammar"
+
+
+ALL_SOURCES = frozenset(Source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One answer that was given: its shape and its frame's time in seconds."""
+
+    shape: Shape
+    stamp_s: float
+
+
+@dataclass(slots=True)
+class _Thread:
+    """What is kept of one question to one camera: the last two answers and how drafting went."""
+
+    told: tuple[_Told, ...] = ()
+    length: DraftLength = field(default_factory=DraftLength)
+
+
+class AnswerMemory:
+    """The last answers to each question and camera, and drafts of the next one.
+
+    Bounded: the 64 questions asked last are kept, two answers each.
+
+    Args:
+        encode: Token ids of a text, no special ones added.
+        bytes_of: What a token id writes.
+        end_id: The token that ends a reply.
+        sources: Where drafts may come from; none for plain decoding.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[str], Sequence[int]],
+        bytes_of: Callable[[int], bytes],
+        end_id: int,
+        sources: frozenset[Source] = ALL_SOURCES,
+    ) -> None:
+        self._encode, self._bytes_of, self._end_id, self._sources = encode, bytes_of, end_id, sources
+        self._threads: OrderedDict[tuple[str, str, WH], _Thread] = OrderedDict()
+
+    def drafter(self, request: Request, model_wh: WH) -> Drafter:
+        """Make the drafter of one reply; `model_wh` is the size the model sees, pixels."""
+        if not self._sources:
+            return NoDraft()
+        thread = self._thread(request, model_wh)
+        walk = ReplyWalk(
+            self._expected(thread, request, model_wh),
+            model_wh,
+            Source.GRAMMAR in self._sources,
+            request.prompt.targets,
+        )
+        return AnswerDrafter(walk, thread.length, self._encode, self._bytes_of, self._end_id)
+
+    def remember(self, request: Request, model_wh: WH, text: str) -> None:
+        """Keep a finished answer; those that were aborted say nothing about the next one."""
+        thread = self._thread(request, model_wh)
+        thread.told = (*thread.told[-1:], _Told(read_shape(text), _stamp_s(request)))
+
+    def _thread(self, request: Request, model_wh: WH) -> _Thread:
+        key = (request.frame.camera, request.prompt.instruction, model_wh)
+        thread = self._threads.setdefault(key, _Thread())
+        self._threads.move_to_end(key)
+        while len(self._threads) > MOST_THREADS:
+            self._threads.popitem(last=False)
+        return thread
+
+    def _expected(self, thread: _Thread, request: Request, model_wh: WH) -> Shape | None:
+        if not thread.told or not self._sources & {Source.MOTION, Source.LAST}:
+            return None
+        last = thread.told[-1]
+        if Source.MOTION in self._sources and len(thread.told) == 2:
+            before = thread.told[0]
+            between_s = last.stamp_s - before.stamp_s
+            if between_s > 0:
+                return moved(last.shape, before.shape, (_stamp_s(request) - last.stamp_s) / between_s, model_wh)
+        return last.shape
+
+
+class AnswerDrafter:
+    """Drafts one reply as text and hands it out as token ids; see `Drafter`.
+
+    Args:
+        walk: Tells how the text goes on.
+        length: How long drafts shall be.
+        encode: Token ids of a text.
+        bytes_of: What a token id writes.
+        end_id: The token that ends a reply.
+    """
+
+    def __init__(
+        self,
+        walk: ReplyWalk,
+        length: DraftLength,
+        encode: Callable[[str], Sequence[int]],
+        bytes_of: Callable[[int], bytes],
+        end_id: int,
+    ) -> None:
+        self._walk, self._length = walk, length
+        self._encode, self._bytes_of, self._end_id = encode, bytes_of, end_id
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._drafted = 0
+
+    def propose(self, limit: int) -> Sequence[int]:
+        """See `Drafter.propose`."""
+        self._drafted = 0
+        if self._decoder.getstate()[0]:
+            # In the middle of a character there is no text to go on from.
+            return ()
+        count = min(limit, self._length.tokens())
+        text, ends = self._walk.go_on()
+        # No token of interest writes more characters than this.
+        ids = list(self._encode(text[: count * LONGEST_TOKEN])) if text else []
+        draft = [*ids, self._end_id][:count] if ends else ids[:count]
+        self._drafted = len(draft)
+        return draft
+
+    def accept(self, written: Sequence[int], agreed: int) -> None:
+        """See `Drafter.accept`."""
+        self._length.learn(agreed, self._drafted)
+        self._drafted = 0
+        self._walk.feed(self._decoder.decode(b"".join(map(self._bytes_of, written))))
+
+
+def _stamp_s(request: Request) -> float:
+    header = request.frame.header
+    return header.stamp_sec + 1e-9 * header.stamp_nanosec
