@@ -6,6 +6,7 @@
     ├── ImageError          an image that cannot be read as pixels
     ├── GeometryError       an image size the model family cannot process
     ├── OutputError         a file or folder that results cannot be written to
+    ├── DetectOnceError     a single answer that was asked for and cannot be given
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
@@ -45,6 +46,10 @@ class GeometryError(VlmPerceptionError):
 
 class OutputError(VlmPerceptionError):
     """Results cannot be written where they should go: no permission, no space, or something is in the way."""
+
+
+class DetectOnceError(VlmPerceptionError):
+    """One answer was asked for and cannot be given: no prompt, no camera, paused, no model, or a bad frame."""
 
 
 class EngineError(VlmPerceptionError):

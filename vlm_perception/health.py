@@ -30,6 +30,7 @@ class HealthReport:
         latency_p95_s: 95th percentile of the same.
         age_p50_s: Median of header stamp to detections published; needs synchronised clocks.
         since_frame_s: Time since the last image.
+        answer_age_s: Time since the arrival of the newest image that was answered: how old what is known is.
         drops: Number of frames dropped, by cause.
         rejects: Number of pieces of replies that were not accepted.
         below_threshold: How many of those were good objects with a score below `score_threshold`.
@@ -45,6 +46,7 @@ class HealthReport:
     latency_p95_s: float | None
     age_p50_s: float | None
     since_frame_s: float | None
+    answer_age_s: float | None
     drops: Mapping[str, int]
     rejects: int
     below_threshold: int
@@ -64,6 +66,7 @@ class Health:
         self._answer_times_s: deque[float] = deque(maxlen=5000)
         self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
         self._ages_s: deque[float] = deque(maxlen=_WINDOW)
+        self._answered_arrival_s: float | None = None
         self._drops: Counter[str] = Counter()
         self._rejects = self._below_threshold = self._repetitions = 0
         self._errors: Counter[str] = Counter()
@@ -79,9 +82,11 @@ class Health:
 
         `n_below_threshold` of its `n_rejects` were good objects with too low a score.
         """
+        now_s = self._clock()
         with self._lock:
             self._answers += 1
-            self._answer_times_s.append(self._clock())
+            self._answer_times_s.append(now_s)
+            self._answered_arrival_s = max(now_s - latency_s, self._answered_arrival_s or now_s - latency_s)
             self._latencies_s.append(latency_s)
             self._ages_s.append(age_s)
             self._rejects += n_rejects
@@ -118,6 +123,7 @@ class Health:
                 latency_p95_s=_percentile(self._latencies_s, 95),
                 age_p50_s=_percentile(self._ages_s, 50),
                 since_frame_s=now_s - self._frame_times_s[-1] if self._frame_times_s else None,
+                answer_age_s=None if self._answered_arrival_s is None else now_s - self._answered_arrival_s,
                 drops=dict(self._drops),
                 rejects=self._rejects,
                 below_threshold=self._below_threshold,

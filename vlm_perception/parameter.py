@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-ParameterKind = Literal["string", "bool", "integer", "double"]
-ParameterValue = str | int | float
+ParameterKind = Literal["string", "bool", "integer", "double", "string_array", "double_array"]
+ParameterValue = str | int | float | list[str] | list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Parameter:
 
     Attributes:
         name: Parameter name.
-        kind: `string`, `integer` or `double`.
+        kind: Type as ROS calls it.
         default: Plain default value of that kind.
         minimum: Smallest allowed number, or None.
         maximum: Largest allowed number, or None.
@@ -58,6 +58,8 @@ class Parameter:
             return f"set {self.name} to one of {self.limits}"
         if self.limits:
             return f"set {self.name} to a value of type {self.kind} from {self.limits} {self.unit}".rstrip()
+        if self.kind in ("string_array", "double_array"):
+            return f"set {self.name} to a list of {self.kind.removesuffix('_array')}s"
         return f"set {self.name} to a {self.kind}"
 
 
@@ -69,12 +71,13 @@ def describe_field(name: str, info: FieldInfo) -> Parameter:
     if isinstance(default, Enum):
         choices = tuple(str(member.value) for member in type(default))
         default = default.value
+    elif isinstance(default, tuple):
+        default, choices = list(default), ()
     else:
-        choices = tuple(get_args(info.annotation))
-    kinds: dict[type, ParameterKind] = {str: "string", bool: "bool", int: "integer", float: "double"}
+        choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
     return Parameter(
         name=name,
-        kind=kinds[type(default)],
+        kind=_kind_of(info.annotation, default),
         default=default,
         minimum=bounds.get("ge"),
         maximum=bounds.get("le"),
@@ -83,3 +86,13 @@ def describe_field(name: str, info: FieldInfo) -> Parameter:
         description=info.description or "",
         live=bool(extra["live"]),
     )
+
+
+def _kind_of(annotation: Any, default: Any) -> ParameterKind:
+    if isinstance(default, list):
+        # tuple[Annotated[str, ...], ...]
+        item = get_args(get_args(annotation)[0])[0]
+        arrays: dict[type, ParameterKind] = {str: "string_array", float: "double_array"}
+        return arrays[item]
+    kinds: dict[type, ParameterKind] = {str: "string", bool: "bool", int: "integer", float: "double"}
+    return kinds[type(default)]

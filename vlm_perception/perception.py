@@ -54,9 +54,19 @@ def perceive(
         InferenceError: The engine failed on this request.
         GeometryError: The engine cannot take a frame of this size or aspect ratio.
     """
-    follower = _Follower(engine, request, score_threshold, on_partial)
+    follower = Follower(engine, request, score_threshold, on_partial)
     answer = engine.answer(request, should_stop, follower.read)
-    answer = replace(answer, timings=replace(answer.timings, first_object_s=follower.first_object_s))
+    return read_answer(request, follower.timed(answer), score_threshold=score_threshold)
+
+
+def read_answer(request: Request, answer: Answer, *, score_threshold: float = 0.0) -> Result:
+    """Read objects, prose and count from a reply; the second half of `perceive`.
+
+    Args:
+        request: What was asked.
+        answer: What the engine said.
+        score_threshold: As in `perceive`.
+    """
     parsed = parse_answer(
         answer.text,
         model_wh=answer.model_wh,
@@ -77,8 +87,15 @@ def perceive(
     )
 
 
-class _Follower:
-    """Reads along while the model writes; `first_object_s` is None until an object is complete."""
+class Follower:
+    """Reads along while the model writes one answer.
+
+    Args:
+        engine: Tells the size of the processed image.
+        request: What is asked.
+        score_threshold: As in `perceive`.
+        on_partial: As in `perceive`.
+    """
 
     def __init__(self, engine: Engine, request: Request, score_threshold: float, on_partial: OnPartial | None) -> None:
         self._began_s = time.perf_counter()
@@ -89,7 +106,7 @@ class _Follower:
         self._tokens: list[Token] = []
         self._objects: tuple[DetectedObject, ...] = ()
         self._weak: tuple[Reject, ...] = ()
-        self.first_object_s: float | None = None
+        self._first_object_s: float | None = None
 
     def read(self, chunk: str, tokens: tuple[Token, ...]) -> None:
         """See `Engine.answer`."""
@@ -100,10 +117,14 @@ class _Follower:
         complete = self._reader.feed(chunk)
         if not complete:
             return
-        if self.first_object_s is None:
-            self.first_object_s = time.perf_counter() - self._began_s
+        if self._first_object_s is None:
+            self._first_object_s = time.perf_counter() - self._began_s
         if self._on_partial is not None:
             self._tell(complete, self._on_partial)
+
+    def timed(self, answer: Answer) -> Answer:
+        """Return the finished answer with the time of its first object; None when there was none."""
+        return replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
 
     def _start(self) -> AnswerReader:
         blank = self._engine.blank_answer(self._request)
@@ -111,7 +132,7 @@ class _Follower:
         return AnswerReader(model_wh=blank.model_wh, image_wh=image_wh, coordinates=blank.coordinates)
 
     def _tell(self, complete: tuple[DetectedObject, ...], on_partial: OnPartial) -> None:
-        timings = Timings(0.0, time.perf_counter() - self._began_s, 0.0, self.first_object_s)
+        timings = Timings(0.0, time.perf_counter() - self._began_s, 0.0, self._first_object_s)
         text, tokens = "".join(self._chunks), tuple(self._tokens)
         answer = replace(self._engine.blank_answer(self._request), text=text, tokens=tokens, timings=timings)
         objects, weak = _judged(complete, self._request.prompt, answer, self._score_threshold)

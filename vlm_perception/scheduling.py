@@ -1,4 +1,4 @@
-"""Which frame is next, and when: newest first, not too often, not too old. No ROS, no model.
+"""When the next frame is due, and how often something may be said. No ROS, no model.
 
 Times are seconds of a monotonic `Clock`, so that tests can move it by hand.
 """
@@ -8,61 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
 
 Clock = Callable[[], float]
-T = TypeVar("T")
-
-
-class LatestSlot(Generic[T]):
-    """A mailbox that holds one item: a new one replaces the old one. Thread-safe.
-
-    A queue would hand the model frames that are seconds old; here it always gets the newest.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._item: T | None = None
-        self._closed = False
-
-    def put(self, item: T) -> bool:
-        """Store an item without waiting.
-
-        Returns:
-            Whether an item that nobody had taken was replaced. A closed slot takes nothing.
-        """
-        with self._condition:
-            if self._closed:
-                return False
-            replaced = self._item is not None
-            self._item = item
-            self._condition.notify()
-            return replaced
-
-    def take(self, timeout_s: float | None = None) -> T | None:
-        """Remove and return the newest item, waiting for one if there is none.
-
-        Args:
-            timeout_s: Longest wait; None waits until an item comes or the slot is closed.
-
-        Returns:
-            The item, or None after the time-out or once the slot is closed.
-        """
-        with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._item is not None, timeout_s)
-            item, self._item = self._item, None
-            return item
-
-    def close(self) -> None:
-        """Throw the item away and wake everyone who waits; later items are ignored."""
-        with self._condition:
-            self._closed = True
-            self._item = None
-            self._condition.notify_all()
 
 
 class RateGate:
-    """Opens at most `max_rate_hz` times a second. Used by one thread; the rate may change at any time.
+    """Opens at most `max_rate_hz` times a second. Not thread-safe; the rate may change at any time.
 
     Openings are measured from start to start, so that a slow answer is not followed by a wait.
     """
@@ -71,16 +22,18 @@ class RateGate:
         self.max_rate_hz = max_rate_hz
         self._clock = clock
         self._passed_s: float | None = None
+        self._count = 1
 
     def wait_s(self) -> float:
         """Seconds until the gate opens; 0 when it is open."""
         if self._passed_s is None:
             return 0.0
-        return max(0.0, self._passed_s + 1.0 / self.max_rate_hz - self._clock())
+        return max(0.0, self._passed_s + self._count / self.max_rate_hz - self._clock())
 
-    def mark_passed(self) -> None:
-        """Close the gate for one period from now."""
+    def mark_passed(self, count: int = 1) -> None:
+        """Close the gate from now for one period a frame, when `count` frames pass together."""
         self._passed_s = self._clock()
+        self._count = count
 
     def reset(self) -> None:
         """Open the gate now, for the first frame of a new question."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from vlm_perception.errors import SettingsError
@@ -22,7 +23,13 @@ from vlm_perception.types import PixelBudget, Task
 SMALLEST_AREA_PX = 4 * 28 * 28
 LARGEST_AREA_PX = 16384 * 28 * 28
 
-__all__ = ["Parameter", "Settings", "markdown_table", "parameters"]
+FramePolicy = Literal["newest", "every", "on_demand"]
+_Topic = Annotated[str, Field(min_length=1)]
+_Weight = Annotated[float, Field(ge=0.01, le=100.0)]
+# ROS and files bring lists; settings are frozen.
+_FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+__all__ = ["FramePolicy", "Parameter", "Settings", "markdown_table", "parameters"]
 
 
 def _extra(*, live: bool, unit: str = "") -> dict[str, Any]:
@@ -98,6 +105,38 @@ class Settings(BaseModel):
         description="A frame that waited longer than this is dropped, not answered.",
         json_schema_extra=_extra(live=True, unit="s"),
     )
+    frame_policy: FramePolicy = Field(
+        "newest",
+        description="newest answers the newest frame and skips others, every answers all frames in order "
+        "(for bags), on_demand answers only ~/detect_once.",
+        json_schema_extra=_extra(live=True),
+    )
+    queue_length: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Most frames a camera may have waiting under the policy every; then the oldest is dropped.",
+        json_schema_extra=_extra(live=True, unit="frames"),
+    )
+    image_topics: Annotated[tuple[_Topic, ...], _FROM_LIST] = Field(
+        (),
+        description="Camera topics when there are several; empty takes the one topic image.",
+        json_schema_extra=_extra(live=True),
+    )
+    camera_weights: Annotated[tuple[_Weight, ...], _FROM_LIST] = Field(
+        (),
+        description="Share of answers of each camera, in the order of image_topics, each from 0.01 to 100; empty "
+        "treats all alike.",
+        json_schema_extra=_extra(live=True),
+    )
+    max_batch: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Most questions (of several cameras and prompts) answered in one pass of the model; more takes "
+        "more memory.",
+        json_schema_extra=_extra(live=True),
+    )
     score_threshold: float = Field(
         0.0,
         ge=0.0,
@@ -149,6 +188,19 @@ class Settings(BaseModel):
             raise ValueError(
                 f"min_pixels {self.min_pixels} is above max_pixels {self.max_pixels}; "
                 f"lower min_pixels or raise max_pixels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_cameras(self) -> Settings:
+        twice = [topic for topic, count in Counter(self.image_topics).items() if count > 1]
+        if twice:
+            raise ValueError(f"image_topics names {twice[0]!r} more than once; name each camera once")
+        cameras, weights = len(self.image_topics) or 1, len(self.camera_weights)
+        if weights not in (0, cameras):
+            raise ValueError(
+                f"camera_weights has {weights} values for {cameras} cameras; give one for each of image_topics, "
+                f"or set camera_weights to [] first"
             )
         return self
 
@@ -217,4 +269,5 @@ def _explain(detail: ErrorDetails) -> str:
         return f"unknown parameter {name} (value {value!r}); {hint}"
     known = describe_field(name, Settings.model_fields[name])
     reason = detail["msg"][0].lower() + detail["msg"][1:]
+    name += "".join(f"[{place}]" for place in detail["loc"][1:])
     return f"{name} is {value!r}: {reason}; {known.remedy} (default {known.default!r})"

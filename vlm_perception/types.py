@@ -78,6 +78,7 @@ class Prompt:
         instruction: Full text for the model (task, object details, output format).
         targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
         neutralised: How many chat control tokens in `text` were made harmless.
+        id: Its name among several standing queries; empty when it was sent as plain text.
     """
 
     text: str
@@ -85,6 +86,7 @@ class Prompt:
     instruction: str
     targets: tuple[str, ...] = ()
     neutralised: int = 0
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,22 @@ class EngineState(str, Enum):
 
 
 class DropCause(str, Enum):
-    """Why a good frame was not answered; bad frames are counted under `ImageError.cause`."""
+    """Why a good frame was not answered; bad frames are counted under `ImageError.cause`.
+
+    REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
+    asked for it under `on_demand`. STALE: it waited over `max_age_s`.
+    """
 
     REPLACED = "replaced"
+    QUEUE_FULL = "queue_full"
+    NOT_ASKED = "not_asked"
     STALE = "stale"
     NO_PROMPT = "no_prompt"
     NOT_READY = "not_ready"
+    PAUSED = "paused"
     PROMPT_CHANGED = "prompt_changed"
+    CAMERA_GONE = "camera_gone"
+    STOPPED = "stopped"
     BAD_GEOMETRY = "bad_geometry"
     INFERENCE_ERROR = "inference_error"
     INTERNAL_ERROR = "internal_error"
@@ -61,8 +70,9 @@ class WorkerListener(Protocol):
         """A result is there.
 
         `deliver(publish)` calls `publish` and returns True, or returns False without calling it
-        when the prompt has changed meanwhile. `set_prompt` waits while `publish` runs: keep it
-        short, and do slow work such as drawing between two calls of `deliver`.
+        when the prompt or the camera is gone meanwhile, or the worker paused. `set_prompts`,
+        `set_cameras`, `pause`, `apply` and `stop` wait while `publish` runs: keep it short, and do
+        slow work such as drawing between two calls of `deliver`.
         """
         ...
 
@@ -75,5 +85,8 @@ class WorkerListener(Protocol):
         ...
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        """A frame was not answered. Also called from the thread that calls `offer`."""
+        """A frame, or one question about it, was not answered.
+
+        Also called from the threads that call `offer`, `set_cameras`, `pause` and `apply`.
+        """
         ...

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.scheduling import LatestSlot, RateGate, Throttle
+from vlm_perception.scheduling import RateGate, Throttle
 
 
 class ManualClock:
@@ -16,51 +15,6 @@ class ManualClock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-def test_slot_keeps_only_the_newest_and_reports_what_it_replaced():
-    slot: LatestSlot[int] = LatestSlot()
-    assert [slot.put(item) for item in (1, 2, 3)] == [False, True, True]
-    assert slot.take(0) == 3
-    assert slot.take(0) is None
-
-
-def test_taking_waits_for_an_item_from_another_thread():
-    slot: LatestSlot[int] = LatestSlot()
-    putter = threading.Timer(0.02, slot.put, [7])
-    putter.start()
-    assert slot.take(30.0) == 7
-    putter.join()
-
-
-def test_closing_wakes_the_waiting_and_drops_the_item():
-    slot: LatestSlot[int] = LatestSlot()
-    closer = threading.Timer(0.02, slot.close)
-    closer.start()
-    assert slot.take() is None
-    closer.join()
-    assert slot.put(1) is False
-    assert slot.take() is None
-
-
-def test_no_item_is_taken_twice_or_out_of_order_under_load():
-    slot: LatestSlot[int] = LatestSlot()
-    taken: list[int] = []
-    replaced = 0
-
-    def consume() -> None:
-        while (item := slot.take(30.0)) is not None:
-            taken.append(item)
-            if item == 4999:
-                return
-
-    consumer = threading.Thread(target=consume)
-    consumer.start()
-    for item in range(5000):
-        replaced += slot.put(item)
-    consumer.join(30.0)
-    assert taken == sorted(set(taken))
-    assert len(taken) + replaced == 5000
 
 
 @given(

@@ -111,6 +111,7 @@ class Bench:
     def __init__(self, engine: GatedEngine, **settings: object) -> None:
         self.engine, self.recorder = engine, Recorder()
         self.worker = Worker(engine, Settings.from_mapping({"max_rate_hz": 1000.0, **settings}), self.recorder)
+        self.worker.set_cameras({"/image": 1.0})
 
     def start(self) -> Bench:
         self.worker.start()
@@ -152,7 +153,7 @@ def bench():
 
 def test_only_the_newest_frame_is_answered_and_each_once(bench):
     b = bench().start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.wait_asked(1)
     for number in (2, 3, 4):
@@ -169,10 +170,10 @@ def test_only_the_newest_frame_is_answered_and_each_once(bench):
 
 def test_a_new_prompt_aborts_the_answer_and_nothing_old_is_delivered(bench):
     b = bench().start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.wait_asked(1)
-    assert b.worker.set_prompt(build_prompt("blue cup"))
+    assert b.worker.set_prompts((build_prompt("blue cup"),))
     b.recorder.wait(lambda: "prompt_changed" in b.recorder.causes)
     b.engine.permits.release()
     b.offer(2)
@@ -182,8 +183,8 @@ def test_a_new_prompt_aborts_the_answer_and_nothing_old_is_delivered(bench):
 
 def test_a_finished_answer_is_not_delivered_if_the_prompt_changes_at_the_last_moment(bench):
     b = bench(GatedEngine(permits=1)).start()
-    b.recorder.before_delivery = lambda: b.worker.set_prompt(None)
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.recorder.before_delivery = lambda: b.worker.set_prompts(())
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.recorder.wait(lambda: bool(b.recorder.drops))
     assert (b.answered, b.recorder.causes) == ([], ["prompt_changed"])
@@ -191,10 +192,10 @@ def test_a_finished_answer_is_not_delivered_if_the_prompt_changes_at_the_last_mo
 
 def test_the_same_prompt_again_disturbs_nothing(bench):
     b = bench().start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.wait_asked(1)
-    assert b.worker.set_prompt(build_prompt("red cup")) is False
+    assert b.worker.set_prompts((build_prompt("red cup"),)) is False
     b.engine.permits.release()
     b.recorder.wait(lambda: bool(b.answered))
     assert b.answered == [(1, "red cup")]
@@ -205,14 +206,14 @@ def test_without_a_prompt_nothing_is_asked_and_frames_are_counted(bench):
     b.offer(1)
     b.offer(2)
     assert b.recorder.causes == ["no_prompt"]
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.recorder.wait(lambda: bool(b.answered))
     assert b.answered == [(2, "red cup")]
 
 
 def test_an_old_frame_is_stale(bench):
     b = bench(GatedEngine(permits=9), max_age_s=0.5).start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1, age_s=0.6)
     b.recorder.wait(lambda: b.recorder.causes == ["stale"])
     b.offer(2)
@@ -230,7 +231,7 @@ def test_an_old_frame_is_stale(bench):
 )
 def test_a_bad_frame_is_counted_and_the_next_one_answered(bench, failure, cause):
     b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1, failure=failure)
     b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
     b.offer(2)
@@ -242,7 +243,7 @@ def test_a_bad_frame_is_counted_and_the_next_one_answered(bench, failure, cause)
 )
 def test_a_failing_engine_is_counted_and_asked_again(bench, failure, cause):
     b = bench(GatedEngine(permits=9, failure=failure)).start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
     b.engine.failure = None
@@ -265,13 +266,13 @@ def test_a_model_that_cannot_be_loaded_is_reported_once(bench, failure, detail):
 
 def test_the_rate_is_kept_but_a_new_prompt_is_answered_at_once(bench):
     b = bench(GatedEngine(permits=9), max_rate_hz=0.01, max_age_s=3600.0).start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.recorder.wait(lambda: len(b.answered) == 1)
     b.offer(2)
     b.offer(3)
     assert b.recorder.causes == ["replaced"], "the gate is shut for 100 s, so frame 2 cannot have been taken"
-    b.worker.set_prompt(build_prompt("blue cup"))
+    b.worker.set_prompts((build_prompt("blue cup"),))
     b.recorder.wait(lambda: len(b.answered) == 2)
     assert b.answered == [(1, "red cup"), (3, "blue cup")]
 
@@ -279,7 +280,7 @@ def test_the_rate_is_kept_but_a_new_prompt_is_answered_at_once(bench):
 def test_new_limits_reach_the_next_request(bench):
     b = bench(GatedEngine(permits=9)).start()
     b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 7, "max_pixels": 60000}))
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.wait_asked(1)
     assert (b.engine.asked[0].max_new_tokens, b.engine.asked[0].budget.max_pixels) == (7, 60000)
@@ -287,7 +288,7 @@ def test_new_limits_reach_the_next_request(bench):
 
 def test_stopping_in_mid_answer_ends_the_thread_and_closes_the_engine(bench):
     b = bench().start()
-    b.worker.set_prompt(build_prompt("red cup"))
+    b.worker.set_prompts((build_prompt("red cup"),))
     b.offer(1)
     b.wait_asked(1)
     assert b.worker.stop(PATIENCE_S)
@@ -301,7 +302,7 @@ def test_a_worker_that_never_started_can_be_stopped(bench):
 
 def test_parts_are_delivered_before_the_whole_when_asked_for(bench):
     b = bench(publish_partial=True).start()
-    b.worker.set_prompt(build_prompt("all objects"))
+    b.worker.set_prompts((build_prompt("all objects"),))
     b.offer(1)
     b.recorder.wait(lambda: bool(b.recorder.partials))
     assert b.answered == []
@@ -314,7 +315,7 @@ def test_parts_are_delivered_before_the_whole_when_asked_for(bench):
 
 def test_parts_are_not_delivered_unless_asked_for_and_the_change_reaches_the_next_frame(bench):
     b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompt(build_prompt("all objects"))
+    b.worker.set_prompts((build_prompt("all objects"),))
     b.offer(1)
     b.recorder.wait(lambda: len(b.answered) == 1)
     assert b.recorder.partials == []
@@ -328,10 +329,10 @@ def test_no_part_of_an_old_answer_is_delivered_after_a_new_prompt(bench):
     """The engine goes on writing objects although it was told to stop."""
     b = bench(publish_partial=True).start()
     b.engine.deaf = True
-    b.worker.set_prompt(build_prompt("all objects"))
+    b.worker.set_prompts((build_prompt("all objects"),))
     b.offer(1)
     b.recorder.wait(lambda: bool(b.recorder.partials))
-    b.worker.set_prompt(build_prompt("blue cup"))
+    b.worker.set_prompts((build_prompt("blue cup"),))
     b.engine.permits.release(9)
     b.recorder.wait(lambda: bool(b.recorder.drops))
     assert b.recorder.causes == ["prompt_changed"], "a frame of which a part went out was not answered"
@@ -349,7 +350,7 @@ def test_a_listener_that_fails_costs_one_frame(bench):
         raise failure
 
     b.recorder.on_partial = fail
-    b.worker.set_prompt(build_prompt("all objects"))
+    b.worker.set_prompts((build_prompt("all objects"),))
     b.offer(1)
     b.recorder.wait(lambda: b.recorder.drops == [("internal_error", failure)])
     del b.recorder.on_partial

@@ -13,7 +13,16 @@ from vlm_perception.types import Prompt
 from vlm_perception.worker import DropCause, EngineState
 
 # Drops that are the node doing its job, not something being wrong.
-_NORMAL_DROPS = {DropCause.REPLACED, DropCause.NO_PROMPT, DropCause.NOT_READY, DropCause.PROMPT_CHANGED}
+_NORMAL_DROPS = {
+    DropCause.REPLACED,
+    DropCause.NOT_ASKED,
+    DropCause.NO_PROMPT,
+    DropCause.NOT_READY,
+    DropCause.PAUSED,
+    DropCause.PROMPT_CHANGED,
+    DropCause.CAMERA_GONE,
+    DropCause.STOPPED,
+}
 
 
 @dataclass(frozen=True, slots=True)

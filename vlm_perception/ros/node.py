@@ -58,6 +58,7 @@ class VlmPerceptionNode(Node):
         self._outputs = Publishers(self)
         self._worker = Worker(self._engine, settings, self)
         self._subscribe_camera(settings)
+        self._worker.set_cameras({self._camera: 1.0})
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = self.create_timer(settings.diagnostics_period_s, self._publish_diagnostics)
@@ -140,7 +141,7 @@ class VlmPerceptionNode(Node):
             engine_state=self._worker.state,
             engine_detail=self._engine_detail,
             engine=facts,
-            prompt=self._worker.prompt,
+            prompt=self._worker.prompts[0] if self._worker.prompts else None,
             camera=self._camera,
             no_image_warning_s=self._settings.current.no_image_warning_s,
         )
@@ -151,11 +152,11 @@ class VlmPerceptionNode(Node):
         return self._prompts.build(text, settings.task) if text.strip() else None
 
     def _active_text(self) -> str:
-        active = self._worker.prompt
-        return active.text if active else ""
+        active = self._worker.prompts
+        return active[0].text if active else ""
 
     def _activate(self, prompt: Prompt | None) -> None:
-        if self._worker.set_prompt(prompt):
+        if self._worker.set_prompts((prompt,) if prompt else ()):
             log = self.get_logger()
             log.info(f"looking for {prompt.text!r} ({prompt.task.value})" if prompt else "detection stopped: no prompt")
             if prompt and prompt.neutralised:

@@ -70,6 +70,10 @@ def declare(node: Node, parameter: Parameter) -> Any:
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None and not low <= value <= high:
         raise SettingsError(f"{parameter.name} is {value!r}, allowed: {allowed}; default {parameter.default!r}")
+    if value == []:
+        # To rclpy an empty list is one of bytes, and in a file it is no value at all.
+        kind = RosParameter.Type[parameter.kind.upper()]
+        node.set_parameters([RosParameter(parameter.name, kind, [])])
     return value
 
 
@@ -80,8 +84,9 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         description=f"{parameter.description} [{unit}]" if unit else parameter.description,
         additional_constraints=f"one of: {limits}" if parameter.choices else "",
         read_only=not parameter.live,
-        # Without this `max_rate_hz: 5` would be refused, because 5 is not 5.0 to ROS.
-        dynamic_typing=parameter.kind == "double",
+        # Without this `max_rate_hz: 5` would be refused, because 5 is not 5.0 to ROS, and so would every list
+        # where an empty one was.
+        dynamic_typing=parameter.kind in ("double", "double_array", "string_array"),
     )
     if parameter.minimum is not None and parameter.maximum is not None:
         if parameter.kind == "integer":
@@ -94,5 +99,12 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def _plain(parameter: Parameter, value: Any) -> Any:
+    if parameter.kind in ("double_array", "string_array"):
+        # Strings and bytes are no lists, whatever Python says; the settings refuse them with a reason.
+        return value if isinstance(value, str | bytes) else [_real(parameter, item) for item in value or ()]
+    return _real(parameter, value)
+
+
+def _real(parameter: Parameter, value: Any) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if parameter.kind == "double" and whole else value
+    return float(value) if parameter.kind in ("double", "double_array") and whole else value
