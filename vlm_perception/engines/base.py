@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from vlm_perception.types import Answer, Request, Token
@@ -84,4 +84,27 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model; the engine may be loaded again."""
+        ...
+
+
+class BatchEngine(Engine, Protocol):
+    """An engine that answers several requests in one pass."""
+
+    def answer_batch(
+        self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText] = ()
+    ) -> list[Answer]:
+        """Answer several requests together; each answer is what `answer` would give.
+
+        Args:
+            requests: What to ask; frames may differ in size.
+            should_stop: One for each request; a row that is stopped does not end the others.
+            on_text: One for each request, or none at all.
+
+        Returns:
+            One answer for each request, in their order.
+
+        Raises:
+            InferenceError: As `answer`; then there is no answer to any of them.
+            GeometryError: As `answer`, when one of the frames is outside what the model accepts.
+        """
         ...
