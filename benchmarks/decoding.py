@@ -13,10 +13,12 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import torch
 
@@ -25,6 +27,7 @@ from benchmarks.videos import SPEEDS, video
 from vlm_perception.decoding import ALL_SOURCES, Source
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.quiet import silence_libraries
 from vlm_perception.engines.transformers_engine import TransformersEngine
 from vlm_perception.prompts import build_prompt
 from vlm_perception.types import Frame, PixelBudget, Request
@@ -47,7 +50,10 @@ class Shot:
     identical: bool
 
 
-def methods_of(plain: PlainModel, model: str) -> dict[str, Callable[[Request, PlainAnswer], Shot]]:
+Method = Callable[[Request, PlainAnswer], Shot]
+
+
+def methods_of(plain: PlainModel, model: str) -> dict[str, Method]:
     """Make all methods; each is given the plain answer to compare with."""
 
     def by_generate(request: Request, expected: PlainAnswer, **options: Any) -> Shot:
@@ -56,7 +62,7 @@ def methods_of(plain: PlainModel, model: str) -> dict[str, Callable[[Request, Pl
         wall_s = time.perf_counter() - began_s
         return Shot(answer.passes, len(answer.ids), wall_s, answer.ids == expected.ids)
 
-    def by_engine(engine: TransformersEngine) -> Callable[[Request, PlainAnswer], Shot]:
+    def by_engine(engine: TransformersEngine) -> Method:
         def ask(request: Request, expected: PlainAnswer) -> Shot:
             began_s = time.perf_counter()
             answer = engine.answer(request, never_stop)
@@ -69,7 +75,7 @@ def methods_of(plain: PlainModel, model: str) -> dict[str, Callable[[Request, Pl
     def by_lookup(request: Request, expected: PlainAnswer) -> Shot:
         return by_generate(request, expected, prompt_lookup_num_tokens=10)
 
-    methods: dict[str, Callable[[Request, PlainAnswer], Shot]] = {"generate": by_generate, "prompt_lookup": by_lookup}
+    methods: dict[str, Method] = {"generate": by_generate, "prompt_lookup": by_lookup}
     for name, sources in SOURCES.items():
         engine = TransformersEngine(model, drafts=sources)
         engine.load()
@@ -89,7 +95,7 @@ def measure(kind: str, n_objects: int, args: argparse.Namespace, plain: PlainMod
         methods = methods_of(plain, model)
         warm_up = 0 if kind == "cuts" else WARM_UP
         for index, frame in enumerate(video(kind, n_objects, args.frames + warm_up, seed=100 + run)):
-            request = ask(frame)
+            request = ask(replace(frame, camera=f"/{kind}/{n_objects}/{run}"))
             expected = plain.answer(request)
             for name, method in methods.items():
                 shot = method(request, expected)
@@ -123,11 +129,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks/decoding.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
+    silence_libraries(progress=False)
     plain = PlainModel(args.model)
+    methods = methods_of(plain, args.model)
     rows: list[dict[str, Any]] = []
     for kind in args.videos:
         for n_objects in args.objects:
-            rows += measure(kind, n_objects, args, plain, args.model)
+            rows += measure(kind, n_objects, args, plain, methods)
     columns = list(rows[0])
     print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
     for row in rows:

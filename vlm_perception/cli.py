@@ -215,7 +215,7 @@ def _transformers_engine(settings: Settings) -> Engine:
     silence_libraries(progress=sys.stderr.isatty())
     from vlm_perception.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine(settings.model, settings.device, settings.dtype)
+    return TransformersEngine.from_settings(settings)
 
 
 def _drop_unwritable(stdout: TextIO) -> None:

@@ -19,7 +19,9 @@ LONGEST_DRAFT = 128
 LONGEST_TOKEN = 16
 MOST_THREADS = 64
 # What one more token in a pass costs, in passes; measured by benchmarks/pass_cost.py.
-TOKEN_COST = 0.05
+TOKEN_COST = 0.03
+# What a token counts once another one of its kind was verified.
+FADING = 0.9
 
 
 class Drafter(Protocol):
@@ -58,26 +60,32 @@ class NoDraft:
 
 
 class DraftLength:
-    """How long a draft is worth its while, from how it went so far.
+    """How much of a draft is worth its while, from how it went so far.
 
     A token costs its share of a pass, and spares a pass when all before it and itself agree. So a
-    draft goes on while the chance for that is above the cost. Older passes count less and less.
+    draft goes on while the chance for that is above the cost. Digits of coordinates fail far more
+    often than what stands between them, so both have their own record. Old passes fade.
     """
 
     def __init__(self) -> None:
-        self._right, self._wrong = 8.0, 0.5
+        self._right = {True: 8.0, False: 16.0}
+        self._wrong = {True: 1.0, False: 0.5}
 
-    def tokens(self) -> int:
-        """How many tokens to draft, at least 1."""
-        chance = self._right / (self._right + self._wrong)
-        return max(1, min(LONGEST_DRAFT, int(math.log(TOKEN_COST) / math.log(min(chance, 0.999)))))
+    def worth(self, digits: Sequence[bool]) -> int:
+        """How many of the tokens of a draft to verify, given which of them are digits."""
+        chances = {kind: self._right[kind] / (self._right[kind] + self._wrong[kind]) for kind in (True, False)}
+        reached = 1.0
+        for place, kind in enumerate(digits):
+            reached *= chances[kind]
+            if reached < TOKEN_COST:
+                return place
+        return len(digits)
 
-    def learn(self, agreed: int, drafted: int) -> None:
+    def learn(self, digits: Sequence[bool], agreed: int) -> None:
         """Note how many tokens of a draft agreed; those behind the first that did not say nothing."""
-        if drafted:
-            keep = 0.5 if agreed < drafted else 0.9
-            self._right = min(self._right * keep + agreed, 256.0)
-            self._wrong = self._wrong * keep + (agreed < drafted)
+        for place, kind in enumerate(digits[: agreed + 1]):
+            self._right[kind] = self._right[kind] * FADING + (place < agreed)
+            self._wrong[kind] = self._wrong[kind] * FADING + (place == agreed)
 
 
 class Source(Enum):
@@ -189,26 +197,27 @@ class AnswerDrafter:
         self._walk, self._length = walk, length
         self._encode, self._bytes_of, self._end_id = encode, bytes_of, end_id
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._drafted = 0
+        self._digits: list[bool] = []
 
     def propose(self, limit: int) -> Sequence[int]:
         """See `Drafter.propose`."""
-        self._drafted = 0
+        self._digits = []
         if self._decoder.getstate()[0]:
             # In the middle of a character there is no text to go on from.
             return ()
-        count = min(limit, self._length.tokens())
+        count = min(limit, LONGEST_DRAFT)
         text, ends = self._walk.go_on()
-        # No token of interest writes more characters than this.
+        # Few tokens of a reply write more characters than this.
         ids = list(self._encode(text[: count * LONGEST_TOKEN])) if text else []
-        draft = [*ids, self._end_id][:count] if ends else ids[:count]
-        self._drafted = len(draft)
-        return draft
+        draft = ([*ids, self._end_id] if ends else ids)[:count]
+        digits = [self._bytes_of(token).isdigit() for token in draft]
+        self._digits = digits[: self._length.worth(digits)]
+        return draft[: len(self._digits)]
 
     def accept(self, written: Sequence[int], agreed: int) -> None:
         """See `Drafter.accept`."""
-        self._length.learn(agreed, self._drafted)
-        self._drafted = 0
+        self._length.learn(self._digits, agreed)
+        self._digits = []
         self._walk.feed(self._decoder.decode(b"".join(map(self._bytes_of, written))))
 
 

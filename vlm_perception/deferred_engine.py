@@ -6,9 +6,10 @@ prompts nor signals meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
-from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import BatchEngine, Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import InferenceError
 from vlm_perception.types import Answer, Request
 
@@ -40,6 +41,16 @@ class DeferredEngine:
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """See `Engine.answer`."""
         return self._loaded().answer(request, should_stop, on_text)
+
+    def answer_batch(
+        self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText] = ()
+    ) -> list[Answer]:
+        """See `BatchEngine.answer_batch`; one after another when the real engine knows no batches."""
+        engine = self._loaded()
+        if hasattr(engine, "answer_batch"):
+            return cast(BatchEngine, engine).answer_batch(requests, should_stop, on_text)
+        rows = zip(requests, should_stop, on_text or [ignore_text] * len(requests), strict=True)
+        return [engine.answer(*row) for row in rows]
 
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`."""

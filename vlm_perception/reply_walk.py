@@ -94,7 +94,7 @@ class ReplyWalk:
         """Go on by one shape; None when the reply does not fit it."""
         since = self._text[self._done :]
         if not self._closed and len(since) < len(shape.head):
-            return self._prefixed(since, (shape.head, False), shape, left) if shape.head.startswith(since) else None
+            return self._from_head(since, shape, left) if shape.head.startswith(since) else None
         if not self._closed and not since.startswith(shape.head):
             return None
         if not shape.items:
@@ -146,14 +146,15 @@ class ReplyWalk:
                 return option[0][len(since) :], option[1]
         return None
 
-    def _prefixed(self, since: str, head: Continuation, shape: Shape, left: dict[int, Item]) -> Continuation:
-        rest: Continuation = ("", not shape.items)
+    def _from_head(self, since: str, shape: Shape, left: dict[int, Item]) -> Continuation:
+        """Go on within the text before the first item."""
+        rest, ends = "", not shape.items
         if left:
-            chained, ends = self._chain(shape, [left[place] for place in sorted(left)])
-            rest = (chained[len(shape.gap) :], ends)
+            rest, ends = self._chain(shape, [left[place] for place in sorted(left)])
+            rest = rest[len(shape.gap) :]
         elif shape.items:
-            rest = (shape.items[0].texts[0], False)
-        return head[0][len(since) :] + rest[0], rest[1]
+            rest = shape.items[0].texts[0]
+        return shape.head[len(since) :] + rest, ends
 
     def _chain(self, shape: Shape, items: Sequence[Item]) -> Continuation:
         """Write items, each behind a gap, and the end."""

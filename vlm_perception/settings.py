@@ -59,6 +59,11 @@ class Settings(BaseModel):
         description="Number format of the weights; auto keeps the checkpoint's own.",
         json_schema_extra=_extra(live=False),
     )
+    drafting: bool = Field(
+        True,
+        description="Draft tokens from earlier answers; never changes an answer.",
+        json_schema_extra=_extra(live=False),
+    )
     min_pixels: int = Field(
         224 * 224,
         ge=SMALLEST_AREA_PX,

@@ -63,7 +63,9 @@ def test_answer_is_that_of_plain_forward_passes(
 
 
 def test_answers_repeat(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
-    first, second = (random_engine.answer(make_request(), never_stop) for _ in range(2))
+    first = random_engine.answer(make_request(), never_stop)
+    random_engine.forget()
+    second = random_engine.answer(make_request(), never_stop)
     assert (first.text, first.tokens) == (second.text, second.tokens)
 
 
@@ -95,7 +97,9 @@ def test_abort_takes_effect_within_one_pass(
     random_engine: TransformersEngine, make_request: RequestMaker, passes: int
 ) -> None:
     first_pass = Asked()
+    random_engine.forget()
     random_engine.answer(make_request(max_new_tokens=1), first_pass)
+    random_engine.forget()
     # After the first pass it is asked once a pass: it turns true during pass number `passes`.
     should_stop = Asked(first_pass.times + passes - 2)
     answer = random_engine.answer(make_request(max_new_tokens=500), should_stop)
@@ -107,8 +111,9 @@ def test_abort_takes_effect_within_one_pass(
 def test_abort_in_the_first_pass_takes_effect_within_one_layer(
     random_engine: TransformersEngine, make_request: RequestMaker
 ) -> None:
-    # The tiny model has 4 vision blocks and 6 layers: each of them asks.
-    for layer in range(10):
+    # The tiny model has 4 vision blocks and 6 layers; the layers also read what stands before the image.
+    for layer in range(16):
+        random_engine.forget()
         should_stop = Asked(layer)
         answer = random_engine.answer(make_request(), should_stop)
         assert (answer.text, answer.tokens, answer.finish_reason) == ("", (), "aborted")

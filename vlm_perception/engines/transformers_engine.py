@@ -15,6 +15,7 @@ from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.checkpoint_model import load_checkpoint
 from vlm_perception.engines.loading import is_out_of_memory
 from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,12 @@ class TransformersEngine:
         self._drafts = drafts
         self._answering: Answering | None = None
         self._facts = self._unloaded_facts()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> TransformersEngine:
+        """Make the engine that the parameters ask for."""
+        drafts = ALL_SOURCES if settings.drafting else frozenset[Source]()
+        return cls(settings.model, settings.device, settings.dtype, drafts)
 
     @property
     def name(self) -> str:

@@ -222,7 +222,7 @@ class VlmPerceptionNode(Node):
 def _transformers_engine(settings: Settings) -> Engine:
     from vlm_perception.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine(settings.model, settings.device, settings.dtype)
+    return TransformersEngine.from_settings(settings)
 
 
 def main(args: list[str] | None = None) -> int:

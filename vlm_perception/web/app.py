@@ -110,7 +110,7 @@ def _engine(settings: Settings) -> Engine:
     def make() -> Engine:
         from vlm_perception.engines.transformers_engine import TransformersEngine
 
-        return TransformersEngine(settings.model, settings.device, settings.dtype)
+        return TransformersEngine.from_settings(settings)
 
     return DeferredEngine(settings.model, make)
 

@@ -1,0 +1,121 @@
+"""Proof that drafting changes no token: `python -m benchmarks.lossless --frames 1000`.
+
+Every frame of moving scenes, in which things come and go, is answered by transformers' own
+`generate` and by the engine with all sources of drafts, in float32, for every task in turn. The
+program fails on the first kind of difference only: one where the plain model was sure. Where its
+two highest logits are closer than what the order of float32 sums makes, either token is right;
+such ties are counted and shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.plain import TIE, PlainAnswer, PlainModel, first_difference
+from benchmarks.videos import come_and_go, video
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.quiet import silence_libraries
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.prompts import build_prompt
+from vlm_perception.types import Answer, Frame, PixelBudget, Request
+
+PROMPTS = (
+    "all objects",
+    "how many objects are there?",
+    "each object, and describe it",
+    "point to the wheels of the cart",
+    "找出所有物体",
+    "red circle; blue square",
+    "what is in the picture?",
+    "图中有多少个物体？",
+    "the face's eyes, as points",
+    "raw: Outline the position of each cart and output all the coordinates in JSON format.",
+)
+FRAMES_OF_VIDEO = 20
+BUDGET = PixelBudget(224 * 224, 1024 * 1024)
+MAX_NEW_TOKENS = 256
+
+
+@dataclass(slots=True)
+class Count:
+    """What was seen of one prompt."""
+
+    frames: int = 0
+    tokens: int = 0
+    passes: int = 0
+    ties: int = 0
+    differences: int = 0
+
+
+def requests(frames: int, prompts: tuple[str, ...] = PROMPTS) -> Iterator[Request]:
+    """Ask about videos, each with the next prompt; every third one is fast or cut."""
+    for number in range(-(-frames // FRAMES_OF_VIDEO)):
+        prompt = build_prompt(prompts[number % len(prompts)])
+        for index, frame in enumerate(_frames(number)):
+            if number * FRAMES_OF_VIDEO + index < frames:
+                yield Request(replace(frame, camera=f"/camera_{number}"), prompt, BUDGET, MAX_NEW_TOKENS)
+
+
+def _frames(number: int) -> Iterator[Frame]:
+    if number % 3 == 2:
+        return video("fast" if number % 2 else "cuts", 3, FRAMES_OF_VIDEO, 500 + number)
+    return come_and_go(FRAMES_OF_VIDEO, 500 + number)
+
+
+def judge(answer: Answer, request: Request, plain: PlainModel, expected: PlainAnswer) -> str:
+    """Tell "same", "tie" or what is different."""
+    place = first_difference(answer.text, answer.tokens, expected)
+    if place is None:
+        return "same"
+    gaps = plain.answer(request, logits=True).gaps
+    gap = gaps[place] if place < len(gaps) else float("inf")
+    stamp = f"{request.frame.camera} at {request.frame.received_s:.1f} s"
+    what = f"token {place} of {request.prompt.text!r} on {stamp}: the plain model's two highest logits are {gap} apart"
+    return f"tie: {what}" if gap < TIE else f"difference: {what}; {expected.text!r} became {answer.text!r}"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=1000)
+    parser.add_argument("--model", default=str(find_tiny_model()))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    silence_libraries(progress=False)
+    plain, engine = PlainModel(args.model), TransformersEngine(args.model, dtype="float32")
+    engine.load()
+    counts: dict[str, Count] = {}
+    causes: Counter[str] = Counter()
+    for request in requests(args.frames):
+        expected, answer = plain.answer(request), engine.answer(request, never_stop)
+        verdict = judge(answer, request, plain, expected)
+        count = counts.setdefault(request.prompt.text, Count())
+        count.frames, count.tokens = count.frames + 1, count.tokens + len(expected.ids)
+        count.passes += answer.passes
+        count.ties += verdict.startswith("tie")
+        count.differences += verdict.startswith("difference")
+        if verdict != "same":
+            print(verdict)
+            causes[verdict] += 1
+    total = Count(*(sum(getattr(c, name) for c in counts.values()) for name in Count.__slots__))
+    print("| prompt | " + " | ".join(Count.__slots__) + " |\n|" + " --- |" * 6)
+    for prompt, count in {**counts, "all": total}.items():
+        print(f"| {prompt} | " + " | ".join(map(str, asdict(count).values())) + " |")
+    output = Path("build/benchmarks/lossless.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report = {"total": asdict(total), "prompts": {p: asdict(c) for p, c in counts.items()}, "causes": list(causes)}
+    output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    if total.differences:
+        raise SystemExit(f"{total.differences} of {total.frames} answers differ: drafting changed a token")
+
+
+if __name__ == "__main__":
+    main()
