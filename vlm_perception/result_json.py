@@ -14,7 +14,7 @@ from vlm_perception.types import DetectedObject, Result
 def result_fields(result: Result) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
-    Keys: `prompt`, `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
+    Keys: `prompt`, `prompt_id` (of a standing query, else empty), `task`, `raw_text` (the model's reply as it came), `text` (prose outside the
     objects), `count` (or null), `count_agrees` (or null), `objects` (see `object_fields`),
     `score` (`formula`, `calibrated`), `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
     `partial`, `passes` (decoder passes of the answer), `timings` (seconds; see `Timings`).
@@ -22,6 +22,7 @@ def result_fields(result: Result) -> dict[str, Any]:
     answer = result.answer
     return {
         "prompt": result.request.prompt.text,
+        "prompt_id": result.request.prompt.id,
         "task": result.request.prompt.task.value,
         "raw_text": answer.text,
         "text": result.text,

@@ -51,6 +51,10 @@ class CameraInbox:
             self._subscription = self._subscribe(options)
             self._node.get_logger().info(f"listening to {self._topic} {wanted.name.lower()}, as its publishers offer")
 
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_subscription(self._subscription)
+
     def _subscribe(self, overriding: QoSOverridingOptions) -> Subscription:
         # One frame is all we want.
         profile = QoSProfile(depth=1, reliability=self.reliability)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -33,16 +33,20 @@ class NodeState:
         engine_state: Where the model is in its life.
         engine_detail: Why it failed, or empty.
         engine: Facts from `Engine.describe`, and its name.
-        prompt: The active prompt, or None.
-        camera: Resolved image topic.
+        prompts: The standing queries.
+        silent_s: Seconds since the last image, by resolved image topic.
+        policy: The frame policy.
+        paused: Whether detection is paused.
         no_image_warning_s: An image later than this is a warning.
     """
 
     engine_state: EngineState
     engine_detail: str
     engine: Mapping[str, str]
-    prompt: Prompt | None
-    camera: str
+    prompts: Sequence[Prompt]
+    silent_s: Mapping[str, float]
+    policy: str
+    paused: bool
     no_image_warning_s: float
 
 
@@ -71,19 +75,27 @@ class Diagnostics:
         if state.engine_state is not EngineState.READY:
             return DiagnosticStatus.WARN, f"the model is {state.engine_state.value}"
         if report.since_frame_s is None or report.since_frame_s > state.no_image_warning_s:
-            return DiagnosticStatus.WARN, f"no image on {state.camera}"
+            return DiagnosticStatus.WARN, f"no image on {', '.join(state.silent_s)}"
+        silent = [topic for topic, since_s in state.silent_s.items() if since_s > state.no_image_warning_s]
+        if silent:
+            return DiagnosticStatus.WARN, f"no image on {', '.join(silent)}"
         if new_failures > 0:
             return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
-        return DiagnosticStatus.OK, "detecting" if state.prompt else "waiting for a prompt"
+        if state.paused:
+            return DiagnosticStatus.OK, "paused by ~/enable"
+        return DiagnosticStatus.OK, "detecting" if state.prompts else "waiting for a prompt"
 
 
 def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
     values = {
         "engine state": state.engine_state.value,
         **{f"engine {key}": value for key, value in state.engine.items()},
-        "prompt": state.prompt.text if state.prompt else "",
-        "task": state.prompt.task.value if state.prompt else "",
-        "image topic": state.camera,
+        "prompt": "; ".join(prompt.text for prompt in state.prompts),
+        "task": "; ".join(prompt.task.value for prompt in state.prompts),
+        "frame policy": state.policy,
+        "paused": str(state.paused).lower(),
+        "image topic": ", ".join(state.silent_s),
+        **{f"last image of {topic} (s ago)": f"{since_s:.2f}" for topic, since_s in state.silent_s.items()},
         "images received": str(report.frames),
         "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
         "answers": str(report.answers),

@@ -35,7 +35,7 @@ def marker_message(result: Result) -> ImageMarker:
     clears what it showed.
     """
     width_px = _line_width_px(result.request.frame.image_wh)
-    marker = ImageMarker(header=header_message(result.request.frame.header), ns=_NAMESPACE, id=0)
+    marker = ImageMarker(header=header_message(result.request.frame.header), ns=_namespace(result), id=0)
     marker.type, marker.scale, marker.outline_color = ImageMarker.LINE_LIST, width_px, _WHITE
     marker.action = ImageMarker.ADD if result.objects else ImageMarker.REMOVE
     points: list[Point] = []
@@ -49,6 +49,11 @@ def marker_message(result: Result) -> ImageMarker:
             colours.append(colour)
     marker.points, marker.outline_colors = points, colours
     return marker
+
+
+def _namespace(result: Result) -> str:
+    name = result.request.prompt.id
+    return f"{_NAMESPACE}/{name}" if name else _NAMESPACE
 
 
 def segments(item: DetectedObject, reach_px: float) -> tuple[Segment, ...]:

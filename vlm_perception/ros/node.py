@@ -17,17 +17,19 @@ from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
 from vlm_perception.health import Health
 from vlm_perception.prompts import load_prompts
-from vlm_perception.ros.camera_in import CameraInbox
-from vlm_perception.ros.camera_watch import CameraWatch
+from vlm_perception.ros.cameras import Cameras
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
 from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.ros.prompts_in import PromptInbox
-from vlm_perception.ros.publishers import Publishers
+from vlm_perception.ros.publishers import ActivePrompt, Outputs
+from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
+from vlm_perception.ros.services import Services
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
-from vlm_perception.types import Prompt, Result
+from vlm_perception.standing import parse_prompts
+from vlm_perception.types import Result
 from vlm_perception.worker import Deliver, EngineState, Worker
 
 _WARNING_PERIOD_S = 5.0
@@ -55,18 +57,26 @@ class VlmPerceptionNode(Node):
         self._engine_detail = ""
         self._health = Health()
         self._throttle = Throttle(_WARNING_PERIOD_S)
-        self._outputs = Publishers(self)
+        self._active, self._outputs = ActivePrompt(self), Outputs(self)
         self._worker = Worker(self._engine, settings, self)
-        self._subscribe_camera(settings)
-        self._worker.set_cameras({self._camera: 1.0})
+        self._cameras = Cameras(self, settings.image_transport, self._on_image)
+        self._use_cameras(settings)
+        self.create_timer(_WATCH_PERIOD_S, self._watch_cameras)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = self.create_timer(settings.diagnostics_period_s, self._publish_diagnostics)
-        self._activate(self._prompt_of(settings.prompt, settings))
+        self._activate(settings.prompt, settings)
         self._settings.on_change(self._on_settings)
         PromptInbox(self, "~/prompt", self._on_prompt)
+        Services(
+            self,
+            self._worker,
+            lambda result: answer_json(result, *self._times_of(result)),
+            lambda: min(self._cameras.silent_s().values()),
+            lambda: self._settings.current.no_image_warning_s,
+        )
         self.get_logger().info(describe_environment())
-        self.get_logger().info(f"loading the model {self._engine.name}; looking at {self._camera}")
+        self.get_logger().info(f"loading the model {self._engine.name}; looking at {', '.join(self._cameras.topics)}")
         self._worker.start()
 
     @property
@@ -89,51 +99,45 @@ class VlmPerceptionNode(Node):
         self.destroy_node()
         return ended
 
-    def _subscribe_camera(self, settings: Settings) -> None:
-        topic, message_type = self.resolve_topic_name("image"), Image
-        if settings.image_transport == "compressed":
-            message_type = CompressedImage
-            # image_transport's own naming; a remapping that already has the suffix is left alone.
-            topic = topic if topic.endswith("/compressed") else f"{topic}/compressed"
-        self._camera = topic
-        self._watch = CameraWatch(self, topic, message_type)
-        self._last_image_s = time.monotonic()
-        self._inbox = CameraInbox(self, topic, message_type, self._on_image)
-        self.create_timer(_WATCH_PERIOD_S, self._watch_camera)
-
     # On the executor.
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        self._last_image_s = time.monotonic()
+    def _use_cameras(self, settings: Settings) -> None:
+        topics = self._cameras.resolve(settings.image_topics or ("image",))
+        weights = settings.camera_weights or (1.0,) * len(topics)
+        self._worker.set_cameras(dict(zip(topics, weights, strict=True)))
+        self._outputs.use(topics)
+        self._cameras.use(topics)
+
+    def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
         self._health.count_frame()
         try:
-            self._worker.offer(arrival_of(message, self._camera, self._last_image_s))
+            self._worker.offer(arrival_of(message, camera, received_s))
         except ImageError as error:
-            self.on_drop(self._camera, error.cause, error)
+            self.on_drop(camera, error.cause, error)
 
     def _on_prompt(self, text: str) -> None:
         try:
-            self._activate(self._prompt_of(text, self._settings.current))
+            self._activate(text, self._settings.current)
         except PromptError as error:
             # A slip of the pen must not stop a running detection: the old prompt stays.
             self._health.count_error("prompt")
-            self.get_logger().error(f"{error}; going on with {self._active_text()!r}")
-            self._outputs.publish_prompt(self._active_text())
+            self.get_logger().error(f"{error}; going on with {self._active.text!r}")
+            self._active.publish(self._active.text)
         else:
             if self._worker.state is EngineState.FAILED:
                 self.get_logger().error(f"the prompt cannot be answered: {self._engine_detail}")
 
     def _on_settings(self, old: Settings, new: Settings) -> None:
-        text = new.prompt if new.prompt != old.prompt else self._active_text()
+        if (new.image_topics, new.camera_weights) != (old.image_topics, old.camera_weights):
+            self._use_cameras(new)
         if new.prompt != old.prompt or new.task != old.task:
-            self._activate(self._prompt_of(text, new))
+            self._activate(new.prompt if new.prompt != old.prompt else self._active.text, new)
         if new.diagnostics_period_s != old.diagnostics_period_s:
             self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
         self._worker.apply(new)
 
-    def _watch_camera(self) -> None:
-        self._inbox.follow()
-        self._watch.check(time.monotonic() - self._last_image_s, self._settings.current.no_image_warning_s)
+    def _watch_cameras(self) -> None:
+        self._cameras.look_after(self._settings.current.no_image_warning_s)
 
     def _publish_diagnostics(self) -> None:
         facts = {"name": self._engine.name, **self._engine.describe()}
@@ -141,28 +145,28 @@ class VlmPerceptionNode(Node):
             engine_state=self._worker.state,
             engine_detail=self._engine_detail,
             engine=facts,
-            prompt=self._worker.prompts[0] if self._worker.prompts else None,
-            camera=self._camera,
+            prompts=self._worker.prompts,
+            silent_s=self._cameras.silent_s(),
+            policy=self._settings.current.frame_policy,
+            paused=self._worker.paused,
             no_image_warning_s=self._settings.current.no_image_warning_s,
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.report(), state, stamp))
 
-    def _prompt_of(self, text: str, settings: Settings) -> Prompt | None:
-        return self._prompts.build(text, settings.task) if text.strip() else None
-
-    def _active_text(self) -> str:
-        active = self._worker.prompts
-        return active[0].text if active else ""
-
-    def _activate(self, prompt: Prompt | None) -> None:
-        if self._worker.set_prompts((prompt,) if prompt else ()):
+    def _activate(self, text: str, settings: Settings) -> None:
+        prompts = parse_prompts(text, self._prompts.build, settings.task)
+        if self._worker.set_prompts(prompts):
             log = self.get_logger()
-            log.info(f"looking for {prompt.text!r} ({prompt.task.value})" if prompt else "detection stopped: no prompt")
-            if prompt and prompt.neutralised:
-                count = self._health.count_error("prompt_chat_tokens", prompt.neutralised)
+            for prompt in prompts:
+                log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
+            if not prompts:
+                log.info("detection stopped: no prompt")
+            neutralised = sum(prompt.neutralised for prompt in prompts)
+            if neutralised:
+                count = self._health.count_error("prompt_chat_tokens", neutralised)
                 self._warn("prompt_chat_tokens", f"chat tokens in a prompt were made harmless ({count} so far)")
-        self._outputs.publish_prompt(prompt.text if prompt else "")
+        self._active.publish(text.strip())
 
     # On the worker's thread.
 
@@ -179,12 +183,15 @@ class VlmPerceptionNode(Node):
     def on_partial(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
         latency_s, age_s = self._times_of(result)
-        deliver(lambda: self._outputs.publish_answer(result, latency_s, age_s))
+        outputs = self._outputs.of(result.request.frame.camera)
+        if outputs is not None:
+            deliver(lambda: outputs.publish_answer(result, latency_s, age_s))
 
     def on_result(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
         latency_s, age_s = self._times_of(result)
-        if not deliver(lambda: self._outputs.publish_answer(result, latency_s, age_s)):
+        outputs = self._outputs.of(result.request.frame.camera)
+        if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
         self._health.count_answer(latency_s, age_s, len(result.rejects), weak)
@@ -192,7 +199,7 @@ class VlmPerceptionNode(Node):
             count = self._health.count_repetition()
             self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
         try:
-            publish_picture = self._outputs.drawn(result, self._settings.current.jpeg_quality)
+            publish_picture = outputs.drawn(result, self._settings.current.jpeg_quality)
         except ImageError as error:
             self._health.count_error(error.cause)
             self._warn(error.cause, str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -12,6 +12,7 @@ from vision_msgs.msg import Detection2DArray
 from visualization_msgs.msg import ImageMarker
 
 from vlm_perception.annotate import annotate
+from vlm_perception.camera_names import camera_names
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.marker_messages import marker_message
 from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
@@ -23,20 +24,58 @@ _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class Publishers:
-    """Publishes prompts and results of one node."""
+class ActivePrompt:
+    """Publishes what is looked for now; an empty text means nothing."""
 
     def __init__(self, node: Node) -> None:
-        self._active_prompt = node.create_publisher(String, "~/active_prompt", LATCHED)
-        self._detections = node.create_publisher(Detection2DArray, "~/detections", _RELIABLE)
-        self._answer = node.create_publisher(String, "~/answer", _RELIABLE)
-        self._markers = node.create_publisher(ImageMarker, "~/markers", _RELIABLE)
-        self._annotated = node.create_publisher(Image, "~/annotated_image", _PICTURES)
-        self._annotated_jpeg = node.create_publisher(CompressedImage, "~/annotated_image/compressed", _PICTURES)
+        self._publisher = node.create_publisher(String, "~/active_prompt", LATCHED)
+        self.text = ""
 
-    def publish_prompt(self, text: str) -> None:
-        """Say what is looked for now; an empty text means nothing."""
-        self._active_prompt.publish(String(data=text))
+    def publish(self, text: str) -> None:
+        """Say it, and keep it for those who come later."""
+        self.text = text
+        self._publisher.publish(String(data=text))
+
+
+class Outputs:
+    """The publishers of each camera: `~/detections` and so on for one, `~/NAME/detections` for several."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._by_camera: dict[str, Publishers] = {}
+        self._names: dict[str, str] = {}
+
+    def use(self, topics: Sequence[str]) -> None:
+        """Publish for these cameras from now on."""
+        names = dict.fromkeys(topics, "~") if len(topics) == 1 else camera_names(topics)
+        for topic in [topic for topic, name in self._names.items() if names.get(topic) != name]:
+            self._by_camera.pop(topic).close()
+        for topic, name in names.items():
+            if topic not in self._by_camera:
+                self._by_camera[topic] = Publishers(self._node, name if name == "~" else f"~/{name}")
+        self._names = names
+
+    def of(self, camera: str) -> Publishers | None:
+        """Return a camera's publishers, or None when it has gone."""
+        return self._by_camera.get(camera)
+
+
+class Publishers:
+    """Publishes the results about one camera."""
+
+    def __init__(self, node: Node, prefix: str) -> None:
+        self._node = node
+        self._detections = node.create_publisher(Detection2DArray, f"{prefix}/detections", _RELIABLE)
+        self._answer = node.create_publisher(String, f"{prefix}/answer", _RELIABLE)
+        self._markers = node.create_publisher(ImageMarker, f"{prefix}/markers", _RELIABLE)
+        self._annotated = node.create_publisher(Image, f"{prefix}/annotated_image", _PICTURES)
+        self._annotated_jpeg = node.create_publisher(CompressedImage, f"{prefix}/annotated_image/compressed", _PICTURES)
+
+    def close(self) -> None:
+        """Take the topics away."""
+        own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg)
+        for publisher in own:
+            self._node.destroy_publisher(publisher)
 
     def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
         """Publish boxes and words; see `answer_json` for the times.

@@ -22,18 +22,20 @@ def detections_message(result: Result) -> Detection2DArray:
     that the engine could not give is 0.
     """
     header = header_message(result.request.frame.header)
-    return Detection2DArray(header=header, detections=[detection_message(item, header) for item in result.objects])
+    return Detection2DArray(
+        header=header, detections=[detection_message(item, header, result.request.prompt.id) for item in result.objects]
+    )
 
 
-def detection_message(item: DetectedObject, header: Header) -> Detection2D:
-    """Make one detection; `results[0]` carries label and score."""
+def detection_message(item: DetectedObject, header: Header, prompt_id: str = "") -> Detection2D:
+    """Make one detection; `results[0]` carries label and score, `id` the standing query that found it."""
     if item.xyxy is not None:
         left, top, right, bottom = item.xyxy
     elif item.point_xy is not None:
         left, top = right, bottom = item.point_xy
     else:
         raise ValueError(f"object {item.label!r} has neither a box nor a point")
-    message = Detection2D(header=header)
+    message = Detection2D(header=header, id=prompt_id)
     message.bbox.center.position.x = (left + right) / 2
     message.bbox.center.position.y = (top + bottom) / 2
     message.bbox.size_x = float(right - left)

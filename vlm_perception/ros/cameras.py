@@ -1,0 +1,94 @@
+"""The cameras that the node looks at: one subscription and one watch each, coming and going live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from vlm_perception.errors import SettingsError
+from vlm_perception.ros.camera_in import CameraInbox
+from vlm_perception.ros.camera_watch import CameraWatch
+
+
+@dataclass(slots=True)
+class _Camera:
+    inbox: CameraInbox
+    watch: CameraWatch
+    last_image_s: float
+
+
+class Cameras:
+    """Subscribes to image topics.
+
+    Args:
+        node: Owner of the subscriptions.
+        transport: "raw" or "compressed".
+        on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
+    """
+
+    def __init__(self, node: Node, transport: str, on_image: Callable[[Any, str, float], None]) -> None:
+        self._node, self._on_image = node, on_image
+        self._compressed = transport == "compressed"
+        self._cameras: dict[str, _Camera] = {}
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Resolved topics, in the order in which they were asked for."""
+        return tuple(self._cameras)
+
+    def resolve(self, topics: Sequence[str]) -> tuple[str, ...]:
+        """Return the full names of topics as they are to be subscribed to.
+
+        Raises:
+            SettingsError: A name is not valid, or two are the same topic.
+        """
+        resolved: list[str] = []
+        for topic in topics:
+            try:
+                name = self._node.resolve_topic_name(topic)
+            except InvalidTopicNameException as error:
+                raise SettingsError(
+                    f"image_topics has {topic!r}, no topic name: {error}; use one like /front/image"
+                ) from error
+            # image_transport's own naming; a remapping that already has the suffix is left alone.
+            if self._compressed and not name.endswith("/compressed"):
+                name += "/compressed"
+            if name in resolved:
+                raise SettingsError(f"image_topics names {name} more than once; name each camera once")
+            resolved.append(name)
+        return tuple(resolved)
+
+    def use(self, topics: Sequence[str]) -> None:
+        """Look at these resolved topics from now on; one that stays is not disturbed."""
+        for gone in [topic for topic in self._cameras if topic not in topics]:
+            self._cameras.pop(gone).inbox.close()
+        self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
+
+    def look_after(self, limit_s: float) -> None:
+        """Follow what the publishers offer, and warn about cameras silent for longer than `limit_s`."""
+        for camera in self._cameras.values():
+            camera.inbox.follow()
+            camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
+
+    def silent_s(self) -> dict[str, float]:
+        """Return the seconds since each camera's last image, or since it was asked for."""
+        now_s = time.monotonic()
+        return {topic: now_s - camera.last_image_s for topic, camera in self._cameras.items()}
+
+    def _open(self, topic: str) -> _Camera:
+        message_type = CompressedImage if self._compressed else Image
+
+        def hear(message: Any) -> None:
+            camera = self._cameras.get(topic)
+            if camera is not None:
+                camera.last_image_s = time.monotonic()
+                self._on_image(message, topic, camera.last_image_s)
+
+        inbox = CameraInbox(self._node, topic, message_type, hear)
+        return _Camera(inbox, CameraWatch(self._node, topic, message_type), time.monotonic())

@@ -1,0 +1,85 @@
+"""`~/enable` pauses and resumes, `~/detect_once` gives one answer on the newest frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future, wait
+from typing import Any
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from vlm_perception.errors import DetectOnceError
+from vlm_perception.types import Result
+from vlm_perception.worker import Worker
+
+# The executor is held for at most this long while somebody waits for an answer.
+_LOOK_S = 0.002
+
+
+class Services:
+    """Offers the node's services.
+
+    Args:
+        node: Owner of the services.
+        worker: What is paused and asked.
+        to_json: Writes a result as `~/answer` does.
+        silent_s: Seconds since the newest image of any camera.
+        limit_s: After how many of them a request for one answer is given up.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        worker: Worker,
+        to_json: Callable[[Result], str],
+        silent_s: Callable[[], float],
+        limit_s: Callable[[], float],
+    ) -> None:
+        self._node, self._worker, self._to_json = node, worker, to_json
+        self._silent_s, self._limit_s = silent_s, limit_s
+        node.create_service(SetBool, "~/enable", self._on_enable)
+        node.create_service(Trigger, "~/detect_once", self._on_detect_once)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        was_paused = self._worker.paused
+        if request.data:
+            self._worker.resume()
+        else:
+            self._worker.pause()
+        response.success = True
+        changed = was_paused == request.data
+        state = "detection is on" if request.data else "detection is paused, the model stays loaded"
+        response.message = state if changed else f"{state}, as before"
+        if changed:
+            self._node.get_logger().info(state)
+        return response
+
+    async def _on_detect_once(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        future = self._worker.detect_once()
+        await _Done(future, lambda: self._silent_s() > self._limit_s())
+        try:
+            response.message, response.success = self._to_json(future.result()), True
+        except CancelledError:
+            response.message = f"no image for {self._limit_s():.1f} s; start the camera, or see the log for its topic"
+        except DetectOnceError as error:
+            response.message = str(error)
+        return response
+
+
+class _Done:
+    """Waits for a future of another thread without keeping the executor from its other work.
+
+    rclpy looks at a waiting callback again and again; each look waits a moment, so that it does
+    not take a whole core from the model.
+    """
+
+    def __init__(self, future: Future[Result], give_up: Callable[[], bool]) -> None:
+        self._future, self._give_up = future, give_up
+
+    def __await__(self) -> Generator[Any, None, None]:
+        while not self._future.done():
+            if self._give_up():
+                self._future.cancel()
+            wait([self._future], _LOOK_S)
+            yield
