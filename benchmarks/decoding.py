@@ -86,11 +86,12 @@ def ask(frame: Frame) -> Request:
     return Request(frame, build_prompt(PROMPT), BUDGET, MAX_NEW_TOKENS)
 
 
-def measure(kind: str, n_objects: int, args: argparse.Namespace, plain: PlainModel, model: str) -> list[dict[str, Any]]:
-    """Answer one kind of video with all methods; one row a method."""
+def measure(
+    kind: str, n_objects: int, args: argparse.Namespace, plain: PlainModel, methods: Mapping[str, Method]
+) -> list[dict[str, Any]]:
+    """Answer videos of one kind with all methods; one row a method."""
     shots: dict[str, list[Shot]] = {}
     for run in range(args.runs):
-        methods = methods_of(plain, model)
         warm_up = 0 if kind == "cuts" else WARM_UP
         for index, frame in enumerate(video(kind, n_objects, args.frames + warm_up, seed=100 + run)):
             request = ask(replace(frame, camera=f"/{kind}/{n_objects}/{run}"))

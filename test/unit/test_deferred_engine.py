@@ -81,3 +81,25 @@ def test_a_failed_load_stays_unloaded():
 
 def test_closing_what_was_never_loaded_does_nothing():
     DeferredEngine("outer", CountingEngine).close()
+
+
+class BatchingEngine(CountingEngine):
+    def answer_batch(self, requests, should_stop, on_text=()):
+        return [Answer("together", (28, 28), "absolute", "stop", (), Timings(0, 0, 0)) for _ in requests]
+
+
+@pytest.mark.parametrize(("make", "text"), [(BatchingEngine, "together"), (CountingEngine, "[]")])
+def test_batches_go_to_the_engine_inside_or_are_taken_one_by_one(make, text):
+    engine = DeferredEngine("outer", make)
+    with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
+        engine.answer_batch([REQUEST], [never_stop])
+    engine.load()
+    assert [answer.text for answer in engine.answer_batch([REQUEST] * 2, [never_stop] * 2)] == [text] * 2
+
+
+def test_one_by_one_every_row_is_told_its_own_text():
+    engine, told = DeferredEngine("outer", CountingEngine), []
+    engine.load()
+    hears = [lambda chunk, tokens, row=row: told.append((row, chunk)) for row in range(2)]
+    engine.answer_batch([REQUEST] * 2, [never_stop] * 2, hears)
+    assert told == [(0, "[]"), (1, "[]")]
