@@ -61,3 +61,16 @@ def test_drops_and_errors_are_counted_by_cause():
     report = health.report()
     assert (report.drops, report.errors) == ({"truncated": 2, "stale": 1}, {"prompt": 1})
     assert report.repetitions == 2
+
+
+def test_the_age_of_what_is_known_grows_until_a_newer_image_is_answered() -> None:
+    now_s = 100.0
+    health = Health(lambda: now_s)
+    assert health.report().answer_age_s is None
+    health.count_answer(latency_s=1.0, age_s=1.0)
+    now_s = 103.0
+    assert health.report().answer_age_s == 4.0
+    health.count_answer(latency_s=5.0, age_s=5.0)
+    assert health.report().answer_age_s == 4.0, "an older image tells nothing new"
+    health.count_answer(latency_s=0.5, age_s=0.5)
+    assert health.report().answer_age_s == 0.5

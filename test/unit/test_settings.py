@@ -32,6 +32,13 @@ WRONG = [
     ({"jpeg_quality": 2.5}, ["2.5", "integer"]),  # no silent rounding
     ({"jpeg_quality": True}, ["True", "integer"]),  # a bool is no number
     ({"prompt": 3}, ["prompt", "string"]),
+    ({"frame_policy": "all"}, ["all", "every"]),
+    ({"image_topics": "/a"}, ["'/a'", "list of strings"]),  # a string is no list of its letters
+    ({"image_topics": ["/a", 3]}, ["image_topics[1]", "3"]),
+    ({"image_topics": ["/a", ""]}, ["image_topics[1]", "''"]),
+    ({"image_topics": ["/a", "/b", "/a"]}, ["'/a'", "once"]),
+    ({"camera_weights": [0.0]}, ["camera_weights[0]", "0.01"]),
+    ({"image_topics": ["/a", "/b"], "camera_weights": [1.0]}, ["1 values for 2 cameras", "[]"]),
 ]
 
 
