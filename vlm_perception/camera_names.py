@@ -21,9 +21,9 @@ def camera_names(topics: Sequence[str]) -> dict[str, str]:
         Topic to name, a valid part of a ROS name: `/front/image_raw` is `front`. Names differ.
     """
     names = {topic: _telling(topic)[-1] for topic in topics}
-    for longer in (lambda topic: "_".join(_telling(topic)), lambda topic: "_".join(_parts(topic))):
+    for part_of in (_telling, _parts):
         count = Counter(names.values())
-        names = {topic: longer(topic) if count[name] > 1 else name for topic, name in names.items()}
+        names = {topic: "_".join(part_of(topic)) if count[name] > 1 else name for topic, name in names.items()}
     found: dict[str, str] = {}
     for topic, name in names.items():
         # `/a/b` and `/a_b` read the same.

@@ -70,7 +70,8 @@ def _side_by_side(prefilled: Sequence[Prefilled]) -> tuple[DynamicCache, torch.T
     gaps = [longest - question.length for question in prefilled]
     cache = DynamicCache()
     for index in range(len(prefilled[0].cache.layers)):
-        layers = [question.cache.layers[index] for question in prefilled]
+        # Typed for caches of every kind of model.
+        layers: list[Any] = [question.cache.layers[index] for question in prefilled]
         keys = [_filled(layer.keys, gap) for layer, gap in zip(layers, gaps, strict=True)]
         values = [_filled(layer.values, gap) for layer, gap in zip(layers, gaps, strict=True)]
         cache.update(torch.cat(keys), torch.cat(values), index)

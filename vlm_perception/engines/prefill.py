@@ -58,7 +58,9 @@ class Prefix:
     @classmethod
     def copied(cls, cache: DynamicCache, length: int, next_position: int) -> Prefix:
         """Copy the first `length` tokens of a cache."""
-        layers = tuple((_copy(layer.keys, length), _copy(layer.values, length)) for layer in cache.layers)
+        # Typed for caches of every kind of model.
+        kept: list[Any] = list(cache.layers)
+        layers = tuple((_copy(layer.keys, length), _copy(layer.values, length)) for layer in kept)
         return cls(layers, length, next_position)
 
     @property

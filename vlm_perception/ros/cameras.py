@@ -9,6 +9,7 @@ from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.errors import SettingsError
@@ -51,11 +52,11 @@ class Cameras:
         resolved: list[str] = []
         for topic in topics:
             try:
-                name = self._node.resolve_topic_name(topic)
+                validate_topic_name(topic)
             except InvalidTopicNameException as error:
-                raise SettingsError(
-                    f"image_topics has {topic!r}, no topic name: {error}; use one like /front/image"
-                ) from error
+                remedy = "use one like /front/image_raw"
+                raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
+            name = self._node.resolve_topic_name(topic)
             # image_transport's own naming; a remapping that already has the suffix is left alone.
             if self._compressed and not name.endswith("/compressed"):
                 name += "/compressed"

@@ -21,10 +21,9 @@ def detections_message(result: Result) -> Detection2DArray:
     Boxes are in pixels of the source image; a point is a detection whose box has size 0. A score
     that the engine could not give is 0.
     """
-    header = header_message(result.request.frame.header)
-    return Detection2DArray(
-        header=header, detections=[detection_message(item, header, result.request.prompt.id) for item in result.objects]
-    )
+    header, prompt_id = header_message(result.request.frame.header), result.request.prompt.id
+    found = [detection_message(item, header, prompt_id) for item in result.objects]
+    return Detection2DArray(header=header, detections=found)
 
 
 def detection_message(item: DetectedObject, header: Header, prompt_id: str = "") -> Detection2D:
