@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future, wait
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
@@ -39,7 +40,8 @@ class Services:
         self._node, self._worker, self._to_json = node, worker, to_json
         self._silent_s, self._limit_s = silent_s, limit_s
         node.create_service(SetBool, "~/enable", self._on_enable)
-        node.create_service(Trigger, "~/detect_once", self._on_detect_once)
+        # In the node's own group nothing else would be called while somebody waits.
+        node.create_service(Trigger, "~/detect_once", self._on_detect_once, callback_group=ReentrantCallbackGroup())
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         was_paused = self._worker.paused
