@@ -10,7 +10,7 @@ from typing import cast
 
 from vlm_perception.engines.base import BatchEngine, Engine
 from vlm_perception.errors import GeometryError, ImageError, VlmPerceptionError
-from vlm_perception.perception import Follower, read_answer
+from vlm_perception.perception import Follower
 from vlm_perception.settings import Settings
 from vlm_perception.turn_taking import Turn
 from vlm_perception.types import Answer, Request, Result
@@ -65,16 +65,16 @@ class Asker:
 
     def ask(self, rows: Sequence[Row], settings: Settings) -> None:
         """Ask everything and deliver the answers; whatever fails costs only its own row."""
-        answers = self._ask_together(rows, settings) if len(rows) > 1 else None
+        answered = self._ask_together(rows, settings) if len(rows) > 1 else None
         for place, row in enumerate(rows):
             try:
-                answer = answers[place] if answers else self._ask_one(row, settings)
-                self._finish(row, answer, settings)
+                follower, answer = answered[place] if answered else self._ask_one(row, settings)
+                self._finish(row, follower.finish(answer))
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
                 self._fail(row.turn, error)
 
-    def _ask_together(self, rows: Sequence[Row], settings: Settings) -> list[Answer] | None:
-        """Return all answers, or None when the pass failed: then each is asked alone, to find the bad one."""
+    def _ask_together(self, rows: Sequence[Row], settings: Settings) -> list[tuple[Follower, Answer]] | None:
+        """Return who read along and the answer, row by row; None when the pass failed and each is to be asked alone."""
         engine = cast(BatchEngine, self._engine)
         followers = [self._follower(row, settings) for row in rows]
         try:
@@ -84,11 +84,11 @@ class Asker:
         except Exception as error:  # noqa: BLE001 - the rows are asked again and then tell themselves what is wrong
             _log.info("a pass of %d failed, asking one by one: %s", len(rows), error)
             return None
-        return [follower.timed(answer) for follower, answer in zip(followers, answers, strict=True)]
+        return list(zip(followers, answers, strict=True))
 
-    def _ask_one(self, row: Row, settings: Settings) -> Answer:
+    def _ask_one(self, row: Row, settings: Settings) -> tuple[Follower, Answer]:
         follower = self._follower(row, settings)
-        return follower.timed(self._engine.answer(row.request, row.should_stop, follower.read))
+        return follower, self._engine.answer(row.request, row.should_stop, follower.read)
 
     def _follower(self, row: Row, settings: Settings) -> Follower:
         def on_partial(result: Result) -> None:
@@ -107,8 +107,7 @@ class Asker:
 
         return deliver
 
-    def _finish(self, row: Row, answer: Answer, settings: Settings) -> None:
-        result = read_answer(row.request, answer, score_threshold=settings.score_threshold)
+    def _finish(self, row: Row, result: Result) -> None:
         delivered = False
         deliver = self._deliverer(row.turn)
 
@@ -118,7 +117,7 @@ class Asker:
             delivered = delivered or published
             return published
 
-        if answer.finish_reason != "aborted":
+        if result.answer.finish_reason != "aborted":
             self._listener.on_result(result, deliver_whole)
         if delivered:
             for once in row.turn.once:

@@ -14,6 +14,7 @@ from vlm_perception.scores import are_calibrated, score_objects
 from vlm_perception.types import (
     Answer,
     DetectedObject,
+    ParsedAnswer,
     Prompt,
     Reject,
     Request,
@@ -56,23 +57,10 @@ def perceive(
     """
     follower = Follower(engine, request, score_threshold, on_partial)
     answer = engine.answer(request, should_stop, follower.read)
-    return read_answer(request, follower.timed(answer), score_threshold=score_threshold)
+    return follower.finish(answer)
 
 
-def read_answer(request: Request, answer: Answer, *, score_threshold: float = 0.0) -> Result:
-    """Read objects, prose and count from a reply; the second half of `perceive`.
-
-    Args:
-        request: What was asked.
-        answer: What the engine said.
-        score_threshold: As in `perceive`.
-    """
-    parsed = parse_answer(
-        answer.text,
-        model_wh=answer.model_wh,
-        image_wh=request.frame.image_wh,
-        coordinates=answer.coordinates,
-    )
+def _result_of(request: Request, answer: Answer, parsed: ParsedAnswer, score_threshold: float) -> Result:
     objects, weak = _judged(parsed.objects, request.prompt, answer, score_threshold)
     count = count_answer(request.prompt.task, answer, parsed, objects)
     return Result(
@@ -88,7 +76,7 @@ def read_answer(request: Request, answer: Answer, *, score_threshold: float = 0.
 
 
 class Follower:
-    """Reads along while the model writes one answer.
+    """Reads along while the model writes one answer, so that nothing is left to read when it ends.
 
     Args:
         engine: Tells the size of the processed image.
@@ -122,9 +110,17 @@ class Follower:
         if self._on_partial is not None:
             self._tell(complete, self._on_partial)
 
-    def timed(self, answer: Answer) -> Answer:
-        """Return the finished answer with the time of its first object; None when there was none."""
-        return replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
+    def finish(self, answer: Answer) -> Result:
+        """Return what `perceive` returns for the finished answer. Call it once."""
+        timed = replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
+        return _result_of(self._request, timed, self._parsed(answer), self._score_threshold)
+
+    def _parsed(self, answer: Answer) -> ParsedAnswer:
+        if self._reader is not None and "".join(self._chunks) == answer.text:
+            return self._reader.finish()
+        # The engine does not stream, or the text is not what it streamed.
+        image_wh = self._request.frame.image_wh
+        return parse_answer(answer.text, model_wh=answer.model_wh, image_wh=image_wh, coordinates=answer.coordinates)
 
     def _start(self) -> AnswerReader:
         blank = self._engine.blank_answer(self._request)

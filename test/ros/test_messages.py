@@ -50,6 +50,12 @@ def test_a_picture_that_is_not_contiguous_is_written_row_by_row():
     np.testing.assert_array_equal(rgb_of(image_message(rgb, HEADER)), rgb)
 
 
+def test_the_pixels_of_a_frame_are_those_of_the_message_and_not_a_copy():
+    message = image_message(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), HEADER)
+    frame = arrival_of(message, "/image", 1.5).read()
+    assert np.shares_memory(frame.rgb, np.frombuffer(message.data, np.uint8))
+
+
 def test_a_bad_message_names_its_topic():
     bad = Image(width=3, height=1, step=3, encoding="rgb8", data=bytes(3))
     with pytest.raises(ImageError, match=r"^/front/image: .*3x1.*step 3") as caught:

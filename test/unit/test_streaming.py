@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_perception.answers import AnswerReader, parse_answer
 from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.perception import perceive
 from vlm_perception.scores import DEFAULT_FORMULA
 from vlm_perception.types import (
     Answer,
     Calibration,
+    DetectedObject,
     Frame,
     FrameHeader,
     PixelBudget,
@@ -193,3 +195,34 @@ def test_other_tasks_stream_too(task: Task) -> None:
     final = perceive(WritingEngine(by_letters(json.dumps(THREE))), request(task), on_partial=told.append)
     assert [part.count for part in told] == [None] * 3
     assert final.count == (3 if task is Task.COUNT else None)
+
+
+def test_what_was_read_along_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[str] = []
+    feed = AnswerReader.feed
+
+    def counted(reader: AnswerReader, chunk: str) -> tuple[DetectedObject, ...]:
+        fed.append(chunk)
+        return feed(reader, chunk)
+
+    monkeypatch.setattr(AnswerReader, "feed", counted)
+    text = json.dumps(THREE)
+    assert len(perceive(WritingEngine(by_letters(text)), request()).objects) == 3
+    assert fed == list(text)
+
+
+def test_an_answer_that_is_not_what_was_streamed_is_read_as_it_is() -> None:
+    class SecondThoughts(WritingEngine):
+        def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+            return replace(super().answer(request, should_stop, on_text), text=json.dumps(THREE[1:]))
+
+    final = perceive(SecondThoughts(by_letters(json.dumps(THREE))), request())
+    assert [found.label for found in final.objects] == ["b", "c"]
+
+
+@given(st.text(alphabet='[]{}"bbox_2d: label,\n<>points12 cat。', max_size=120))
+def test_reading_along_gives_what_reading_the_whole_reply_gives(text: str) -> None:
+    final = perceive(WritingEngine(by_letters(text)), request())
+    read = parse_answer(text, model_wh=MODEL_WH, image_wh=(400, 200))
+    assert [found.span for found in final.objects] == [found.span for found in read.objects]
+    assert (final.rejects, final.text) == (read.rejects, read.text)
