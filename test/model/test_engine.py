@@ -63,9 +63,11 @@ def test_answer_is_that_of_plain_forward_passes(
 
 
 def test_answers_repeat(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
-    first = random_engine.answer(make_request(), never_stop)
-    random_engine.forget()
-    second = random_engine.answer(make_request(), never_stop)
+    answers = []
+    for _ in range(2):
+        random_engine.forget()
+        answers.append(random_engine.answer(make_request(), never_stop))
+    first, second = answers
     assert (first.text, first.tokens) == (second.text, second.tokens)
 
 
