@@ -1,0 +1,173 @@
+"""What keeping the beginnings of prompts, and whole answers, saves: `python -m benchmarks.prefill`.
+
+Each saving is timed beside its opposite, frame by frame in one run, so that a busy machine slows
+both alike. Times of the first two run from pixels to the model having read the whole question;
+that of the last is of the whole answer.
+
+    constant   a new frame, with the text before the image known, against nothing known
+    frame      a second prompt about a frame, against the same prompt about a frame not seen before
+    identical  the same question about the same pixels, against the first time
+
+With `--shape-3b` the first two are also timed on the *true 3B shape* with random weights in
+bfloat16 (8 GB of memory, minutes on a CPU): 36 layers, 32 vision blocks, tokens made up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.pass_cost import TEXT_3B
+from benchmarks.videos import video
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.prefill import Prefill
+from vlm_perception.engines.question import FrameKey, Patches, Question
+from vlm_perception.engines.quiet import silence_libraries
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.prompts import build_prompt
+from vlm_perception.types import Answer, Frame, PixelBudget, Request
+
+BUDGET = PixelBudget(224 * 224, 1024 * 1024)
+MAX_NEW_TOKENS = 512
+# As published in Qwen2.5-VL-3B-Instruct's config.json.
+VISION_3B: dict[str, Any] = {
+    "depth": 32,
+    "hidden_size": 1280,
+    "intermediate_size": 3420,
+    "num_heads": 16,
+    "out_hidden_size": 2048,
+    "fullatt_block_indexes": [7, 15, 23, 31],
+    "window_size": 112,
+}
+IMAGE_ID = 151655
+TEXT_BEFORE, TEXT_AFTER = 15, 60
+
+Pair = tuple[float, float]
+
+
+def time_tiny(model: str, frames: int) -> dict[str, list[Pair]]:
+    """Time the engine on the frames of a video; (with, without) in seconds, a pair a frame."""
+    engine = TransformersEngine(model, drafts=frozenset())
+    engine.load()
+    pairs: dict[str, list[Pair]] = {"constant": [], "frame": [], "identical": []}
+    # Each frame serves once: the one before it is what was seen when it comes.
+    shown = list(video("slow", 4, 2 * frames + 1, seed=5))
+    engine.answer(ask(shown[0], "all objects"), never_stop)
+    for first, second in zip(shown[1::2], shown[2::2], strict=True):
+        known = read_s(engine.answer(ask(first, "red circle", 1), never_stop))
+        engine.forget()
+        unknown = read_s(engine.answer(ask(first, "red circle", 1), never_stop))
+        pairs["constant"].append((known, unknown))
+
+        began_s = time.perf_counter()
+        whole = engine.answer(ask(second, "all objects"), never_stop)
+        answered_s = time.perf_counter()
+        again = engine.answer(ask(second, "all objects"), never_stop)
+        pairs["identical"].append((time.perf_counter() - answered_s, answered_s - began_s))
+        if (again.text, again.passes) != (whole.text, 0):
+            raise SystemExit("the identical question was not answered from memory")
+        same_frame = read_s(engine.answer(ask(second, "blue square", 1), never_stop))
+        other = replace(second, rgb=second.rgb[:, ::-1])
+        pairs["frame"].append((same_frame, read_s(engine.answer(ask(other, "blue square", 1), never_stop))))
+    return pairs
+
+
+def ask(frame: Frame, text: str, limit: int = MAX_NEW_TOKENS) -> Request:
+    """Ask about a frame."""
+    return Request(frame, build_prompt(text), BUDGET, limit)
+
+
+def read_s(answer: Answer) -> float:
+    """Return the time until the model had read the question, seconds."""
+    return answer.timings.preprocess_s + answer.timings.prefill_s
+
+
+def model_3b() -> Any:
+    """Make the whole model; filled once, in the format it is kept in."""
+    config = Qwen2_5_VLConfig(text_config=TEXT_3B, vision_config=VISION_3B, image_token_id=IMAGE_ID)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    with torch.device("meta"):
+        skeleton = Qwen2_5_VLForConditionalGeneration(config).to(torch.bfloat16)
+    buffers = {name for name, _ in skeleton.named_buffers()}
+    model = skeleton.to_empty(device="cpu").eval()
+    model.tie_weights()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(0.0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
+        for name in buffers:
+            # Rotary frequencies stayed empty; which ones they are does not change the cost.
+            model.get_buffer(name).uniform_(0.0, 1.0)
+    return model
+
+
+@torch.inference_mode()
+def time_3b(runs: int, cells: int) -> dict[str, list[Pair]]:
+    """Time `Prefill` on a square image of `cells` x `cells` tokens; (with, without) in seconds, a pair a run."""
+    model = model_3b()
+    values = 3 * 2 * 14 * 14
+    pairs: dict[str, list[Pair]] = {"constant": [], "frame": []}
+    question = Question(tuple(range(TEXT_BEFORE)), IMAGE_ID, tuple(range(100, 100 + TEXT_AFTER)))
+    for run in range(runs):
+        keys = [FrameKey(bytes([run, place]), (cells, cells), (28 * cells, 28 * cells)) for place in range(2)]
+        patches = Patches(torch.randn(4 * cells**2, values), (1, 2 * cells, 2 * cells))
+        prefill = Prefill(model)
+        unknown = timed(lambda p=prefill, k=keys[0], x=patches: p.read(k, question, x))
+        known = timed(lambda p=prefill, k=keys[1], x=patches: p.read(k, question, x))
+        same = timed(lambda p=prefill, k=keys[1]: p.read(k, question, None))
+        pairs["constant"].append((known, unknown))
+        pairs["frame"].append((same, known))
+    return pairs
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Return how long an action takes, seconds."""
+    began_s = time.perf_counter()
+    action()
+    return time.perf_counter() - began_s
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--shape-3b", action="store_true")
+    parser.add_argument("--cells", type=int, default=12, help="side of the 3B shape's image, in image tokens")
+    parser.add_argument("--runs", type=int, default=3, help="of the 3B shape")
+    args = parser.parse_args()
+    silence_libraries(progress=False)
+    measured = {Path(args.model).name: time_tiny(args.model, args.frames)}
+    if args.shape_3b:
+        measured[f"3B shape, {args.cells**2} image tokens"] = time_3b(args.runs, args.cells)
+    rows = [
+        {
+            "model": model,
+            "kept": kept,
+            "with_ms": round(1e3 * statistics.median(pair[0] for pair in pairs), 2),
+            "without_ms": round(1e3 * statistics.median(pair[1] for pair in pairs), 2),
+            "ratio": round(statistics.median(pair[0] / pair[1] for pair in pairs), 3),
+            "pairs": len(pairs),
+        }
+        for model, found in measured.items()
+        for kept, pairs in found.items()
+    ]
+    print("| " + " | ".join(rows[0]) + " |\n|" + " --- |" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(map(str, row.values())) + " |")
+    output = Path("build/benchmarks/prefill.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
