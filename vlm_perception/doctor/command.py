@@ -59,13 +59,8 @@ def check_graph(node: str) -> tuple[list[Finding], bool]:
 def read_graph(probe: Probe) -> tuple[list[Finding], bool]:
     """Read what `vlm_perception.ros.doctor_graph` printed."""
     if probe.problem:
-        return [
-            error(
-                "The graph cannot be looked at",
-                probe.problem,
-                "repair what is said about ROS above, then run this again",
-            )
-        ], False
+        remedy = "repair what is said about ROS above, then run this again"
+        return [error("The graph cannot be looked at", probe.problem, remedy)], False
     return [_finding(fields) for fields in probe.facts["findings"]], bool(probe.facts["running"])
 
 

@@ -154,18 +154,17 @@ def check_camera(facts: GraphFacts, camera: Camera) -> Finding:
             "set image_transport to raw for Image, to compressed for CompressedImage, and image_topic to fit",
         )
     if camera.mismatches:
-        reasons = "; ".join(f"{publisher} offers less: {reason}" for publisher, reason in camera.mismatches)
+        offers = "; ".join(f"{publisher} offers ({reason})" for publisher, reason in camera.mismatches)
+        remedy = f"remove qos_overrides.{camera.topic}.subscription from the node's parameters"
         return error(
             "QoS mismatch",
-            f"on {camera.topic} the node {camera.subscription} asks for more than {reasons}",
-            f"remove qos_overrides.{camera.topic}.subscription from the node's parameters, or let the camera offer more",
+            f"on {camera.topic}, {camera.subscription} asks for more than {offers}",
+            f"{remedy}, or let the camera offer it",
         )
     rate = f"{camera.images} images in {facts.listened_s:.1f} s"
     if camera.images == 0:
-        names = ", ".join(map(str, fitting))
-        return warning(
-            "The camera is silent", f"{names}: {rate} on {camera.topic}", "look at the camera's log and cable"
-        )
+        detail = f"{', '.join(map(str, fitting))}: {rate} on {camera.topic}"
+        return warning("The camera is silent", detail, "look at the camera's log and cable")
     return ok("Camera", f"{camera.topic}: {rate}, {camera.images / facts.listened_s:.1f} Hz")
 
 

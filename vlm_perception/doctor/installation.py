@@ -139,14 +139,10 @@ def check_gpu(torch: Mapping[str, Any], *, has_nvidia: bool) -> list[Finding]:
     if torch["gpus"]:
         return [ok("GPU", f"{build} sees {torch['gpus']}")]
     if not has_nvidia:
-        remedy = (
-            "fine for the tiny model and for trying; the 3B model needs a GPU with 10 GB for more than a few a minute"
-        )
+        remedy = "fine for the tiny model; with 3B a frame takes many seconds: use a GPU with 10 GB or more"
         return [warning("No GPU", f"{build} runs on the CPU", remedy)]
     if torch["cuda"]:
-        remedy = (
-            "check `nvidia-smi`: the driver must be loaded, new enough for this CUDA, and passed into the container"
-        )
+        remedy = "check `nvidia-smi`: the driver must be loaded, new enough, and passed into the container"
         return [warning("The GPU cannot be used", f"{build} sees none, but this machine has one", remedy)]
     remedy = 'install a CUDA build: `make setup TORCH="--index-url ... torch torchvision"` (Jetson: NVIDIA\'s wheels)'
     return [warning("torch is a build for the CPU", f"{build}, but this machine has an NVIDIA GPU", remedy)]
