@@ -24,6 +24,8 @@ from vlm_perception.pixels import Buffer, Pixels
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SIGNATURES = (_JPEG, _PNG, b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
+# Without this list Pillow would try its decoders of forty other formats on the bytes.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # Cameras pad the end of a JPEG to whole blocks, so its end marker may lie some way before the end.
 _TAIL_BYTES = 8192
 # image_transport writes the raw encoding in front: `16UC1; png compressed`.
@@ -104,11 +106,12 @@ def _check_size(data: Buffer, declared_format: str) -> None:
     """Read the size from the header, before anybody allocates memory for it."""
     what = f"format {declared_format!r}, {len(data)} bytes"
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             width, height = picture.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"compressed image is too large ({what}): {error}", cause="too_large") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, UserWarning) as error:
+        # Pillow warns of damaged TIFFs: an exception only where somebody made warnings errors.
         raise ImageError(f"compressed image has no readable header ({what}): {error}", cause="undecodable") from error
     if width * height > MAX_PIXELS:
         raise ImageError(
