@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -243,6 +245,19 @@ def test_the_doctor_needs_only_the_standard_library(path: Path) -> None:
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(own), name
+
+
+def test_ctrl_c_ends_the_command_without_a_traceback(shadow: Shadow, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    shadow("torch", f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(100)")
+    command = [sys.executable, "-m", "vlm_perception.doctor.command"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as doctor:
+        while not started.exists():
+            assert doctor.poll() is None
+            time.sleep(0.02)
+        doctor.send_signal(signal.SIGINT)
+        assert doctor.communicate(timeout=60) == ("", "")
+    assert doctor.returncode == 130
 
 
 def test_the_command_reports_under_a_bare_python_without_any_package(tmp_path: Path) -> None:

@@ -17,13 +17,16 @@ from vlm_perception.doctor.ros_setup import check_ros_setup
 
 DEFAULT_NODE = "/vlm_perception"
 _GRAPH_TIMEOUT_S = 60.0
-_EXIT_CODES = "exit code: 0 all is well, 1 warnings, 2 errors"
+_EXIT_CODES = "exit code: 0 all is well, 1 warnings, 2 errors or a wrong option, 130 Ctrl-C"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check, report, and return the level of the worst finding as the exit code."""
     options = _parser().parse_args(argv)
-    sections = examine(options)
+    try:
+        sections = examine(options)
+    except KeyboardInterrupt:
+        return 130
     if options.json:
         print(report.to_json(sections))
     else:
