@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -43,15 +44,17 @@ _PARAMETER_SERVICES = {
     "set_parameters": "SetParameters",
     "set_parameters_atomically": "SetParametersAtomically",
 }
-# Beside the cameras, which `uses` adds.
+# What is published for each camera, under a name of its own.
+_RESULTS = {
+    "detections": "vision_msgs/msg/Detection2DArray",
+    "answer": "std_msgs/msg/String",
+    "markers": "visualization_msgs/msg/ImageMarker",
+    "annotated_image": "sensor_msgs/msg/Image",
+    "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
+}
 _ALWAYS = (
     Use("subscribe", "~/prompt", "std_msgs/msg/String"),
     Use("publish", "~/active_prompt", "std_msgs/msg/String"),
-    Use("publish", "~/detections", "vision_msgs/msg/Detection2DArray"),
-    Use("publish", "~/answer", "std_msgs/msg/String"),
-    Use("publish", "~/markers", "visualization_msgs/msg/ImageMarker"),
-    Use("publish", "~/annotated_image", "sensor_msgs/msg/Image"),
-    Use("publish", "~/annotated_image/compressed", "sensor_msgs/msg/CompressedImage"),
     Use("publish", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
     # Every ROS node.
     Use("publish", "/rosout", "rcl_interfaces/msg/Log"),
@@ -61,18 +64,22 @@ _ALWAYS = (
 )
 
 
-def uses(*, image: str = "image", compressed: bool = False, sim_time: bool = False) -> tuple[Use, ...]:
+def uses(
+    cameras: Mapping[str, str] = MappingProxyType({"image": "~"}), *, compressed: bool = False, sim_time: bool = False
+) -> tuple[Use, ...]:
     """List everything that a node uses.
 
     Args:
-        image: Camera topic, as it is remapped.
+        cameras: Image topic, as it is remapped, to where the results go: `~`, or `~/front` for one of several.
         compressed: Whether `image_transport` is `compressed`.
         sim_time: Whether `use_sim_time` is set.
     """
-    topic = f"{image}/compressed" if compressed and not image.endswith("/compressed") else image
-    camera = Use("subscribe", topic, f"sensor_msgs/msg/{'CompressedImage' if compressed else 'Image'}")
-    clock = (Use("subscribe", "/clock", "rosgraph_msgs/msg/Clock"),) if sim_time else ()
-    return (camera, *_ALWAYS, *clock)
+    found = [*_ALWAYS, *((Use("subscribe", "/clock", "rosgraph_msgs/msg/Clock"),) if sim_time else ())]
+    for image, results in cameras.items():
+        topic = f"{image}/compressed" if compressed and not image.endswith("/compressed") else image
+        found.append(Use("subscribe", topic, f"sensor_msgs/msg/{'CompressedImage' if compressed else 'Image'}"))
+        found += [Use("publish", f"{results}/{name}", kind) for name, kind in _RESULTS.items()]
+    return tuple(found)
 
 
 def policy_xml(used: Sequence[Use], *, namespace: str = "/", node: str = NODE) -> str:
@@ -108,7 +115,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser.parse_args(args)
     if not options.namespace.startswith("/"):
         parser.error(f"--namespace is {options.namespace!r}: it must begin with a slash, such as /robot1")
-    used = uses(image=options.image, compressed=options.compressed, sim_time=options.sim_time)
+    used = uses({options.image: "~"}, compressed=options.compressed, sim_time=options.sim_time)
     sys.stdout.write(policy_xml(used, namespace=options.namespace, node=options.node))
     return 0
 
