@@ -7,21 +7,25 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
+from vlm_perception.endings import DEMO_ENDINGS, ENDING_ARGUMENTS
 from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS
+
+ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
+DEFAULTS = {**DEMO_DEFAULTS, **DEMO_ENDINGS}
 
 
 def generate_launch_description() -> LaunchDescription:
     declared = [
         DeclareLaunchArgument(
             argument.name,
-            default_value=DEMO_DEFAULTS.get(argument.name, argument.default),
+            default_value=DEFAULTS.get(argument.name, argument.default),
             description=argument.description,
             choices=list(argument.choices) or None,
         )
-        for argument in LAUNCH_ARGUMENTS
+        for argument in ARGUMENTS
     ]
     included = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(Path(__file__).with_name("vlm_perception.launch.py"))),
-        launch_arguments=[(argument.name, LaunchConfiguration(argument.name)) for argument in LAUNCH_ARGUMENTS],
+        launch_arguments=[(argument.name, LaunchConfiguration(argument.name)) for argument in ARGUMENTS],
     )
     return LaunchDescription([*declared, included])

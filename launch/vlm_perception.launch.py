@@ -1,13 +1,16 @@
 """Start the perception node, and with scene_camera:=true or rviz:=true what goes with it."""
 
+from collections.abc import Sequence
+
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from vlm_perception.endings import ENDING_ARGUMENTS, Ending, ending_of
 from vlm_perception.processes import ProcessPlan
-from vlm_perception.startup import LAUNCH_ARGUMENTS, plan_processes
+from vlm_perception.startup import LAUNCH_ARGUMENTS, LaunchArgument, plan_processes
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -18,28 +21,34 @@ def generate_launch_description() -> LaunchDescription:
             description=argument.description,
             choices=list(argument.choices) or None,
         )
-        for argument in LAUNCH_ARGUMENTS
+        for argument in (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
     ]
     return LaunchDescription([*declared, OpaqueFunction(function=start_nodes)])
 
 
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in LAUNCH_ARGUMENTS}
-    return [node_of(plan) for plan in plan_processes(values)]
+    endings = given(context, ENDING_ARGUMENTS)
+    return [node_of(plan, ending_of(plan, endings)) for plan in plan_processes(given(context, LAUNCH_ARGUMENTS))]
 
 
-def node_of(plan: ProcessPlan) -> Node:
+def given(context: LaunchContext, arguments: Sequence[LaunchArgument]) -> dict[str, str]:
+    return {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments}
+
+
+def node_of(plan: ProcessPlan, ending: Ending) -> Node:
     # Files first, so that what was given as an argument wins. ParameterValue keeps a prompt such as "yes" a string.
-    given = {name: ParameterValue(value, value_type=type(value)) for name, value in plan.parameters.items()}
+    parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in plan.parameters.items()}
     return Node(
         package=plan.package,
         executable=plan.executable,
         name=plan.name or None,
         namespace=plan.namespace or None,
-        parameters=[*plan.parameter_files, *([given] if given else [])],
+        parameters=[*plan.parameter_files, *([parameters] if parameters else [])],
         remappings=list(plan.remappings),
         arguments=list(plan.arguments),
         ros_arguments=["--log-level", plan.log_level],
         output="screen",
-        on_exit=Shutdown(reason=f"{plan.executable} has ended"),
+        respawn=ending.respawn,
+        respawn_delay=ending.respawn_delay_s,
+        on_exit=Shutdown(reason=f"{plan.executable} has ended") if ending.ends_launch else None,
     )

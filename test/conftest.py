@@ -1,7 +1,7 @@
 """Settings for all tests."""
 
-from hypothesis import HealthCheck, settings
+from fuzz_profile import PATIENT
+from hypothesis import settings
 
-# How long an example takes says more about the machine's load than about the code.
-settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("no_clock", PATIENT)
 settings.load_profile("no_clock")

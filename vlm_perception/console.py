@@ -19,7 +19,10 @@ COMMANDS = {
     "vlm-perception-demo": "vlm_perception.ros.demo",
     "vlm-detect": "vlm_perception.cli",
     "vlm-perception-ui": "vlm_perception.web.app",
+    "vlm-perception-doctor": "vlm_perception.doctor.command",
 }
+# Whatever is missing, they have to say so themselves.
+RUN_ANYWHERE = ("vlm-perception-doctor",)
 
 
 def run(command: str) -> int:
@@ -27,7 +30,7 @@ def run(command: str) -> int:
 
     With `--check-environment` it says instead what it found, imports the heavy packages and ends.
     """
-    enter_environment()
+    enter_environment(required=command not in RUN_ANYWHERE)
     if "--check-environment" in sys.argv[1:]:
         return check_environment()
     return int(importlib.import_module(COMMANDS[command]).main() or 0)
@@ -66,6 +69,11 @@ def vlm_detect() -> int:
 def vlm_perception_ui() -> int:
     """Serve the web page; needs no ROS."""
     return run("vlm-perception-ui")
+
+
+def vlm_perception_doctor() -> int:
+    """Check the installation and a running graph; needs nothing but Python."""
+    return run("vlm-perception-doctor")
 
 
 def main() -> int:

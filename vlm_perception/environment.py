@@ -112,15 +112,20 @@ def choose_environment(environ: Mapping[str, str]) -> Candidate | None:
     )
 
 
-def enter_environment() -> None:
+def enter_environment(*, required: bool = True) -> None:
     """Make sure the needed packages can be imported, restarting this command in their environment if need be.
 
     Returns only when the running Python is the right one; ends the process with status 1 and one clear line when there
     is none.
+
+    Args:
+        required: Whether it is an end when no environment is right; else the command goes on in the running Python.
     """
     try:
         chosen = choose_environment(os.environ)
     except EnvironmentSetupError as error:
+        if not required:
+            return
         print(f"vlm_perception: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     if chosen is None:

@@ -4,11 +4,15 @@ Raw images follow `sensor_msgs/Image`: `height` rows of `step` bytes, of which t
 padding, multi-byte samples in the order `is_bigendian` says. The meaning of the encodings agrees
 with cv_bridge; what cv_bridge leaves open is decided here:
 
-* `8UC3` and `8UC4` are taken as BGR and BGRA, OpenCV's own order;
+* `8UC3`, `8UC4`, `16UC3` and `16UC4` are taken as BGR and BGRA, OpenCV's own order;
 * 16-bit colour and `mono16` are scaled by 255/65535, rounded to nearest;
 * `16UC1` and `32FC1` are depth: the valid samples (finite and above zero) of each image are
   stretched linearly from their smallest to their largest value over 1..255, invalid ones are 0;
-* an alpha channel is ignored.
+* an alpha channel is ignored;
+* YUV is BT.601 in studio range (16..235), as OpenCV and cv_bridge read it; an odd width is stored with
+  the missing half of its last pair, an odd height of `nv12` and `nv21` with a chroma row of its own.
+
+`nv24` is not read: sensor_msgs counts two bytes a pixel, the kernel's format of that name has three.
 
 Compressed images are in `compressed.py`.
 """
@@ -165,6 +169,18 @@ def _colour(code: int | None) -> Callable[[NDArray[np.generic], RawLayout], Pixe
     return to_rgb
 
 
+def _mosaic(code: int) -> Callable[[NDArray[np.generic], RawLayout], Pixels]:
+    """A Bayer pattern, interpolated; the rim repeats its neighbours, so there must be an inside."""
+    to_rgb = _colour(code)
+
+    def checked(samples: NDArray[np.generic], layout: RawLayout) -> Pixels:
+        if min(samples.shape) < 3:
+            raise ImageError(f"a Bayer image needs at least 3x3 pixels ({layout})", cause="undecodable")
+        return to_rgb(samples, layout)
+
+    return checked
+
+
 def _packed_yuv(code: int) -> Callable[[NDArray[np.generic], RawLayout], Pixels]:
     """Two pixels share one chroma pair; the last column of an odd width is decoded with its pair."""
 
@@ -225,6 +241,8 @@ _KINDS: dict[str, _Kind] = {
     "rgba16": _Kind("u2", 4, _RGBA),
     "bgr16": _Kind("u2", 3, _BGR),
     "bgra16": _Kind("u2", 4, _BGRA),
+    "16UC3": _Kind("u2", 3, _BGR),
+    "16UC4": _Kind("u2", 4, _BGRA),
     "mono16": _Kind("u2", 1, _GREY),
     "16UC1": _Kind("u2", 1, _depth),
     "32FC1": _Kind("f4", 1, _depth),
@@ -234,7 +252,7 @@ _KINDS: dict[str, _Kind] = {
     "yuv422_yuy2": _YUY2,
     "nv12": _Kind("u1", 1, _two_plane_yuv(cv2.COLOR_YUV2RGB_NV12), group=2, planes=3),
     "nv21": _Kind("u1", 1, _two_plane_yuv(cv2.COLOR_YUV2RGB_NV21), group=2, planes=3),
-    **{f"bayer_{name}8": _Kind("u1", 1, _colour(code)) for name, code in _BAYER.items()},
-    **{f"bayer_{name}16": _Kind("u2", 1, _colour(code)) for name, code in _BAYER.items()},
+    **{f"bayer_{name}8": _Kind("u1", 1, _mosaic(code)) for name, code in _BAYER.items()},
+    **{f"bayer_{name}16": _Kind("u2", 1, _mosaic(code)) for name, code in _BAYER.items()},
 }
 SUPPORTED_ENCODINGS = tuple(sorted(_KINDS))

@@ -15,8 +15,12 @@ from typing import Any
 
 import pytest
 
-from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS
+from vlm_perception.endings import DEMO_ENDINGS, ENDING_ARGUMENTS, ending_of
+from vlm_perception.processes import ProcessPlan
+from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS, StartupError
 
+ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
+DEFAULTS = {argument.name: argument.default for argument in ARGUMENTS}
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 
@@ -123,15 +127,17 @@ def of_type(entities: list[Any], name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "defaults"), [("vlm_perception.launch.py", {}), ("demo.launch.py", DEMO_DEFAULTS)], ids=["main", "demo"]
+    ("name", "defaults"),
+    [("vlm_perception.launch.py", {}), ("demo.launch.py", DEMO_DEFAULTS | DEMO_ENDINGS)],
+    ids=["main", "demo"],
 )
 def test_arguments_are_declared_from_the_one_table(
     name: str, defaults: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = load(ROOT / "launch" / name, monkeypatch).generate_launch_description().args[0]
     declared = {entity.args[0]: entity.kwargs for entity in of_type(described, "DeclareLaunchArgument")}
-    assert list(declared) == [argument.name for argument in LAUNCH_ARGUMENTS]
-    for argument in LAUNCH_ARGUMENTS:
+    assert list(declared) == [argument.name for argument in ARGUMENTS]
+    for argument in ARGUMENTS:
         kwargs = declared[argument.name]
         assert kwargs["description"] == argument.description
         assert kwargs["default_value"] == defaults.get(argument.name, argument.default)
@@ -140,8 +146,7 @@ def test_arguments_are_declared_from_the_one_table(
 
 def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPatch) -> None:
     launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    values = {argument.name: argument.default for argument in LAUNCH_ARGUMENTS}
-    (node,) = launch_file.start_nodes(values | {"model": "a/b", "image_topic": "/cam", "namespace": "robot"})
+    (node,) = launch_file.start_nodes(DEFAULTS | {"model": "a/b", "image_topic": "/cam", "namespace": "robot"})
     assert node.kwargs["package"] == "vlm_perception"
     assert node.kwargs["executable"] == "vlm_perception_node"
     config_file, given = node.kwargs["parameters"]
@@ -152,10 +157,37 @@ def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPat
     assert node.kwargs["namespace"] == "robot"
 
 
+def test_a_node_that_ends_leaves_the_robot_running_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (included,) = launch_file.start_nodes(DEFAULTS)
+    assert included.kwargs["on_exit"] is None
+    assert included.kwargs["respawn"] is False
+    (alone,) = launch_file.start_nodes(DEFAULTS | DEMO_ENDINGS)
+    assert type(alone.kwargs["on_exit"]).__name__ == "Shutdown"
+
+
+def test_a_node_that_is_started_again_does_not_end_the_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "rviz2").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    values = {"rviz": "true", "respawn": "true", "respawn_delay_s": "7", "exit_ends_launch": "true"}
+    node, rviz = (started.kwargs for started in launch_file.start_nodes(DEFAULTS | values))
+    assert (node["respawn"], node["respawn_delay"], node["on_exit"]) == (True, 7.0, None)
+    # People close RViz.
+    assert rviz["respawn"] is False
+    assert type(rviz["on_exit"]).__name__ == "Shutdown"
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan", ""])
+def test_a_wrong_delay_is_named_with_its_remedy(text: str) -> None:
+    with pytest.raises(StartupError, match=f"respawn_delay_s is {text!r}.*Remedy"):
+        ending_of(ProcessPlan("vlm_perception_node"), DEFAULTS | {"respawn_delay_s": text})
+
+
 def test_demo_passes_every_argument_on(monkeypatch: pytest.MonkeyPatch) -> None:
     described = load(ROOT / "launch" / "demo.launch.py", monkeypatch).generate_launch_description().args[0]
     (included,) = of_type(described, "IncludeLaunchDescription")
-    assert [name for name, _ in included.kwargs["launch_arguments"]] == [a.name for a in LAUNCH_ARGUMENTS]
+    assert [name for name, _ in included.kwargs["launch_arguments"]] == [a.name for a in ARGUMENTS]
     assert Path(included.args[0].args[0]).is_file()
 
 
@@ -167,4 +199,4 @@ def test_real_launch_accepts_the_file(path: Path) -> None:
 
     description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
     offered = {argument.name for argument in description.get_launch_arguments()}
-    assert offered >= {argument.name for argument in LAUNCH_ARGUMENTS}
+    assert offered >= {argument.name for argument in ARGUMENTS}

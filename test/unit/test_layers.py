@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "vlm_perception"
 ROS_MODULES = {"rclpy", "cv_bridge", "ament_index_python", "launch", "launch_ros", "rosidl_runtime_py", "tf2_ros"}
 # Read by the system's Python before the environment with torch is found.
-STANDARD_LIBRARY_ONLY = ("environment.py", "console.py", "startup.py", "processes.py", "__init__.py")
+STANDARD_LIBRARY_ONLY = ("environment.py", "console.py", "startup.py", "endings.py", "processes.py", "__init__.py")
 # Heavy: importing the core must not cost seconds before a command can even print its help.
 LAZY_ONLY = {"torch", "transformers", "accelerate"}
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from vlm_perception.startup import StartupError
+from vlm_perception.web.app import parser
 from vlm_perception.web.ports import DEFAULT_HOST, choose_port, is_loopback, page_url
 
 
@@ -55,6 +56,10 @@ def test_an_address_that_cannot_be_used_is_refused_with_a_remedy(host: str, port
 )
 def test_only_loopback_addresses_count_as_private(host: str, private: bool) -> None:
     assert is_loopback(host) is private
+
+
+def test_only_this_machine_reaches_the_page_unless_it_is_told_otherwise() -> None:
+    assert is_loopback(parser().parse_args([]).host)
 
 
 def test_the_address_that_is_printed_can_be_opened() -> None:

@@ -1,0 +1,157 @@
+"""The doctor looks at a real node over real DDS."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from vlm_perception.doctor.finding import Finding, Level
+from vlm_perception.doctor.graph import GraphFacts, judge
+from vlm_perception.ros.doctor_graph import GraphObserver
+from vlm_perception.ros.image_messages import image_message
+
+NODE = "/vlm_perception"
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+@pytest.fixture
+def look(domain_id: int) -> Iterator[Callable[[], GraphFacts]]:
+    """Look at the graph as a process of its own would."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+
+    def gather() -> GraphFacts:
+        observer = GraphObserver(NODE, context)
+        try:
+            return observer.gather()
+        finally:
+            observer.close()
+
+    yield gather
+    context.shutdown()
+
+
+@contextmanager
+def filming(publisher, header_of) -> Iterator[None]:
+    """Publish frames until left."""
+    stop, number = threading.Event(), iter(range(1, 10**6))
+
+    def film() -> None:
+        while not stop.wait(0.05):
+            publisher.publish(image_message(np.zeros((28, 42, 3), np.uint8), header_of(next(number))))
+
+    thread = threading.Thread(target=film)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def faults(facts: GraphFacts) -> dict[str, Finding]:
+    return {finding.title: finding for finding in judge(facts) if finding.level is not Level.OK}
+
+
+def test_a_node_that_answers_is_well(robot, talk, scripted, look, header_of) -> None:
+    robot.node(scripted, prompt="red cup")
+    conversation = talk()
+    with filming(conversation.camera, header_of):
+        conversation.answers.wait_for()
+        conversation.diagnostic("message", "detecting")
+        facts = look()
+    assert facts.active_prompt == "red cup"
+    assert facts.answers > 0
+    assert facts.status is not None
+    assert facts.status.values["image topic"] == "/image"
+    (camera,) = facts.cameras
+    assert camera.topic == "/image"
+    assert camera.images > 0
+    assert [publisher.node for publisher in camera.publishers] == ["/client"]
+    assert faults(facts) == {}
+
+
+def test_without_camera_and_prompt_both_are_named(robot, scripted, look) -> None:
+    robot.client.create_publisher(Image, "/rear/image_raw", 1)
+    robot.node(scripted)
+    found = faults(look())
+    assert "nobody publishes /image" in found["No camera"].detail
+    assert "/rear/image_raw" in found["No camera"].detail
+    assert f"{NODE}/annotated_image" not in found["No camera"].detail
+    assert "No prompt" in found
+    assert "No answer yet" not in found
+
+
+def test_a_mismatch_of_qos_names_both_sides(robot, scripted, look) -> None:
+    robot.client.create_publisher(Image, "/image", BEST_EFFORT)
+    robot.node(scripted, **{"qos_overrides./image.subscription.reliability": "reliable"})
+    found = faults(look())["QoS mismatch"]
+    assert found.level is Level.ERROR
+    assert "/vlm_perception (reliable, volatile)" in found.detail
+    assert "/client (best effort, volatile)" in found.detail
+
+
+def test_a_camera_of_the_other_type_is_named(robot, scripted, look) -> None:
+    robot.client.create_publisher(CompressedImage, "/image", 1)
+    robot.node(scripted)
+    assert "sensor_msgs/msg/CompressedImage" in faults(look())["The camera sends another type"].detail
+
+
+def test_a_silent_camera_is_named(robot, scripted, look) -> None:
+    robot.client.create_publisher(Image, "/image", 1)
+    robot.node(scripted)
+    assert "/client" in faults(look())["The camera is silent"].detail
+
+
+def test_two_nodes_of_one_name_are_an_error(robot, scripted, look) -> None:
+    robot.node(scripted)
+    robot.node(scripted)
+    assert faults(look())["Several nodes have the same name"].level is Level.ERROR
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "inactive", "active"])
+def test_the_state_of_a_managed_node_is_read(robot, look, state: str) -> None:
+    managed = LifecycleNode("vlm_perception", context=robot.context)
+    if state != "unconfigured":
+        managed.trigger_configure()
+    if state == "active":
+        managed.trigger_activate()
+    robot.spin(managed)
+    facts = look()
+    assert facts.lifecycle == state
+    assert ("The node is not active" in faults(facts)) == (state != "active")
+
+
+def test_a_managed_node_that_hangs_is_an_error(robot, look) -> None:
+    managed = LifecycleNode("vlm_perception", context=robot.context)
+    facts = look()  # nobody spins it, so nobody answers
+    managed.destroy_node()
+    assert faults(facts)["The node does not answer"].level is Level.ERROR
+
+
+def test_a_graph_without_the_node_names_who_is_there(robot, look) -> None:
+    found = faults(look())
+    assert list(found) == ["The node does not run"]
+    assert "/client" in found["The node does not run"].detail
+    assert "doctor" not in found["The node does not run"].detail
+
+
+def test_the_command_sees_the_graph_and_leaves_the_model_of_a_running_node_alone(robot, scripted) -> None:
+    robot.node(scripted)
+    command = [sys.executable, "-m", "vlm_perception.console", "vlm-perception-doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    told = json.loads(done.stdout)
+    assert done.returncode == 2, done.stderr
+    assert {finding["section"] for finding in told["findings"]} == {"Installation", "ROS", "Running graph"}
+    assert "No camera" in {finding["title"] for finding in told["findings"] if finding["level"] == "ERROR"}

@@ -1,0 +1,90 @@
+"""The examples for a robot's own launch files name files, arguments and parameters that exist."""
+
+from __future__ import annotations
+
+import runpy
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+import setuptools
+import yaml
+
+from vlm_perception.endings import ENDING_ARGUMENTS, ending_of
+from vlm_perception.settings import Settings
+from vlm_perception.startup import LAUNCH_ARGUMENTS, plan_processes
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "launch" / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.launch.xml"))
+CAMERAS = yaml.safe_load((FOLDER / "two_cameras.yaml").read_text())["/**"]["ros__parameters"]
+
+
+def on_this_disk(path: str) -> str:
+    return path.replace("$(find-pkg-share vlm_perception)", str(ROOT))
+
+
+def includes(path: Path) -> list[ET.Element]:
+    return ET.parse(path).getroot().findall(".//include")
+
+
+def image_topics(path: Path) -> set[str]:
+    """The topics of the usb_cam nodes of a file."""
+    return {f"/{node.get('namespace')}/image_raw" for node in ET.parse(path).getroot().findall(".//node")}
+
+
+def arguments(include: ET.Element) -> dict[str, str]:
+    return {arg.attrib["name"]: on_this_disk(arg.attrib["value"]) for arg in include.findall("arg")}
+
+
+def test_there_are_examples() -> None:
+    assert {path.name for path in EXAMPLES} == {"robot.launch.xml", "two_cameras.launch.xml"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_the_included_file_takes_what_it_is_given(path: Path) -> None:
+    (include,) = includes(path)
+    assert Path(on_this_disk(include.attrib["file"])).is_file()
+    given = arguments(include)
+    ending = {argument.name: given.pop(argument.name, argument.default) for argument in ENDING_ARGUMENTS}
+    plans = plan_processes(given)  # refuses unknown names, wrong values and files that do not exist
+    assert given.keys() <= {argument.name for argument in LAUNCH_ARGUMENTS}
+    assert ending_of(plans[0], ending).ends_launch is False
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_the_robot_and_the_node_do_not_share_their_arguments(path: Path) -> None:
+    (group,) = ET.parse(path).getroot().findall("group")
+    assert (group.get("scoped"), group.get("forwarding")) == ("true", "false")
+    assert group.find("include") is not None
+    assert "$(var" not in ET.tostring(group, encoding="unicode"), "would be unknown in there"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_every_argument_of_an_example_is_described(path: Path) -> None:
+    assert all(arg.get("description") for arg in ET.parse(path).getroot().findall("arg"))
+
+
+def test_the_node_listens_to_the_camera_of_the_example() -> None:
+    (include,) = includes(FOLDER / "robot.launch.xml")
+    assert {arguments(include)["image_topic"]} == image_topics(FOLDER / "robot.launch.xml")
+
+
+def test_the_node_listens_to_both_cameras_of_the_example() -> None:
+    assert set(CAMERAS["image_topics"]) == image_topics(FOLDER / "two_cameras.launch.xml")
+    assert len(CAMERAS["camera_weights"]) == len(CAMERAS["image_topics"]) == 2
+
+
+@pytest.mark.skipif("image_topics" not in Settings.model_fields, reason="several cameras are not on this branch yet")
+def test_the_parameters_of_two_cameras_are_accepted() -> None:
+    assert list(Settings.from_mapping(CAMERAS).to_mapping()["image_topics"]) == CAMERAS["image_topics"]
+
+
+def test_examples_are_installed_where_ros2_launch_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **keywords: asked.update(keywords))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(ROOT / "setup.py"))
+    installed = dict(asked["data_files"])["share/vlm_perception/launch/examples"]
+    assert sorted(installed) == sorted(f"launch/examples/{path.name}" for path in FOLDER.iterdir())

@@ -1,0 +1,184 @@
+"""Every raw colour encoding against FFmpeg's own conversion of the same bytes, with padding and odd sizes.
+
+FFmpeg's software scaler shares no code with OpenCV, which does the work in `pixels.py`.
+"""
+
+from __future__ import annotations
+
+import array
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from numpy.typing import NDArray
+
+from vlm_perception.errors import ImageError
+from vlm_perception.pixels import SUPPORTED_ENCODINGS, RawLayout, raw_to_rgb
+
+RNG = np.random.default_rng(1)
+# Even and odd, one row, one column, one pixel; wider than FFmpeg's vector loops.
+SIZES_WH = [(70, 34), (71, 35), (70, 1), (1, 34), (1, 1)]
+
+# encoding, FFmpeg's name of it (little-endian), bytes a pixel of the first plane, largest difference
+SAME_BYTES = [
+    ("rgb8", "rgb24", 3, 0),
+    ("bgr8", "bgr24", 3, 0),
+    ("8UC3", "bgr24", 3, 0),
+    ("rgba8", "rgba", 4, 0),
+    ("bgra8", "bgra", 4, 0),
+    ("8UC4", "bgra", 4, 0),
+    ("mono8", "gray", 1, 0),
+    ("8UC1", "gray", 1, 0),
+    # FFmpeg cuts off the low byte and dithers; that we round exactly is in test_pixels.py.
+    ("rgb16", "rgb48le", 6, 2),
+    ("bgr16", "bgr48le", 6, 2),
+    ("16UC3", "bgr48le", 6, 2),
+    ("rgba16", "rgba64le", 8, 2),
+    ("bgra16", "bgra64le", 8, 2),
+    ("16UC4", "bgra64le", 8, 2),
+    ("mono16", "gray16le", 2, 1),
+    # Two implementations of BT.601 in fixed-point numbers of different widths.
+    ("uyvy", "uyvy422", 2, 3),
+    ("yuv422", "uyvy422", 2, 3),
+    ("yuyv", "yuyv422", 2, 3),
+    ("yuv422_yuy2", "yuyv422", 2, 3),
+    ("nv12", "nv12", 1, 3),
+    ("nv21", "nv21", 1, 3),
+]
+PATTERNS = ("rggb", "bggr", "gbrg", "grbg")
+
+
+def ffmpeg_rgb(planes: list[NDArray[np.uint8]], name: str, wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Convert (rows, bytes a row) planes with FFmpeg.
+
+    It would stretch the chroma of an odd size over all pixels; whole pairs have nothing to stretch.
+    """
+    frame = av.VideoFrame(wh[0] + wh[0] % 2, wh[1] + wh[1] % 2, name)
+    for plane, rows in zip(frame.planes, planes, strict=True):
+        padded = np.zeros((plane.buffer_size // plane.line_size, plane.line_size), np.uint8)
+        padded[: rows.shape[0], : rows.shape[1]] = rows
+        plane.update(padded.tobytes())
+    converted = frame.reformat(
+        format="rgb24",
+        src_colorspace=Colorspace.ITU601,
+        src_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.POINT,
+    )
+    return converted.to_ndarray()[: wh[1], : wh[0]]
+
+
+def random_planes(encoding: str, pixel_bytes: int, wh: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    width, height = wh
+    shared = 2 if encoding.startswith(("uyvy", "yu", "nv")) else 1
+    shapes = [(height, -(-width // shared) * shared * pixel_bytes)]
+    if encoding.startswith("nv"):
+        shapes.append((-(-height // 2), shapes[0][1]))
+    # Video levels for YUV: what lies outside is clipped at different stages.
+    low, high = (16, 236) if shared == 2 else (0, 256)
+    return [RNG.integers(low, high, shape, np.uint8) for shape in shapes]
+
+
+def message_bytes(planes: list[NDArray[np.uint8]], padding: int) -> tuple[bytes, int]:
+    """Lay planes out as one message, with rubbish as padding; returns its bytes and step."""
+    rows = np.vstack(planes)
+    filler = RNG.integers(0, 256, (rows.shape[0], padding), np.uint8)
+    return np.hstack([rows, filler]).tobytes(), rows.shape[1] + padding
+
+
+def swapped(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rows).view("<u2").byteswap().view(np.uint8)
+
+
+@pytest.mark.parametrize("wh", SIZES_WH)
+@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize(("encoding", "name", "pixel_bytes", "bound"), SAME_BYTES)
+def test_every_encoding_agrees_with_ffmpeg(encoding, name, pixel_bytes, bound, padding, wh):
+    planes = random_planes(encoding, pixel_bytes, wh)
+    expected = ffmpeg_rgb(planes, name, wh).astype(int)
+    data, step = message_bytes(planes, padding)
+    result = raw_to_rgb(data, RawLayout(encoding, *wh, step))
+    assert result.shape == expected.shape
+    assert np.abs(result - expected).max() <= bound
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(("encoding", "name", "pixel_bytes", "bound"), [row for row in SAME_BYTES if "16" in row[0]])
+def test_the_byte_order_of_wide_samples_is_honoured(encoding, name, pixel_bytes, bound, padding):
+    planes = random_planes(encoding, pixel_bytes, (71, 35))
+    expected = ffmpeg_rgb(planes, name, (71, 35)).astype(int)
+    data, step = message_bytes([swapped(rows) for rows in planes], padding)
+    result = raw_to_rgb(data, RawLayout(encoding, 71, 35, step, is_bigendian=True))
+    assert np.abs(result - expected).max() <= bound
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono8", "uyvy", "nv12", "bayer_rggb8"])
+def test_the_byte_order_of_single_bytes_means_nothing(encoding):
+    # Some drivers set the flag for every image.
+    data = RNG.integers(0, 256, (6 if encoding == "nv12" else 4) * 32, np.uint8).tobytes()
+    little, big = (raw_to_rgb(data, RawLayout(encoding, 8, 4, 32, flag)) for flag in (False, True))
+    np.testing.assert_array_equal(little, big)
+
+
+def neighbours(plane: NDArray[np.float64], steps: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+    rows, columns = plane.shape
+    padded = np.pad(plane, 1)
+    return sum(padded[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns] for dy, dx in steps)
+
+
+def bilinear(mosaic: NDArray[np.float64], pattern: str) -> NDArray[np.float64]:
+    """Demosaic by the mean of the nearest samples of each colour; right everywhere but at the rim."""
+    beside, across = ((0, 1), (1, 0), (0, -1), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1))
+    channels = []
+    for colour in "rgb":
+        here = np.zeros(mosaic.shape)
+        for place, letter in enumerate(pattern):
+            here[place // 2 :: 2, place % 2 :: 2] = letter == colour
+        known = mosaic * here
+        near, far = neighbours(here, beside), neighbours(here, across)
+        nearest, farther = neighbours(known, beside), neighbours(known, across)
+        guess = np.where(near > 0, nearest / np.maximum(near, 1), farther / np.maximum(far, 1))
+        channels.append(np.where(here > 0, mosaic, guess))
+    return np.stack(channels, -1)
+
+
+@pytest.mark.parametrize("wh", [(70, 34), (71, 35), (3, 3)])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_bayer_agrees_with_plain_arithmetic(pattern, bits, big, wh):
+    samples = RNG.integers(0, 2**bits, (wh[1], wh[0]), np.uint16 if bits == 16 else np.uint8)
+    rows = samples.astype(samples.dtype.newbyteorder(">" if big else "<")).view(np.uint8)
+    data, step = message_bytes([rows], 4)
+    result = raw_to_rgb(data, RawLayout(f"bayer_{pattern}{bits}", *wh, step, big))
+    expected = bilinear(samples * (255 / (2**bits - 1)), pattern)
+    # Rounded once, and at 16 bits once more before.
+    assert np.abs(result - expected)[1:-1, 1:-1].max() <= 1
+
+
+@pytest.mark.parametrize("wh", [(1, 1), (2, 9), (9, 2)])
+def test_a_mosaic_without_an_inside_is_refused(wh):
+    # OpenCV would call it black.
+    with pytest.raises(ImageError, match=r"at least 3x3") as caught:
+        raw_to_rgb(bytes(range(wh[0] * wh[1])), RawLayout("bayer_rggb8", *wh, wh[0]))
+    assert caught.value.cause == "undecodable"
+
+
+@pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
+def test_every_encoding_is_held_to_an_independent_conversion(encoding):
+    stretched = {"16UC1", "32FC1"}  # depth: the arithmetic is in test_pixels.py
+    mosaics = {f"bayer_{pattern}{bits}" for pattern in PATTERNS for bits in (8, 16)}
+    assert encoding in {row[0] for row in SAME_BYTES} | stretched | mosaics
+
+
+@pytest.mark.parametrize("kind", ["memoryview", "bytearray", "array", "read-only"])
+def test_any_buffer_will_do(kind):
+    surrounded = bytes(range(100))
+    wanted = np.frombuffer(surrounded, np.uint8)[10:70].reshape(4, 15)[:, :12].reshape(4, 4, 3)
+    views = {
+        "memoryview": memoryview(surrounded)[10:70],
+        "bytearray": bytearray(surrounded[10:70]),
+        "array": array.array("B", surrounded[10:70]),
+        "read-only": surrounded[10:70],
+    }
+    np.testing.assert_array_equal(raw_to_rgb(views[kind], RawLayout("rgb8", 4, 4, 15)), wanted)

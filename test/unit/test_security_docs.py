@@ -1,0 +1,51 @@
+"""docs/security.md and docs/image-formats.md say what the source says, and lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vlm_perception.compressed import MAX_PIXELS
+from vlm_perception.pixels import SUPPORTED_ENCODINGS
+from vlm_perception.prompts import MAX_PROMPT_CHARS
+from vlm_perception.security import main
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECURITY = (DOCS / "security.md").read_text(encoding="utf-8")
+FORMATS = (DOCS / "image-formats.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_encodings_is_complete() -> None:
+    table = FORMATS.split("## Compressed")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == list(SUPPORTED_ENCODINGS)
+
+
+def test_every_cause_of_an_image_error_is_explained() -> None:
+    package = DOCS.parent / "vlm_perception"
+    sources = (package / "pixels.py").read_text() + (package / "compressed.py").read_text()
+    raised = set(re.findall(r'cause="(\w+)"', sources)) - {"unencodable"}
+    assert set(re.findall(r"^\| `(\w+)` \|", FORMATS.split("## Causes")[1], re.MULTILINE)) == raised
+
+
+def test_the_limits_are_the_source_s() -> None:
+    assert f"More than {MAX_PROMPT_CHARS} characters are refused" in " ".join(SECURITY.split())
+    for page in (SECURITY, FORMATS):
+        assert f"{MAX_PIXELS // 10**6} million pixels" in page
+
+
+@pytest.mark.parametrize("command", re.findall(r"python -m vlm_perception\.security (--.*) > policy\.xml", SECURITY))
+def test_the_commands_work(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command.split()) == 0
+    assert "<enclave path=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["security.md", "image-formats.md"])
+def test_linked_and_named_files_exist(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (DOCS / target).exists(), target
+    for name in re.findall(r"`((?:vlm_perception|test|security)/[\w/.]+)`", text):
+        assert (DOCS.parent / name).exists(), name

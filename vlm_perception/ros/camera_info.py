@@ -1,0 +1,56 @@
+"""Passes the camera's own calibration on beside the answers."""
+
+from __future__ import annotations
+
+import threading
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo
+
+from vlm_perception.camera_info import ByStamp, camera_info_topic
+from vlm_perception.types import FrameHeader
+
+# Hears every camera; the few that get lost are as many as a reliable camera's image would lose.
+_FROM_CAMERA = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+_RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class CameraInfoRelay:
+    """Publishes the `CameraInfo` of every answered frame, unchanged; nothing when the camera sends none.
+
+    Args:
+        node: Owner of the subscription and the publisher.
+        image_topic: Resolved topic of the camera's images, raw or compressed.
+        output_topic: Where the calibration goes, such as `~/camera_info`.
+    """
+
+    def __init__(self, node: Node, image_topic: str, output_topic: str = "~/camera_info") -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._infos: ByStamp[CameraInfo] = ByStamp()
+        self._publisher = node.create_publisher(CameraInfo, output_topic, _RELIABLE)
+        topic = camera_info_topic(image_topic)
+        self._subscription = node.create_subscription(CameraInfo, topic, self._on_info, _FROM_CAMERA)
+
+    def take(self, header: FrameHeader) -> None:
+        """Publish the calibration of the frame with this header, now or as soon as it comes.
+
+        May be called on any thread; a frame that is answered several times gets it once.
+        """
+        with self._lock:
+            self._publish(self._infos.take((header.stamp_sec, header.stamp_nanosec)))
+
+    def close(self) -> None:
+        """Stop listening and publishing; the node goes on."""
+        self._node.destroy_subscription(self._subscription)
+        self._node.destroy_publisher(self._publisher)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        stamp = message.header.stamp
+        with self._lock:
+            self._publish(self._infos.arrived((stamp.sec, stamp.nanosec), message))
+
+    def _publish(self, info: CameraInfo | None) -> None:
+        if info is not None:
+            self._publisher.publish(info)
