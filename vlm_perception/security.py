@@ -55,6 +55,8 @@ _RESULTS = {
 _ALWAYS = (
     Use("subscribe", "~/prompt", "std_msgs/msg/String"),
     Use("publish", "~/active_prompt", "std_msgs/msg/String"),
+    Use("reply", "~/enable", "std_srvs/srv/SetBool"),
+    Use("reply", "~/detect_once", "std_srvs/srv/Trigger"),
     Use("publish", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
     # Every ROS node.
     Use("publish", "/rosout", "rcl_interfaces/msg/Log"),
