@@ -9,6 +9,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
+from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.startup import plan_processes
 
 DOMAIN_ID = 72
@@ -19,7 +20,9 @@ def node_started_with(values: dict[str, str]) -> tuple[Node, Context]:
     command = plan_processes(values)[0].command()
     context = Context()
     rclpy.init(args=command[command.index("--ros-args") :], context=context, domain_id=DOMAIN_ID)
-    node = Node("any", context=context, automatically_declare_parameters_from_overrides=True)
+    node = Node("any", context=context)
+    # As the product declares them: rclpy's own declaring cannot take the empty lists of the parameter file.
+    LiveSettings(node)
     return node, context
 
 
