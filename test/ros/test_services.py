@@ -30,8 +30,8 @@ def test_enable_false_aborts_and_nothing_is_published_until_it_is_true_again(rob
     done = call(robot, SetBool, "enable", SetBool.Request(data=False))
     assert done.success
     assert "paused" in done.message
-    scripted.thinking.clear()
     robot.until(lambda: scripted.aborted == 1, "abort")
+    scripted.thinking.clear()
     for number in range(2, 6):
         speaker.show(number)
     assert speaker.diagnostic("paused", "true")["message"] == "paused by ~/enable"
