@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +135,49 @@ class Health:
         span_s = min(_RATE_WINDOW_S, now_s - self._started_s)
         recent = sum(1 for time_s in times_s if now_s - time_s < span_s)
         return recent / span_s if span_s > 0 else 0.0
+
+
+class CameraHealth:
+    """Counts for the whole node and for each camera. Thread-safe, but `use` is called from one thread.
+
+    Attributes:
+        total: What is counted for all cameras together, and what belongs to none.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self.total = Health(clock)
+        self._cameras: Mapping[str, Health] = {}
+
+    def use(self, cameras: Iterable[str]) -> None:
+        """Count for these cameras from now on; one that stays goes on counting."""
+        self._cameras = {camera: self._cameras.get(camera) or Health(self._clock) for camera in cameras}
+
+    def count_frame(self, camera: str) -> None:
+        """See `Health.count_frame`."""
+        for health in self._both(camera):
+            health.count_frame()
+
+    def count_answer(
+        self, camera: str, latency_s: float, age_s: float, n_rejects: int = 0, n_below_threshold: int = 0
+    ) -> None:
+        """See `Health.count_answer`."""
+        for health in self._both(camera):
+            health.count_answer(latency_s, age_s, n_rejects, n_below_threshold)
+
+    def count_drop(self, camera: str, cause: str) -> int:
+        """See `Health.count_drop`; returns how often that happened with all cameras."""
+        together, *_ = [health.count_drop(cause) for health in self._both(camera)]
+        return together
+
+    def reports(self) -> dict[str, HealthReport]:
+        """Snapshot of each camera, in the order of `use`."""
+        return {camera: health.report() for camera, health in self._cameras.items()}
+
+    def _both(self, camera: str) -> list[Health]:
+        """The whole node's counters and, unless it has gone, the camera's."""
+        own = self._cameras.get(camera)
+        return [self.total] if own is None else [self.total, own]
 
 
 def _percentile(samples: deque[float], percent: float) -> float | None:

@@ -196,6 +196,11 @@ class TurnTaking:
         return News(drops, refused)
 
     @property
+    def asking(self) -> bool:
+        """Whether turns that were picked are not through yet."""
+        return bool(self._active)
+
+    @property
     def _capacity(self) -> int:
         return self._settings.queue_length if self._settings.frame_policy == "every" else 1
 

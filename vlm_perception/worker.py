@@ -72,6 +72,11 @@ class Worker:
         """Whether frames are dropped instead of answered."""
         return self._turns.paused
 
+    @property
+    def answering(self) -> bool:
+        """Whether the model is being asked right now."""
+        return self._turns.asking
+
     def start(self) -> None:
         """Start the thread; it loads the engine first."""
         self._thread.start()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlm_perception.health import Health
+from vlm_perception.health import CameraHealth, Health
 
 
 class ManualClock:
@@ -74,3 +74,17 @@ def test_the_age_of_what_is_known_grows_until_a_newer_image_is_answered() -> Non
     assert health.report().answer_age_s == 4.0, "an older image tells nothing new"
     health.count_answer(latency_s=0.5, age_s=0.5)
     assert health.report().answer_age_s == 0.5
+
+
+def test_each_camera_is_counted_for_itself_and_all_together() -> None:
+    health = CameraHealth(clock=lambda: 7.0)
+    health.use(["/front", "/rear"])
+    health.count_frame("/front")
+    health.count_answer("/front", latency_s=1.0, age_s=2.0)
+    assert [health.count_drop(camera, "stale") for camera in ("/front", "/rear", "/gone")] == [1, 2, 3]
+    assert (health.total.report().frames, health.total.report().drops) == (1, {"stale": 3})
+    front, rear = health.reports().values()
+    assert (front.frames, front.answers, front.drops) == (1, 1, {"stale": 1})
+    assert (rear.frames, rear.answers, rear.drops) == (0, 0, {"stale": 1})
+    health.use(["/arm", "/front"])
+    assert [report.frames for report in health.reports().values()] == [0, 1], "one that stays goes on counting"

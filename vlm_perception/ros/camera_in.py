@@ -2,7 +2,8 @@
 
 Best effort hears every camera, but an image is larger than a datagram, and one lost piece loses the
 image: while the model keeps all cores busy that can go on for seconds. A camera that offers
-reliable delivery has its pieces sent again, so it is heard that way as soon as it is seen.
+reliable delivery has its pieces sent again, so it is heard that way as soon as it is seen. Where every
+frame counts it is expected to be reliable from the start, and a moment's worth of frames may wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+
+_NEWEST_DEPTH = 1
+# The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
+_EVERY_DEPTH = 100
 
 
 class CameraInbox:
@@ -31,33 +36,46 @@ class CameraInbox:
         self._topic = topic
         self._message_type = message_type
         self._on_image = on_image
-        self.reliability = ReliabilityPolicy.BEST_EFFORT
+        self._profile = QoSProfile(depth=_NEWEST_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._subscription = self._subscribe(QoSOverridingOptions.with_default_policies())
-        override = node.get_parameter(f"qos_overrides.{topic}.subscription.reliability").value
-        # What the user has fixed stays; the other value is our own start.
-        self._follows = override == "best_effort"
+        # What the user has fixed stays; the other values are our own start.
+        self._follows = self._override("reliability") == "best_effort"
+        self._sets_depth = self._override("depth") == _NEWEST_DEPTH
 
-    def follow(self) -> None:
-        """Subscribe anew when the publishers' offers ask for the other reliability."""
+    @property
+    def reliability(self) -> ReliabilityPolicy:
+        """What is asked of the publishers now."""
+        return self._profile.reliability
+
+    def follow(self, every: bool) -> None:
+        """Subscribe anew when the publishers' offers, or the need for every frame, ask for something else."""
+        reliability, depth = self.reliability, self._profile.depth
         offers = self._node.get_publishers_info_by_topic(self._topic)
-        if not offers or not self._follows:
+        if self._follows and (offers or every):
+            all_reliable = all(offer.qos_profile.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+            reliability = ReliabilityPolicy.RELIABLE if all_reliable else ReliabilityPolicy.BEST_EFFORT
+        if self._sets_depth:
+            depth = _EVERY_DEPTH if every else _NEWEST_DEPTH
+        if (reliability, depth) == (self.reliability, self._profile.depth):
             return
-        all_reliable = all(offer.qos_profile.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-        wanted = ReliabilityPolicy.RELIABLE if all_reliable else ReliabilityPolicy.BEST_EFFORT
-        if wanted != self.reliability:
-            self.reliability = wanted
-            self._node.destroy_subscription(self._subscription)
-            options = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
-            self._subscription = self._subscribe(options)
-            self._node.get_logger().info(f"listening to {self._topic} {wanted.name.lower()}, as its publishers offer")
+        if offers and reliability != self.reliability:
+            offered = f"listening to {self._topic} {reliability.name.lower()}, as its publishers offer"
+            self._node.get_logger().info(offered)
+        self._profile = QoSProfile(depth=depth, reliability=reliability)
+        self._node.destroy_subscription(self._subscription)
+        fixed = [QoSPolicyKind.HISTORY]
+        fixed += [] if self._follows else [QoSPolicyKind.RELIABILITY]
+        fixed += [] if self._sets_depth else [QoSPolicyKind.DEPTH]
+        self._subscription = self._subscribe(QoSOverridingOptions(fixed))
 
     def close(self) -> None:
         """Stop listening."""
         self._node.destroy_subscription(self._subscription)
 
+    def _override(self, policy: str) -> Any:
+        return self._node.get_parameter(f"qos_overrides.{self._topic}.subscription.{policy}").value
+
     def _subscribe(self, overriding: QoSOverridingOptions) -> Subscription:
-        # One frame is all we want.
-        profile = QoSProfile(depth=1, reliability=self.reliability)
         return self._node.create_subscription(
-            self._message_type, self._topic, self._on_image, profile, qos_overriding_options=overriding
+            self._message_type, self._topic, self._on_image, self._profile, qos_overriding_options=overriding
         )

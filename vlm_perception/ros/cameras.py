@@ -36,6 +36,7 @@ class Cameras:
     def __init__(self, node: Node, transport: str, on_image: Callable[[Any, str, float], None]) -> None:
         self._node, self._on_image = node, on_image
         self._compressed = transport == "compressed"
+        self._every = False
         self._cameras: dict[str, _Camera] = {}
 
     @property
@@ -65,22 +66,28 @@ class Cameras:
             resolved.append(name)
         return tuple(resolved)
 
-    def use(self, topics: Sequence[str]) -> None:
-        """Look at these resolved topics from now on; one that stays is not disturbed."""
+    def use(self, topics: Sequence[str], every: bool) -> None:
+        """Look at these resolved topics from now on, and lose no frame if `every`; one that stays is not disturbed."""
+        self._every = every
         for gone in [topic for topic in self._cameras if topic not in topics]:
             self._cameras.pop(gone).inbox.close()
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
+        self._follow()
 
     def look_after(self, limit_s: float) -> None:
         """Follow what the publishers offer, and warn about cameras silent for longer than `limit_s`."""
+        self._follow()
         for camera in self._cameras.values():
-            camera.inbox.follow()
             camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""
         now_s = time.monotonic()
         return {topic: now_s - camera.last_image_s for topic, camera in self._cameras.items()}
+
+    def _follow(self) -> None:
+        for camera in self._cameras.values():
+            camera.inbox.follow(self._every)
 
     def _open(self, topic: str) -> _Camera:
         message_type = CompressedImage if self._compressed else Image

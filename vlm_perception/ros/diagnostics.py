@@ -1,4 +1,4 @@
-"""State and counters -> one `DiagnosticStatus`."""
+"""State and counters -> a `DiagnosticStatus` of the node and, with several cameras, one of each."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class NodeState:
         engine: Facts from `Engine.describe`, and its name.
         prompts: The standing queries.
         silent_s: Seconds since the last image, by resolved image topic.
+        cameras: Counters of each camera, by the same.
         policy: The frame policy.
         paused: Whether detection is paused.
         no_image_warning_s: An image later than this is a warning.
@@ -45,6 +46,7 @@ class NodeState:
     engine: Mapping[str, str]
     prompts: Sequence[Prompt]
     silent_s: Mapping[str, float]
+    cameras: Mapping[str, HealthReport]
     policy: str
     paused: bool
     no_image_warning_s: float
@@ -62,9 +64,20 @@ class Diagnostics:
         level, text = self._judge(report, state)
         status = DiagnosticStatus(level=level, name=f"{self._name}: perception", message=text, hardware_id=self._name)
         status.values = [KeyValue(key=key, value=value) for key, value in _values(report, state).items()]
-        array = DiagnosticArray(status=[status])
+        several = state.cameras.items() if len(state.cameras) > 1 else ()
+        cameras = [self._camera_status(camera, counted, state) for camera, counted in several]
+        array = DiagnosticArray(status=[status, *cameras])
         array.header.stamp = stamp
         return array
+
+    def _camera_status(self, camera: str, report: HealthReport, state: NodeState) -> DiagnosticStatus:
+        silent_s = state.silent_s[camera]
+        late = silent_s > state.no_image_warning_s
+        level, text = (DiagnosticStatus.WARN, f"no image on {camera}") if late else (DiagnosticStatus.OK, "images come")
+        values = {"last image (s ago)": f"{silent_s:.2f}", **_counts(report), **_drops(report)}
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        name = f"{self._name}: {camera}"
+        return DiagnosticStatus(level=level, name=name, message=text, hardware_id=camera, values=pairs)
 
     def _judge(self, report: HealthReport, state: NodeState) -> tuple[bytes, str]:
         failures = sum(n for cause, n in report.drops.items() if cause not in _NORMAL_DROPS)
@@ -95,7 +108,21 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "frame policy": state.policy,
         "paused": str(state.paused).lower(),
         "image topic": ", ".join(state.silent_s),
-        **{f"last image of {topic} (s ago)": f"{since_s:.2f}" for topic, since_s in state.silent_s.items()},
+        **_counts(report),
+        "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
+    }
+    values.update(_drops(report))
+    values["rejected objects"] = str(report.rejects)
+    values["rejected objects below score_threshold"] = str(report.below_threshold)
+    values["repetition loops cut"] = str(report.repetitions)
+    values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
+    return values
+
+
+def _counts(report: HealthReport) -> dict[str, str]:
+    """What is counted in the same way for the node and for each camera."""
+    age_s = report.answer_age_s
+    return {
         "images received": str(report.frames),
         "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
         "answers": str(report.answers),
@@ -103,14 +130,12 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "latency p50 (ms)": _ms(report.latency_p50_s),
         "latency p95 (ms)": _ms(report.latency_p95_s),
         "frame age p50 (ms)": _ms(report.age_p50_s),
-        "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
+        "age of newest answered image (s)": "" if age_s is None else f"{age_s:.2f}",
     }
-    values.update({f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())})
-    values["rejected objects"] = str(report.rejects)
-    values["rejected objects below score_threshold"] = str(report.below_threshold)
-    values["repetition loops cut"] = str(report.repetitions)
-    values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
-    return values
+
+
+def _drops(report: HealthReport) -> dict[str, str]:
+    return {f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())}
 
 
 def _ms(duration_s: float | None) -> str:

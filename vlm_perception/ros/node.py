@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -15,7 +16,7 @@ from vlm_perception.deferred_engine import DeferredEngine
 from vlm_perception.engines.base import Engine
 from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
-from vlm_perception.health import Health
+from vlm_perception.health import CameraHealth
 from vlm_perception.prompts import load_prompts
 from vlm_perception.ros.cameras import Cameras
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
@@ -26,10 +27,11 @@ from vlm_perception.ros.publishers import ActivePrompt, Outputs
 from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
+from vlm_perception.ros.timers import steady_timer
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.standing import parse_prompts
-from vlm_perception.types import Result
+from vlm_perception.types import Prompt, Result
 from vlm_perception.worker import Deliver, EngineState, Worker
 
 _WARNING_PERIOD_S = 5.0
@@ -55,17 +57,17 @@ class VlmPerceptionNode(Node):
         self._prompts = load_prompts(settings.prompts_file)
         self._engine = engine or DeferredEngine(settings.model, lambda: _transformers_engine(settings))
         self._engine_detail = ""
-        self._health = Health()
+        self._health = CameraHealth()
         self._throttle = Throttle(_WARNING_PERIOD_S)
         self._active, self._outputs = ActivePrompt(self), Outputs(self)
         self._worker = Worker(self._engine, settings, self)
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
-        self._use_cameras(settings)
-        self.create_timer(_WATCH_PERIOD_S, self._watch_cameras)
+        self._use_cameras(self._cameras.resolve(settings.image_topics or ("image",)), settings)
+        steady_timer(self, _WATCH_PERIOD_S, lambda: self._cameras.look_after(self._settings.current.no_image_warning_s))
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._diagnostics_timer = self.create_timer(settings.diagnostics_period_s, self._publish_diagnostics)
-        self._activate(settings.prompt, settings)
+        self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
+        self._activate(settings.prompt, self._prompts_in(settings.prompt, settings))
         self._settings.on_change(self._on_settings)
         PromptInbox(self, "~/prompt", self._on_prompt)
         Services(
@@ -101,15 +103,15 @@ class VlmPerceptionNode(Node):
 
     # On the executor.
 
-    def _use_cameras(self, settings: Settings) -> None:
-        topics = self._cameras.resolve(settings.image_topics or ("image",))
+    def _use_cameras(self, topics: Sequence[str], settings: Settings) -> None:
         weights = settings.camera_weights or (1.0,) * len(topics)
+        self._health.use(topics)
         self._worker.set_cameras(dict(zip(topics, weights, strict=True)))
         self._outputs.use(topics)
-        self._cameras.use(topics)
+        self._cameras.use(topics, settings.frame_policy == "every")
 
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
-        self._health.count_frame()
+        self._health.count_frame(camera)
         try:
             self._worker.offer(arrival_of(message, camera, received_s))
         except ImageError as error:
@@ -117,10 +119,10 @@ class VlmPerceptionNode(Node):
 
     def _on_prompt(self, text: str) -> None:
         try:
-            self._activate(text, self._settings.current)
+            self._activate(text, self._prompts_in(text, self._settings.current))
         except PromptError as error:
             # A slip of the pen must not stop a running detection: the old prompt stays.
-            self._health.count_error("prompt")
+            self._health.total.count_error("prompt")
             self.get_logger().error(f"{error}; going on with {self._active.text!r}")
             self._active.publish(self._active.text)
         else:
@@ -128,34 +130,36 @@ class VlmPerceptionNode(Node):
                 self.get_logger().error(f"the prompt cannot be answered: {self._engine_detail}")
 
     def _on_settings(self, old: Settings, new: Settings) -> None:
-        if (new.image_topics, new.camera_weights) != (old.image_topics, old.camera_weights):
-            self._use_cameras(new)
+        # What may be refused comes first, so that a refused change changes nothing.
+        topics = self._cameras.resolve(new.image_topics or ("image",))
+        text = new.prompt if new.prompt != old.prompt else self._active.text
+        prompts = self._prompts_in(text, new)
+        self._use_cameras(topics, new)
         if new.prompt != old.prompt or new.task != old.task:
-            self._activate(new.prompt if new.prompt != old.prompt else self._active.text, new)
+            self._activate(text, prompts)
         if new.diagnostics_period_s != old.diagnostics_period_s:
             self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
         self._worker.apply(new)
 
-    def _watch_cameras(self) -> None:
-        self._cameras.look_after(self._settings.current.no_image_warning_s)
-
     def _publish_diagnostics(self) -> None:
-        facts = {"name": self._engine.name, **self._engine.describe()}
         state = NodeState(
             engine_state=self._worker.state,
             engine_detail=self._engine_detail,
-            engine=facts,
+            engine={"name": self._engine.name, **self._engine.describe()},
             prompts=self._worker.prompts,
             silent_s=self._cameras.silent_s(),
+            cameras=self._health.reports(),
             policy=self._settings.current.frame_policy,
             paused=self._worker.paused,
             no_image_warning_s=self._settings.current.no_image_warning_s,
         )
         stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(self._diagnostics.message(self._health.report(), state, stamp))
+        self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
 
-    def _activate(self, text: str, settings: Settings) -> None:
-        prompts = parse_prompts(text, self._prompts.build, settings.task)
+    def _prompts_in(self, text: str, settings: Settings) -> tuple[Prompt, ...]:
+        return parse_prompts(text, self._prompts.build, settings.task)
+
+    def _activate(self, text: str, prompts: tuple[Prompt, ...]) -> None:
         if self._worker.set_prompts(prompts):
             log = self.get_logger()
             for prompt in prompts:
@@ -164,7 +168,7 @@ class VlmPerceptionNode(Node):
                 log.info("detection stopped: no prompt")
             neutralised = sum(prompt.neutralised for prompt in prompts)
             if neutralised:
-                count = self._health.count_error("prompt_chat_tokens", neutralised)
+                count = self._health.total.count_error("prompt_chat_tokens", neutralised)
                 self._warn("prompt_chat_tokens", f"chat tokens in a prompt were made harmless ({count} so far)")
         self._active.publish(text.strip())
 
@@ -174,7 +178,7 @@ class VlmPerceptionNode(Node):
         """See `WorkerListener`."""
         self._engine_detail = detail
         if state is EngineState.FAILED:
-            self._health.count_error("model_load")
+            self._health.total.count_error("model_load")
             self.get_logger().fatal(f"the model cannot be used: {detail}")
         elif state is EngineState.READY:
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
@@ -194,14 +198,14 @@ class VlmPerceptionNode(Node):
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
-        self._health.count_answer(latency_s, age_s, len(result.rejects), weak)
+        self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
         if result.answer.finish_reason == "repetition":
-            count = self._health.count_repetition()
+            count = self._health.total.count_repetition()
             self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
         try:
             publish_picture = outputs.drawn(result, self._settings.current.jpeg_quality)
         except ImageError as error:
-            self._health.count_error(error.cause)
+            self._health.total.count_error(error.cause)
             self._warn(error.cause, str(error))
             return
         if publish_picture is not None:
@@ -215,7 +219,7 @@ class VlmPerceptionNode(Node):
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """See `WorkerListener`; bad images come from the executor."""
-        count = self._health.count_drop(cause)
+        count = self._health.count_drop(camera, cause)
         if error is None:
             return
         text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))

@@ -18,6 +18,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
+from vlm_perception.ros.timers import steady_timer
+
 _DEPTH = 10
 _LOOK_PERIOD_S = 0.25
 
@@ -41,7 +43,7 @@ class PromptInbox:
         self._has_info = hasattr(Subscription, "CallbackType")
         self._subscribe(DurabilityPolicy.VOLATILE, self._on_stamped if self._has_info else self._on_unstamped)
         self._latched: Subscription | None = None
-        node.create_timer(_LOOK_PERIOD_S, self._look_for_latched)
+        steady_timer(node, _LOOK_PERIOD_S, self._look_for_latched)
 
     def _subscribe(self, durability: DurabilityPolicy, callback: Callable[..., None]) -> Subscription:
         profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)

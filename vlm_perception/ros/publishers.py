@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 from rclpy.node import Node
@@ -61,10 +62,11 @@ class Outputs:
 
 
 class Publishers:
-    """Publishes the results about one camera."""
+    """Publishes the results about one camera; once closed nothing, whatever is still on its way."""
 
     def __init__(self, node: Node, prefix: str) -> None:
         self._node = node
+        self._lock, self._closed = threading.Lock(), False
         self._detections = node.create_publisher(Detection2DArray, f"{prefix}/detections", _RELIABLE)
         self._answer = node.create_publisher(String, f"{prefix}/answer", _RELIABLE)
         self._markers = node.create_publisher(ImageMarker, f"{prefix}/markers", _RELIABLE)
@@ -74,8 +76,10 @@ class Publishers:
     def close(self) -> None:
         """Take the topics away."""
         own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg)
-        for publisher in own:
-            self._node.destroy_publisher(publisher)
+        with self._lock:
+            self._closed = True
+            for publisher in own:
+                self._node.destroy_publisher(publisher)
 
     def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
         """Publish boxes and words; see `answer_json` for the times.
@@ -83,10 +87,13 @@ class Publishers:
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
         frame.
         """
-        self._detections.publish(detections_message(result))
-        self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
-        if not result.partial and self._markers.get_subscription_count() > 0:
-            self._markers.publish(marker_message(result))
+        with self._lock:
+            if self._closed:
+                return
+            self._detections.publish(detections_message(result))
+            self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
+            if not result.partial and self._markers.get_subscription_count() > 0:
+                self._markers.publish(marker_message(result))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.
@@ -97,7 +104,9 @@ class Publishers:
         Raises:
             ImageError: The picture does not fit a JPEG.
         """
-        raw, jpeg = (p.get_subscription_count() > 0 for p in (self._annotated, self._annotated_jpeg))
+        with self._lock:
+            raw = not self._closed and self._annotated.get_subscription_count() > 0
+            jpeg = not self._closed and self._annotated_jpeg.get_subscription_count() > 0
         if not (raw or jpeg):
             return None
         header = header_message(result.request.frame.header)
@@ -106,9 +115,10 @@ class Publishers:
         jpeg_picture = jpeg_message(rgb, header, jpeg_quality) if jpeg else None
 
         def publish() -> None:
-            if raw_message is not None:
-                self._annotated.publish(raw_message)
-            if jpeg_picture is not None:
-                self._annotated_jpeg.publish(jpeg_picture)
+            with self._lock:
+                if raw_message is not None and not self._closed:
+                    self._annotated.publish(raw_message)
+                if jpeg_picture is not None and not self._closed:
+                    self._annotated_jpeg.publish(jpeg_picture)
 
         return publish

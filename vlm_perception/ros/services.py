@@ -59,7 +59,8 @@ class Services:
 
     async def _on_detect_once(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         future = self._worker.detect_once()
-        await _Done(future, lambda: self._silent_s() > self._limit_s())
+        # An image that has come is answered, however long the model takes.
+        await _Done(future, lambda: not self._worker.answering and self._silent_s() > self._limit_s())
         try:
             response.message, response.success = self._to_json(future.result()), True
         except CancelledError:

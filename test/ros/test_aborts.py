@@ -1,0 +1,97 @@
+"""The running answer of the real model ends within one decoder pass, and nothing of it is published, over DDS."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+from torch.nn import Module
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.scenes import MovingScene
+from vlm_perception.types import Answer, Request, Token
+
+TINY = Path(__file__).parents[2] / "models" / "tiny"
+PATIENCE_S = 120.0
+
+
+class HeldEngine:
+    """The real model, held after a few pieces of its reply, with every pass of its decoder counted."""
+
+    name = "held"
+
+    def __init__(self) -> None:
+        self._real = TransformersEngine(str(TINY), device="cpu", dtype="float32")
+        self.held, self.release, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.passes = self.passes_when_held = 0
+        self.first: Answer | None = None
+
+    def load(self) -> None:
+        self._real.load()
+        self._counter = register_module_forward_pre_hook(self._count)
+
+    def _count(self, module: Module, _: Any) -> None:
+        self.passes += type(module).__name__ == "Qwen2_5_VLTextModel"
+
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
+        pieces = itertools.count(1)
+
+        def read(text: str, tokens: tuple[Token, ...]) -> None:
+            on_text(text, tokens)
+            if next(pieces) == 3 and self.first is None:
+                self.passes_when_held = self.passes
+                self.held.set()
+                assert self.release.wait(PATIENCE_S)
+
+        answer = self._real.answer(request, should_stop, read)
+        if self.first is None:
+            self.first, self.passes_after = answer, self.passes - self.passes_when_held
+            self.ended.set()
+        return answer
+
+    def blank_answer(self, request: Request) -> Answer:
+        return self._real.blank_answer(request)
+
+    def describe(self) -> dict[str, str]:
+        return self._real.describe()
+
+    def close(self) -> None:
+        self._counter.remove()
+        self._real.close()
+
+
+@pytest.mark.parametrize("how", ["prompt", "enable", "camera", "on_demand", "shutdown"])
+def test_the_real_model_stops_within_one_pass_and_nothing_of_the_old_answer_comes(robot, talk, how):
+    engine = HeldEngine()
+    node = robot.node(engine, prompt="all objects", max_age_s=60.0, max_pixels=224 * 224)
+    t = talk()
+    scene = MovingScene(3, (224, 168), n_objects=3).at(0.0).rgb
+    robot.until(lambda: bool(t.show(1, scene)) and engine.held.wait(0.5), "the model is writing")
+    if how == "prompt":
+        t.ask("red square")
+    elif how == "enable":
+        client = robot.client.create_client(SetBool, "/vlm_perception/enable")
+        robot.until(client.service_is_ready, "enable")
+        future = client.call_async(SetBool.Request(data=False))
+        robot.until(future.done, "paused")
+    elif how == "shutdown":
+        assert not node._worker.stop(0.0)
+    else:
+        change = {"camera": ("image_topics", ["/other"]), "on_demand": ("frame_policy", "on_demand")}[how]
+        assert node.set_parameters([Parameter(change[0], value=change[1])])[0].successful
+    engine.release.set()
+    assert engine.ended.wait(PATIENCE_S)
+    assert engine.first is not None
+    assert engine.first.finish_reason == "aborted"
+    assert engine.passes_after <= 1
+    node._worker.stop(PATIENCE_S)
+    with robot.changed:
+        assert not [m for m in t.answers.messages if json.loads(m.data)["prompt"] == "all objects"]
