@@ -39,10 +39,7 @@ def rounds(kind: str, cameras: int, count: int, n_objects: int) -> list[list[Req
     seen = [list(video(kind, n_objects, count, seed=300 + camera)) for camera in range(cameras)]
     prompt = build_prompt("all objects")
     return [
-        [
-            Request(_from(camera, frames[index]), prompt, BUDGET, MAX_NEW_TOKENS)
-            for camera, frames in enumerate(seen)
-        ]
+        [Request(_from(camera, frames[index]), prompt, BUDGET, MAX_NEW_TOKENS) for camera, frames in enumerate(seen)]
         for index in range(count)
     ]
 
@@ -66,9 +63,7 @@ def together(engine: TransformersEngine, requests: list[Request]) -> tuple[list[
     return answers, time.perf_counter() - began_s
 
 
-def measure(
-    engines: dict[str, TransformersEngine], kind: str, rows: int, args: argparse.Namespace
-) -> dict[str, Any]:
+def measure(engines: dict[str, TransformersEngine], kind: str, rows: int, args: argparse.Namespace) -> dict[str, Any]:
     """Answer all rounds of one kind in all ways."""
     times: dict[str, list[float]] = {"plain": [], "drafted": [], "batch": []}
     same = True

@@ -25,7 +25,13 @@ from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Reques
 
 RequestMaker = Callable[..., Request]
 TINY = Path(__file__).parents[2] / "models" / "tiny"
-PROMPTS = ("all objects", "red circle", "count the blue squares", "point at the green triangle", "what is in the image?")
+PROMPTS = (
+    "all objects",
+    "red circle",
+    "count the blue squares",
+    "point at the green triangle",
+    "what is in the image?",
+)
 SIZES = ((640, 480), (480, 640), (320, 240), (1280, 360))
 # Vision blocks and decoder layers that a tiny model runs for one frame.
 VISION, LAYERS = 4, 6
