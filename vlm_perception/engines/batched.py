@@ -14,7 +14,7 @@ import torch
 from transformers import DynamicCache
 
 from vlm_perception.engines.generation import ReplyReader
-from vlm_perception.engines.prefill import Prefilled
+from vlm_perception.engines.prefill import Prefilled, states_of
 
 
 def decode_batch(
@@ -69,12 +69,9 @@ def _side_by_side(prefilled: Sequence[Prefilled]) -> tuple[DynamicCache, torch.T
     longest = max(question.length for question in prefilled)
     gaps = [longest - question.length for question in prefilled]
     cache = DynamicCache()
-    for index in range(len(prefilled[0].cache.layers)):
-        # Typed for caches of every kind of model.
-        layers: list[Any] = [question.cache.layers[index] for question in prefilled]
-        keys = [_filled(layer.keys, gap) for layer, gap in zip(layers, gaps, strict=True)]
-        values = [_filled(layer.values, gap) for layer, gap in zip(layers, gaps, strict=True)]
-        cache.update(torch.cat(keys), torch.cat(values), index)
+    for index, layer in enumerate(zip(*(states_of(question.cache) for question in prefilled), strict=True)):
+        filled = [(_filled(keys, gap), _filled(values, gap)) for (keys, values), gap in zip(layer, gaps, strict=True)]
+        cache.update(torch.cat([keys for keys, _ in filled]), torch.cat([values for _, values in filled]), index)
     places = torch.arange(longest, device=prefilled[0].logits.device)
     mask = places[None] >= torch.tensor(gaps, device=places.device)[:, None]
     return cache, mask.long()

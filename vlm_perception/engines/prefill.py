@@ -58,10 +58,8 @@ class Prefix:
     @classmethod
     def copied(cls, cache: DynamicCache, length: int, next_position: int) -> Prefix:
         """Copy the first `length` tokens of a cache."""
-        # Typed for caches of every kind of model.
-        kept: list[Any] = list(cache.layers)
-        layers = tuple((_copy(layer.keys, length), _copy(layer.values, length)) for layer in kept)
-        return cls(layers, length, next_position)
+        layers = ((keys[..., :length, :], values[..., :length, :]) for keys, values in states_of(cache))
+        return cls(tuple((keys.clone(), values.clone()) for keys, values in layers), length, next_position)
 
     @property
     def nbytes(self) -> int:
@@ -176,6 +174,12 @@ class Prefill:
             self._frames.popitem(last=False)
 
 
+def states_of(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return keys and values of each layer, (rows, heads, tokens, head size)."""
+    layers: Any = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
+
+
 def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
     """Place image tokens in time, height and width, (3, rows * columns).
 
@@ -192,7 +196,3 @@ def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
 def _text_positions(start: int, count: int) -> torch.Tensor:
     """Place text tokens one after another, (3, count)."""
     return torch.arange(start, start + count).expand(3, -1)
-
-
-def _copy(states: torch.Tensor, length: int) -> torch.Tensor:
-    return states[..., :length, :].clone()
