@@ -40,16 +40,14 @@ class TutorialNode(Node):
     def on_image(self, message: Image) -> None:
         """Answer, draw and publish."""
         rgb = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-        # The same size as the product shows the same model: its checkpoint was trained on small images.
+        # The bounds of the checkpoint's own processor: the product keeps to them too.
         own = self.processor.image_processor.size
         image = {
             "type": "image",
             "image": Picture.fromarray(rgb),
-            "min_pixels": max(MIN_PIXELS, own["shortest_edge"]) if own["longest_edge"] > MIN_PIXELS else None,
+            "min_pixels": min(MIN_PIXELS, own["longest_edge"]),
             "max_pixels": min(MAX_PIXELS, own["longest_edge"]),
         }
-        image = {key: value for key, value in image.items() if value is not None}
-        image.setdefault("min_pixels", own["shortest_edge"])
         messages = [{"role": "user", "content": [image, {"type": "text", "text": self.instruction}]}]
         text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         images, videos = process_vision_info(messages)

@@ -32,6 +32,17 @@ def camera_names(topics: Sequence[str]) -> dict[str, str]:
     return {topic: name for name, topic in found.items()}
 
 
+def result_prefixes(topics: Sequence[str]) -> dict[str, str]:
+    """Tell below which private name the results of each camera go: `~` for one, `~/NAME` for each of several.
+
+    Args:
+        topics: Resolved image topics, each once.
+    """
+    if len(topics) == 1:
+        return {topics[0]: "~"}
+    return {topic: f"~/{name}" for topic, name in camera_names(topics).items()}
+
+
 def _parts(topic: str) -> list[str]:
     return [part for part in topic.split("/") if part] or ["camera"]
 

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 
+from vlm_perception.camera_names import result_prefixes
+
 Access = Literal["publish", "subscribe", "reply"]
 NODE = "vlm_perception"
 # Newer than Humble; a name that a node does not use allows nothing.
@@ -111,13 +113,14 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vlm_perception.security", description="Prints an SROS 2 policy.")
     parser.add_argument("--namespace", default="/", help="namespace of the node (default: /)")
     parser.add_argument("--node", default=NODE, help=f"name of the node (default: {NODE})")
-    parser.add_argument("--image", default="image", help="camera topic, as it is remapped (default: image)")
+    parser.add_argument("--image", action="append", help="camera topic, as it is remapped; repeat for several (image)")
     parser.add_argument("--compressed", action="store_true", help="image_transport is compressed")
     parser.add_argument("--sim-time", action="store_true", help="use_sim_time is set, so the node hears /clock")
     options = parser.parse_args(args)
     if not options.namespace.startswith("/"):
         parser.error(f"--namespace is {options.namespace!r}: it must begin with a slash, such as /robot1")
-    used = uses({options.image: "~"}, compressed=options.compressed, sim_time=options.sim_time)
+    cameras = result_prefixes(options.image or ["image"])
+    used = uses(cameras, compressed=options.compressed, sim_time=options.sim_time)
     sys.stdout.write(policy_xml(used, namespace=options.namespace, node=options.node))
     return 0
 

@@ -63,3 +63,12 @@ def test_the_policy_is_the_node_s_graph(robot, scripted, namespace, name, image,
     assert {access: set(names) for access, names in graph.items()} == policy
     for use in listed:
         assert graph[use.access][resolved(use.name, namespace, name)] == [use.kind]
+
+
+def test_several_cameras_have_results_of_their_own(robot, scripted):
+    cameras = {"/front/image_raw": "~/front", "/rear/image_raw": "~/rear"}
+    node = robot.node(scripted, image_topics=list(cameras))
+    policy = allowed(policy_xml(uses(cameras)))
+    graph = used(node)
+    for access in ("publish", "subscribe"):
+        assert set(graph[access]) == policy[access]

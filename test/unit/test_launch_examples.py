@@ -76,7 +76,6 @@ def test_the_node_listens_to_both_cameras_of_the_example() -> None:
     assert len(CAMERAS["camera_weights"]) == len(CAMERAS["image_topics"]) == 2
 
 
-@pytest.mark.skipif("image_topics" not in Settings.model_fields, reason="several cameras are not on this branch yet")
 def test_the_parameters_of_two_cameras_are_accepted() -> None:
     assert list(Settings.from_mapping(CAMERAS).to_mapping()["image_topics"]) == CAMERAS["image_topics"]
 

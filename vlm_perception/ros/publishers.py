@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray
 from visualization_msgs.msg import ImageMarker
 
 from vlm_perception.annotate import annotate
-from vlm_perception.camera_names import camera_names
+from vlm_perception.camera_names import result_prefixes
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.marker_messages import marker_message
 from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
@@ -44,17 +44,17 @@ class Outputs:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._by_camera: dict[str, Publishers] = {}
-        self._names: dict[str, str] = {}
+        self._prefixes: dict[str, str] = {}
 
     def use(self, topics: Sequence[str]) -> None:
         """Publish for these cameras from now on."""
-        names = dict.fromkeys(topics, "~") if len(topics) == 1 else camera_names(topics)
-        for topic in [topic for topic, name in self._names.items() if names.get(topic) != name]:
+        prefixes = result_prefixes(topics)
+        for topic in [topic for topic, prefix in self._prefixes.items() if prefixes.get(topic) != prefix]:
             self._by_camera.pop(topic).close()
-        for topic, name in names.items():
+        for topic, prefix in prefixes.items():
             if topic not in self._by_camera:
-                self._by_camera[topic] = Publishers(self._node, name if name == "~" else f"~/{name}")
-        self._names = names
+                self._by_camera[topic] = Publishers(self._node, prefix)
+        self._prefixes = prefixes
 
     def of(self, camera: str) -> Publishers | None:
         """Return a camera's publishers, or None when it has gone."""
