@@ -61,8 +61,8 @@ class TutorialNode(Node):
         found = sv.Detections.from_vlm(
             sv.VLM.QWEN_2_5_VL, reply, input_wh=(columns * 14, rows * 14), resolution_wh=(message.width, message.height)
         )
-        drawn = sv.BoxAnnotator().annotate(rgb.copy(), found)
-        drawn = sv.LabelAnnotator().annotate(drawn, found)
+        drawn = sv.BoxAnnotator(color_lookup=sv.ColorLookup.INDEX).annotate(rgb.copy(), found)
+        drawn = sv.LabelAnnotator(color_lookup=sv.ColorLookup.INDEX).annotate(drawn, found)
         picture = Image(header=message.header, height=message.height, width=message.width, encoding="rgb8")
         picture.step = message.width * 3
         picture.data.frombytes(drawn.tobytes())
