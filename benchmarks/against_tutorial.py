@@ -13,7 +13,6 @@ import json
 import statistics
 import time
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from benchmarks.paced_camera import benchmark_domain, child
+from benchmarks.report import print_table, write_json
 from vlm_perception.engines.loading import find_tiny_model
 from vlm_perception.prompts import build_prompt
 
@@ -107,13 +107,9 @@ def main() -> None:
         node.destroy_node()
     rows = {name: {key: round(statistics.median(r[key] for r in of), 3) for key in of[0]} for name, of in runs.items()}
     tutorial, product = rows["tutorial"], rows["vlm_perception"]
-    ratio = {key: round(product[key] / tutorial[key], 3) for key in product if tutorial[key]}
-    print("\n| | " + " | ".join(product) + " |\n|" + " --- |" * (len(product) + 1))
-    for name, row in (*rows.items(), ("ratio", ratio)):
-        print(f"| {name} | " + " | ".join(str(row.get(key, "-")) for key in product) + " |")
-    output = Path("build/benchmarks/against_tutorial.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"median": rows, "ratio": ratio, "runs": runs}, indent=2) + "\n")
+    ratio = {key: round(product[key] / tutorial[key], 3) if tutorial[key] else None for key in product}
+    print_table([{"node": name, **row} for name, row in (*rows.items(), ("ratio", ratio))])
+    write_json("against_tutorial", {"median": rows, "ratio": ratio, "runs": runs})
 
 
 if __name__ == "__main__":

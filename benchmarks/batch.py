@@ -9,16 +9,15 @@ them alike. Wall time is that of the whole round, from pixels to texts.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 
+from benchmarks.report import print_table, write_json
 from benchmarks.videos import SPEEDS, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.loading import find_tiny_model
@@ -103,12 +102,8 @@ def main() -> None:
     for engine in engines.values():
         engine.load()
     found = [measure(engines, kind, rows, args) for kind in args.videos for rows in ROWS]
-    print("| " + " | ".join(found[0]) + " |\n|" + " --- |" * len(found[0]))
-    for row in found:
-        print("| " + " | ".join(map(str, row.values())) + " |")
-    output = Path("build/benchmarks/batch.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": found}, indent=2) + "\n")
+    print_table(found)
+    write_json("batch", {"threads": torch.get_num_threads(), "rows": found})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ in videos of cuts, where they say nothing. Wall time is that of the whole answer
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.plain import PlainAnswer, PlainModel, first_difference
+from benchmarks.report import print_table, write_json
 from benchmarks.videos import SPEEDS, video
 from vlm_perception.decoding import ALL_SOURCES, Source
 from vlm_perception.engines.base import never_stop
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--videos", nargs="+", choices=list(SPEEDS), default=list(SPEEDS))
     parser.add_argument("--objects", nargs="+", type=int, default=list(OBJECTS))
     parser.add_argument("--model", default=str(find_tiny_model()))
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/decoding.json"))
+    parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/decoding.json)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     silence_libraries(progress=False)
@@ -139,12 +139,8 @@ def main() -> None:
     for kind in args.videos:
         for n_objects in args.objects:
             rows += measure(kind, n_objects, args, plain, methods)
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(str(row[column]) for column in columns) + " |")
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(rows, indent=2) + "\n")
+    print_table(rows)
+    write_json("decoding", rows, args.output)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ the mean of all.
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.report import write_json
 from vlm_perception.engines.loading import find_tiny_model
 from vlm_perception.engines.transformers_engine import TransformersEngine
 from vlm_perception.prompts import build_prompt
@@ -131,9 +130,7 @@ def main() -> None:
         shares = ", ".join(f"{share:.0%}" for share in row.shares)
         ages = f"{row.mean_age_s:.2f} | {row.worst_age_s:.2f} | {row.worst_to_mean:.2f}"
         print(f"| {case} | {row.answers_per_s:.1f} | {shares} | {ages} |", flush=True)
-    output = Path("build/benchmarks/fairness.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_json("fairness", rows)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,14 @@ such ties are counted and shown.
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 
 from benchmarks.plain import TIE, PlainAnswer, PlainModel, first_difference
+from benchmarks.report import print_table, write_json
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.loading import find_tiny_model
@@ -106,13 +105,9 @@ def main() -> None:
             print(verdict)
             causes[verdict] += 1
     total = Count(*(sum(getattr(c, name) for c in counts.values()) for name in Count.__slots__))
-    print("| prompt | " + " | ".join(Count.__slots__) + " |\n|" + " --- |" * 6)
-    for prompt, count in {**counts, "all": total}.items():
-        print(f"| {prompt} | " + " | ".join(map(str, asdict(count).values())) + " |")
-    output = Path("build/benchmarks/lossless.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    print_table([{"prompt": prompt, **asdict(count)} for prompt, count in {**counts, "all": total}.items()])
     report = {"total": asdict(total), "prompts": {p: asdict(c) for p, c in counts.items()}, "causes": list(causes)}
-    output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_json("lossless", report)
     if total.differences:
         raise SystemExit(f"{total.differences} of {total.frames} answers differ: drafting changed a token")
 

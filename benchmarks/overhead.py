@@ -13,11 +13,9 @@ Medians over all answers go to build/benchmarks/overhead.json. Torch uses one th
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from benchmarks.paced_camera import benchmark_domain, child
+from benchmarks.report import print_table, write_json
 from vlm_perception.annotate import annotate
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.loading import find_tiny_model
@@ -197,18 +196,13 @@ def main() -> None:
         stage: {"p50_ms": path.clocks.percentile_ms(stage, 50), "p95_ms": path.clocks.percentile_ms(stage, 95)}
         for stage in (*STAGES, *SUMS)
     }
-    print("| stage | p50 ms | p95 ms |\n| --- | --- | --- |")
-    for stage, row in rows.items():
-        print(f"| {stage} | {row['p50_ms']} | {row['p95_ms']} |")
-    print("\n| camera callback after the stamp | p50 ms | p99 ms | images |\n| --- | --- | --- | --- |")
-    for title, row in (("model idle", idle), ("model generating", busy)):
-        print(f"| {title} | {row['p50_ms']} | {row['p99_ms']} | {row['images']} |")
+    print_table([{"stage": stage, **row} for stage, row in rows.items()])
+    print("\nThe camera's callback after the stamp:\n")
+    print_table([{"model": "idle", **idle}, {"model": "generating", **busy}])
     print(f"\nthe model delays the callback by {busy['p99_ms'] - idle['p99_ms']:.1f} ms at the 99th percentile")
-    output = Path("build/benchmarks/overhead.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
     answers = len(path.clocks.samples_ms["outside"])
     found = {"answers": answers, "stages": rows, "callback": {"idle": idle, "generating": busy}}
-    output.write_text(json.dumps(found, indent=2) + "\n")
+    write_json("overhead", found)
 
 
 if __name__ == "__main__":

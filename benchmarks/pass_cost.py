@@ -13,16 +13,15 @@ often with the real model.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2_5_VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding, Qwen2_5_VLTextModel
 
+from benchmarks.report import print_table, write_json
 from vlm_perception.engines.loading import find_tiny_model
 from vlm_perception.engines.quiet import silence_libraries
 
@@ -102,18 +101,12 @@ def main() -> None:
         for length, pass_s in times.items()
     ]
     print(f"Measured, {torch.get_num_threads()} threads, median of {args.runs} runs (tiny: {10 * args.runs}):\n")
-    print("| model | tokens in the pass | seconds | in passes of one token | tokens per time of one pass |")
-    print("| --- | --- | --- | --- | --- |")
-    for row in rows:
-        most = round(row["tokens"] / row["in_passes_of_one"], 2)
-        print(f"| {row['model']} | {row['tokens']} | {row['pass_s']} | {row['in_passes_of_one']} | {most} |")
+    print_table([{**row, "tokens_per_pass_time": round(row["tokens"] / row["in_passes_of_one"], 2)} for row in rows])
     print(
         "\nInferred, not measured: where drafts agree as with the tiny model, decoding on the real model gets faster\n"
         "by (tokens per pass in build/benchmarks/decoding.json) / (the cost above at the length of its drafts)."
     )
-    output = Path("build/benchmarks/pass_cost.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+    write_json("pass_cost", {"threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

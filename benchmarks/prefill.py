@@ -15,7 +15,6 @@ bfloat16 (8 GB of memory, minutes on a CPU): 36 layers, 32 vision blocks, tokens
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.pass_cost import TEXT_3B
+from benchmarks.report import print_table, write_json
 from benchmarks.videos import video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.loading import find_tiny_model
@@ -161,12 +161,8 @@ def main() -> None:
         for model, found in measured.items()
         for kept, pairs in found.items()
     ]
-    print("| " + " | ".join(rows[0]) + " |\n|" + " --- |" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(map(str, row.values())) + " |")
-    output = Path("build/benchmarks/prefill.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+    print_table(rows)
+    write_json("prefill", {"threads": torch.get_num_threads(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import rclpy
 from std_msgs.msg import String
 
 from benchmarks.paced_camera import benchmark_domain, child
+from benchmarks.report import print_table, write_json
 from vlm_perception.engines.loading import find_tiny_model
 
 PROMPTS = (
@@ -130,18 +131,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--prompt-s", type=float, default=4.0, help="seconds between prompts")
     parser.add_argument("--model", default=str(find_tiny_model()))
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/soak.json"))
+    parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/soak.json)")
     args = parser.parse_args()
     samples = soak(args.minutes, args.prompt_s, args.model)
     found = verdict(samples)
-    print(f"{found['minutes']} minutes, {found['answers']} answers\n\n| | first | last | max | slope per hour |")
-    print("| --- | --- | --- | --- | --- |")
-    for name in ("rss_mb", "threads", "files", "age_s"):
-        row = found[name]
-        print(f"| {name} | {row['first']:.3g} | {row['last']:.3g} | {row['max']:.3g} | {row['slope_per_hour']} |")
+    print(f"{found['minutes']} minutes, {found['answers']} answers\n")
+    print_table([{"what": name, **found[name]} for name in ("rss_mb", "threads", "files", "age_s")])
     print("grows: " + (", ".join(found["leaks"]) or "nothing"))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({**found, "samples": [asdict(s) for s in samples]}, indent=1) + "\n")
+    write_json("soak", {**found, "samples": [asdict(s) for s in samples]}, args.output)
     return 1 if found["leaks"] else 0
 
 
