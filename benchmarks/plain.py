@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
-from qwen_vl_utils import process_vision_info
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlm_perception.engines.token_text import align_tokens
-from vlm_perception.geometry import intersect_budgets, plan_resize
+from vlm_perception.geometry import intersect_budgets
 from vlm_perception.types import PixelBudget, Request, Token
 
 # Plain and verified passes sum the same float32 numbers in another order.
@@ -52,17 +50,13 @@ class PlainModel:
     def prepare(self, request: Request) -> Any:
         """Build the inputs of one question."""
         own = self.processor.image_processor.size
-        allowed = PixelBudget(own["shortest_edge"], own["longest_edge"])
-        width, height = plan_resize(request.frame.image_wh, intersect_budgets(request.budget, allowed))
-        image = Image.fromarray(request.frame.rgb)
-        content = [
-            {"type": "image", "image": image, "resized_width": width, "resized_height": height},
-            {"type": "text", "text": request.prompt.instruction},
-        ]
-        messages = [{"role": "user", "content": content}]
-        prompt = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        images, _ = process_vision_info(messages)
-        return self.processor(text=[prompt], images=images, do_resize=False, return_tensors="pt")
+        areas = intersect_budgets(request.budget, PixelBudget(own["shortest_edge"], own["longest_edge"]))
+        content = [{"type": "image"}, {"type": "text", "text": request.prompt.instruction}]
+        prompt = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        size = {"shortest_edge": areas.min_pixels, "longest_edge": areas.max_pixels}
+        return self.processor(text=[prompt], images=[request.frame.rgb], size=size, return_tensors="pt")
 
     @torch.inference_mode()
     def answer(self, request: Request, *, logits: bool = False, **options: Any) -> PlainAnswer:

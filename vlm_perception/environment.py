@@ -21,7 +21,7 @@ from pathlib import Path
 
 VENV_VARIABLE = "VLM_PERCEPTION_VENV"
 RECORD_NAME = "built_with.json"
-NEEDED_MODULES = ("torch", "torchvision", "transformers", "qwen_vl_utils", "supervision", "pydantic", "accelerate")
+NEEDED_MODULES = ("torch", "torchvision", "transformers", "supervision", "pydantic", "accelerate")
 # Set in the restarted process, so that an environment without the packages is an error and not an endless loop.
 RESTARTED_VARIABLE = "_VLM_PERCEPTION_RESTARTED_IN"
 

@@ -95,6 +95,11 @@ DAMAGE: list[tuple[str, Callable[[Path], object], list[str]]] = [
     ("broken weights", lambda f: os.truncate(f / "model.safetensors", 5000), ["loading", "copy the whole checkpoint"]),
     ("pointer file", lambda f: (f / "model.safetensors").write_text("version https://git-lfs"), ["loading"]),
     ("lost weight", lambda f: drop_weight(f / "model.safetensors", "model.norm.weight"), ["missing", "norm.weight"]),
+    (
+        "other patches",
+        lambda f: rewrite(f / "processor_config.json", lambda c: c["image_processor"].update(patch_size=16)),
+        ["2 x 2 patches of 16 px", "not 28 px", "processor of a Qwen2.5-VL checkpoint"],
+    ),
     ("other width", lambda f: rewrite(f / "config.json", halve_mlp), ["mismatched"]),
     ("broken tokenizer", lambda f: (f / "tokenizer.json").write_text("{}"), ["loading"]),
 ]

@@ -68,7 +68,7 @@ class Parts:
         model_wh = self.writer.plan_wh(request)
         frame, question = FrameKey.of(request.frame, model_wh), self.writer.write(request.prompt.instruction)
         known = self.prefill.knows(frame, question)
-        patches = None if known else self.writer.patches(request.frame, model_wh)
+        patches = None if known else self.writer.patches(request)
         with torch.inference_mode():
             return self.prefill.read(frame, question, patches)
 
@@ -340,10 +340,27 @@ def test_a_frame_that_is_not_kept_needs_its_patches(plain: PlainModel) -> None:
         parts.prefill.read(frame, question, None)
 
 
-def test_a_processor_that_changes_the_size_is_refused(plain: PlainModel) -> None:
-    frame = Frame(np.zeros((56, 56, 3), np.uint8), FrameHeader(0, 0, ""), "/image", 0.0)
-    with pytest.raises(ValueError, match="which would misplace every box"):
-        Parts(plain).writer.patches(frame, (60, 56))
+@pytest.mark.parametrize("image_wh", [(640, 480), (1280, 720), (31, 200), (1920, 1080)])
+def test_patches_are_those_of_the_processor_left_to_itself(plain: PlainModel, image_wh: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(1).integers(0, 255, (*image_wh[::-1], 3), dtype=np.uint8)
+    request = Request(Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0), build_prompt("x"), PixelBudget(3136, 10**6), 8)
+    ours = Parts(plain).writer.patches(request)
+    theirs = plain.prepare(request)
+    assert torch.equal(ours.pixels, theirs["pixel_values"])
+    assert [list(ours.grid_thw)] == theirs["image_grid_thw"].tolist()
+
+
+@pytest.mark.parametrize("image_wh", [(640, 480), (1280, 720), (31, 200)])
+def test_read_only_pixels_are_cut_like_others_without_a_warning(plain: PlainModel, image_wh: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (*image_wh[::-1], 3), dtype=np.uint8)
+    fixed = np.frombuffer(rgb.tobytes(), np.uint8).reshape(rgb.shape)
+    budget = PixelBudget(224 * 224, 1024 * 1024)
+    writer = Parts(plain).writer
+    cut = [
+        writer.patches(Request(Frame(pixels, FrameHeader(0, 0, ""), "/image", 0.0), build_prompt("x"), budget, 8))
+        for pixels in (rgb, fixed)
+    ]
+    assert torch.equal(cut[0].pixels, cut[1].pixels)
 
 
 def test_raw_prompts_are_kept_apart(tiny: TransformersEngine) -> None:

@@ -108,7 +108,7 @@ class Answering:
             return _Asked(request, key, blank, reply, known, None, Timings(time.perf_counter() - began_s, 0.0, 0.0))
         question = self._writer.write(request.prompt.instruction)
         is_known = self._prefill.knows(frame, question)
-        patches = None if is_known else self._writer.patches(request.frame, blank.model_wh)
+        patches = None if is_known else self._writer.patches(request)
         prepared_s = time.perf_counter()
         prefilled = None
         with suppress(PrefillStopped), stoppable_prefill(self._loaded.model, reply):

@@ -11,6 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from vlm_perception.engines.loading import Checkpoint, check_device, check_memory, find_checkpoint, is_out_of_memory
 from vlm_perception.engines.token_text import TokenBytes
 from vlm_perception.errors import ModelLoadError
+from vlm_perception.geometry import CELL_PX
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def load_checkpoint(name: str, device: str, dtype: str) -> CheckpointModel:
         )
         model, report = loaded
         _require_all_weights(report)
+        _require_known_cells(processor.image_processor)
         token_bytes = TokenBytes(processor.tokenizer)
     except Exception as error:
         # Damaged files surface as many types, from several libraries; none of them is an answer.
@@ -90,6 +92,16 @@ def _require_all_weights(report: dict[str, Any]) -> None:
     for problem in ("missing_keys", "mismatched_keys"):
         if names := sorted(map(str, report.get(problem) or ())):
             raise ValueError(f"{len(names)} {problem.replace('_', ' ')} in the weights, such as {names[0]}")
+
+
+def _require_known_cells(image_processor: Any) -> None:
+    """Refuse a processor that cuts images otherwise than sizes are planned: every box would be misplaced."""
+    patch_px, merge = int(image_processor.patch_size), int(image_processor.merge_size)
+    if patch_px * merge != CELL_PX:
+        raise ValueError(
+            f"its processor merges {merge} x {merge} patches of {patch_px} px to an image token, which is not "
+            f"{CELL_PX} px; use the processor of a Qwen2.5-VL checkpoint"
+        )
 
 
 def _greedy(own: GenerationConfig, tokenizer: Any) -> GenerationConfig:
