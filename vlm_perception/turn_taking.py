@@ -78,7 +78,8 @@ class TurnTaking:
     Attributes:
         prompts: The standing queries.
         paused: Whether frames are dropped instead of asked about.
-        stopping: Whether it is over for good.
+        active: Whether frames are taken at all; a pause goes on beside it.
+        stopping: Whether it is over, until the next `start`.
         engine_state: Where the engine is in its life.
         engine_detail: Why it failed, or empty.
     """
@@ -86,6 +87,7 @@ class TurnTaking:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.prompts: tuple[Prompt, ...] = ()
         self.paused = self.stopping = False
+        self.active = True
         self.engine_state = EngineState.WAITING
         self.engine_detail = ""
         self._gate = RateGate(settings.max_rate_hz, clock)
@@ -104,9 +106,9 @@ class TurnTaking:
         queue = self._queues.get(arrival.camera)
         if queue is None:
             self._drop(arrival.camera, DropCause.CAMERA_GONE, 1)
-        elif self.paused:
-            self._drop(arrival.camera, DropCause.PAUSED, 1)
-        elif not self.stopping:
+        elif (cause := self._halted()) is not None:
+            self._drop(arrival.camera, cause, 1)
+        else:
             self._drop(arrival.camera, self._overflow_cause(), queue.put(arrival))
 
     def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
@@ -137,20 +139,29 @@ class TurnTaking:
     def pause(self) -> None:
         """Drop all frames until `resume`."""
         self.paused = True
-        for camera, queue in self._queues.items():
-            self._drop(camera, DropCause.PAUSED, queue.clear())
-        self._end(self._active, DropCause.PAUSED)
+        self._halt(DropCause.PAUSED)
 
     def resume(self) -> None:
         """Take frames again."""
         self.paused = False
 
+    def deactivate(self) -> None:
+        """Drop all frames until `activate`."""
+        self.active = False
+        self._halt(DropCause.INACTIVE)
+
+    def activate(self) -> None:
+        """Take frames again, unless paused."""
+        self.active = True
+
+    def start(self) -> None:
+        """Begin anew after `stop`."""
+        self.stopping = False
+
     def stop(self) -> None:
-        """Forget all frames and take no more."""
+        """Drop all frames and take no more until `start`."""
         self.stopping = True
-        for queue in self._queues.values():
-            queue.clear()
-        self._end(self._active, DropCause.STOPPED)
+        self._halt(DropCause.STOPPED)
 
     def apply(self, settings: Settings) -> None:
         """Use other limits, or another policy, from now on."""
@@ -206,7 +217,20 @@ class TurnTaking:
 
     def _may_ask(self) -> bool:
         ready = self.engine_state is EngineState.READY
-        return ready and bool(self.prompts) and not self.paused and not self.stopping
+        return ready and bool(self.prompts) and self._halted() is None
+
+    def _halted(self) -> DropCause | None:
+        """Why no frames are taken, whatever the model does; None while they are."""
+        if self.stopping:
+            return DropCause.STOPPED
+        if not self.active:
+            return DropCause.INACTIVE
+        return DropCause.PAUSED if self.paused else None
+
+    def _halt(self, cause: DropCause) -> None:
+        for camera, queue in self._queues.items():
+            self._drop(camera, cause, queue.clear())
+        self._end(self._active, cause)
 
     def _overflow_cause(self) -> DropCause:
         """Why a frame has to make room for others."""
@@ -218,8 +242,10 @@ class TurnTaking:
         """Why a request for one answer is hopeless; empty when it is not."""
         if self.engine_state is EngineState.FAILED:
             return f"the model cannot be used: {self.engine_detail}"
-        if self.stopping:
-            return "detection is being stopped; start it again"
+        if self.stopping or self.engine_state is EngineState.STOPPED:
+            return "detection is stopped, the model is not loaded; configure and activate the node first"
+        if not self.active:
+            return "the node is not active: wait while it loads its model, or activate it"
         if self.paused:
             return "detection is paused; resume it with ~/enable first"
         if not self.prompts:

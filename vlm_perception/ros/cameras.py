@@ -31,11 +31,14 @@ class Cameras:
         node: Owner of the subscriptions.
         transport: "raw" or "compressed".
         on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
+
+    Attributes:
+        transport: As given; to be changed only while no topic is looked at.
     """
 
     def __init__(self, node: Node, transport: str, on_image: Callable[[Any, str, float], None]) -> None:
         self._node, self._on_image = node, on_image
-        self._compressed = transport == "compressed"
+        self.transport = transport
         self._every = False
         self._cameras: dict[str, _Camera] = {}
 
@@ -59,7 +62,7 @@ class Cameras:
                 raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
             name = self._node.resolve_topic_name(topic)
             # image_transport's own naming; a remapping that already has the suffix is left alone.
-            if self._compressed and not name.endswith("/compressed"):
+            if self.transport == "compressed" and not name.endswith("/compressed"):
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
@@ -90,7 +93,7 @@ class Cameras:
             camera.inbox.follow(self._every)
 
     def _open(self, topic: str) -> _Camera:
-        message_type = CompressedImage if self._compressed else Image
+        message_type = CompressedImage if self.transport == "compressed" else Image
 
         def hear(message: Any) -> None:
             camera = self._cameras.get(topic)
