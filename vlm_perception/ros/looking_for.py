@@ -49,7 +49,7 @@ class LookingFor:
         self._prompts = load_prompts(settings().prompts_file)
         self._active = ActivePrompt(node)
         self.use(settings().prompt, self.read(settings().prompt, settings()))
-        PromptInbox(node, "~/prompt", self._on_text)
+        PromptInbox(node, "~/prompt", self.hear)
 
     @property
     def text(self) -> str:
@@ -85,7 +85,8 @@ class LookingFor:
             self._tell_neutralised(sum(prompt.neutralised for prompt in prompts))
         self._active.publish(text.strip())
 
-    def _on_text(self, text: str) -> None:
+    def hear(self, text: str) -> None:
+        """Take a prompt as it was sent; one that cannot be used is counted and logged, and the old one stays."""
         log = self._node.get_logger()
         try:
             self.use(text, self.read(text, self._settings()))
