@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.settings import Parameter, Settings, markdown_table, parameters
+from vlm_perception.parameter_docs import config_yaml, markdown_table
+from vlm_perception.settings import Parameter, Settings, parameters
 from vlm_perception.types import PixelBudget, Task
 
 CONFIG = Path(__file__).parents[2] / "config" / "vlm_perception.yaml"
@@ -108,22 +109,13 @@ def test_every_parameter_is_described_and_accepts_its_bounds(parameter: Paramete
 
 def test_config_file_holds_every_parameter_at_its_default_and_says_which_are_live() -> None:
     text = CONFIG.read_text(encoding="utf-8")
+    assert text == config_yaml(), "run python -m vlm_perception.parameter_docs"
     written = yaml.safe_load(text)["/**"]["ros__parameters"]
     assert written == Settings().to_mapping()
     assert list(written) == [p.name for p in parameters()]
-    comments: dict[str, str] = {}
-    gathered: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("    #"):
-            gathered.append(line.strip("# "))
-        elif ":" in line:
-            comments[line.split(":")[0].strip()] = " ".join(gathered)
-            gathered = []
     for parameter in parameters():
-        comment = comments[parameter.name]
-        assert comment.startswith(parameter.description)
-        assert ("(live)" in comment) == parameter.live
-        assert parameter.limits in comment
+        comment = text.split(f"\n    {parameter.name}:")[0].rpartition(": ")[2].replace("\n    # ", " ")
+        assert ("(live)" in comment, "(fixed)" in comment) == (parameter.live, parameter.fixed)
 
 
 def test_table_has_a_row_per_parameter() -> None:
