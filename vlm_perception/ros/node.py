@@ -24,6 +24,7 @@ from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.ros.prompts_in import PromptInbox
 from vlm_perception.ros.publishers import ActivePrompt, Outputs
+from vlm_perception.ros.recovery import Recovery
 from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
@@ -64,6 +65,7 @@ class VlmPerceptionNode(Node):
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
         self._use_cameras(self._cameras.resolve(settings.image_topics or ("image",)), settings)
         steady_timer(self, _WATCH_PERIOD_S, lambda: self._cameras.look_after(self._settings.current.no_image_warning_s))
+        self._recovery = Recovery(self, self._worker, self._health.total, lambda: self._settings.current)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
@@ -152,6 +154,10 @@ class VlmPerceptionNode(Node):
             policy=self._settings.current.frame_policy,
             paused=self._worker.paused,
             no_image_warning_s=self._settings.current.no_image_warning_s,
+            budget=self._worker.budget,
+            lowered=self._worker.lowered,
+            asking_s=self._worker.asking_s,
+            hang=self._recovery.hang,
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
@@ -199,6 +205,7 @@ class VlmPerceptionNode(Node):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
         self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
+        self._recovery.note_result(result)
         if result.answer.finish_reason == "repetition":
             count = self._health.total.count_repetition()
             self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
@@ -210,6 +217,14 @@ class VlmPerceptionNode(Node):
             return
         if publish_picture is not None:
             deliver(publish_picture)
+
+    def on_out_of_memory(self, text: str) -> None:
+        """See `WorkerListener`."""
+        self._recovery.note_out_of_memory(text)
+
+    def on_more_pixels(self, text: str) -> None:
+        """See `WorkerListener`."""
+        self._recovery.note_more_pixels(text)
 
     def _times_of(self, result: Result) -> tuple[float, float]:
         """Return the seconds since the image's arrival and since its stamp."""
