@@ -140,7 +140,7 @@ class TransformersEngine:
             if not is_out_of_memory(error):
                 sizes = ", ".join(str(request.frame.image_wh) for request in requests)
                 raise InferenceError(f"{self._id} failed on a {sizes} frame: {error}") from error
-            reason = str(error)
+            reason = str(error).rstrip(".") or type(error).__name__
         # Not before here: the error held the frames of the failed try, and with them its tensors.
         self._loaded().release()
         _free_memory()
