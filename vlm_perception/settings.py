@@ -89,6 +89,21 @@ class Settings(BaseModel):
         description="Longest reply; one box takes about 40 tokens.",
         json_schema_extra=_extra(live=True, unit="tokens"),
     )
+    timeout_s: float = Field(
+        60.0,
+        ge=0.1,
+        le=3600.0,
+        description="Longest time for one answer; then its complete objects are published as `truncated`.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    hang_exit_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=86_400.0,
+        description="End the process with exit code 75 when the model has not come back for this long after "
+        "timeout_s, so that respawn starts it afresh; 0 never does.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
     prompt: str = Field(
         "",
         description="What to look for from the start; empty waits for ~/prompt.",

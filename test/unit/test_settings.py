@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,9 @@ def test_config_file_holds_every_parameter_at_its_default_and_says_which_are_liv
     assert written == Settings().to_mapping()
     assert list(written) == [p.name for p in parameters()]
     for parameter in parameters():
-        comment = text.split(f"\n    {parameter.name}:")[0].rpartition(": ")[2].replace("\n    # ", " ")
-        assert ("(live)" in comment, "(fixed)" in comment) == (parameter.live, parameter.fixed)
+        above = re.search(rf"((?:    # .*\n)+)    {parameter.name}:", text)
+        assert above is not None
+        assert ("(live)" in above.group(1), "(fixed)" in above.group(1)) == (parameter.live, parameter.fixed)
 
 
 def test_table_has_a_row_per_parameter() -> None:

@@ -62,6 +62,10 @@ class Answering:
         self._answered = AnsweredQuestions()
         self._memory = self._new_memory()
 
+    def release(self) -> None:
+        """Let go of what earlier frames keep in the device's memory; finished answers stay known."""
+        self._prefill = Prefill(self._loaded.model)
+
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`."""
         card, unknown = self._loaded.checkpoint, Timings(0.0, 0.0, 0.0)

@@ -10,8 +10,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from vlm_perception.health import HealthReport
 from vlm_perception.lifecycle import State
+from vlm_perception.pixel_relief import Lowered
 from vlm_perception.process_memory import resident_mb
-from vlm_perception.types import Prompt
+from vlm_perception.types import PixelBudget, Prompt
 from vlm_perception.worker import DropCause, EngineState
 
 # Drops that are the node doing its job, not something being wrong.
@@ -42,6 +43,10 @@ class NodeState:
         policy: The frame policy.
         paused: Whether detection is paused.
         no_image_warning_s: An image later than this is a warning.
+        budget: The pixels that the model may see now.
+        lowered: Why they are fewer than those of the parameters, or None.
+        asking_s: For how long the model has been asked; None while it is not.
+        hang: That the model does not come back, or empty.
     """
 
     lifecycle: State
@@ -54,6 +59,10 @@ class NodeState:
     policy: str
     paused: bool
     no_image_warning_s: float
+    budget: PixelBudget
+    lowered: Lowered | None
+    asking_s: float | None
+    hang: str
 
 
 class Diagnostics:
@@ -89,6 +98,8 @@ class Diagnostics:
         new_failures, self._last_failures = failures - self._last_failures, failures
         if state.problem:
             return DiagnosticStatus.ERROR, state.problem
+        if state.hang:
+            return DiagnosticStatus.ERROR, state.hang
         if state.lifecycle is State.CONFIGURING:
             return DiagnosticStatus.WARN, f"loading the model: {state.engine.get('loading', 'begins')}"
         if state.lifecycle is not State.ACTIVE:
@@ -98,6 +109,9 @@ class Diagnostics:
         silent = [topic for topic, since_s in state.silent_s.items() if since_s > state.no_image_warning_s]
         if silent:
             return DiagnosticStatus.WARN, f"no image on {', '.join(silent)}"
+        if state.lowered is not None and state.budget.max_pixels == state.lowered.max_pixels:
+            fewer, more = state.lowered.max_pixels, state.lowered.instead_of
+            return DiagnosticStatus.WARN, f"out of memory recovered: looking at {fewer} px instead of {more}"
         if new_failures > 0:
             return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
         if state.paused:
@@ -115,6 +129,9 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "frame policy": state.policy,
         "paused": str(state.paused).lower(),
         "image topic": ", ".join(state.silent_s),
+        "min_pixels in force": str(state.budget.min_pixels),
+        "max_pixels in force": str(state.budget.max_pixels),
+        "model busy (s)": "" if state.asking_s is None else f"{state.asking_s:.2f}",
         **_counts(report),
         "resident memory (MB)": f"{resident_mb():.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
