@@ -17,8 +17,8 @@ from vlm_perception.types import WH, Request
 LONGEST_DRAFT = 128
 LONGEST_TOKEN = 16
 MOST_THREADS = 64
-# What one more token in a pass costs, in passes; measured by benchmarks/pass_cost.py.
-TOKEN_COST = 0.03
+# What one more token in a pass costs, in passes; benchmarks/pass_cost.py measures 0.03 to 0.07 for the tiny model.
+TOKEN_COST = 0.05
 # What a token counts once another one of its kind was verified.
 FADING = 0.9
 

@@ -16,7 +16,11 @@ from vlm_perception.types import WH
 # Share of the model image's longer side.
 _FARTHEST_MATCH = 0.25
 _MOST_SIGHTINGS = 5
+# What one edge that trembles by a pixel makes of the mean of both: no motion.
+_TREMBLE_PX = 0.5
 _MOST_AHEAD = 3.0
+# Times that are closer tell no velocity.
+_SHORTEST_S = 1e-3
 _LONGEST_AWAY = 5
 # Bounds what one answer costs to follow; no reply that is worth drafting has more objects.
 _MOST_TRACKS = 64
@@ -50,11 +54,11 @@ class _Track:
         """Tell where it is expected, within the image; an object seen once stays."""
         times = [time for time, _ in self.sightings]
         span_s = times[-1] - times[0]
-        if span_s <= 0:
+        if span_s < _SHORTEST_S:
             return self.item
         ahead_s = min(max(stamp_s - times[-1], 0.0), _MOST_AHEAD * span_s / (len(times) - 1))
         steps = [ahead_s * _slope(times, [_mean(item, axis) for _, item in self.sightings]) for axis in (0, 1)]
-        return _moved(self.item, steps, model_wh)
+        return _moved(self.item, [step if abs(step) > _TREMBLE_PX else 0.0 for step in steps], model_wh)
 
     def seen(self, stamp_s: float, item: Item) -> _Track:
         """Add a sighting; a clock that went back starts again."""
@@ -106,11 +110,14 @@ class ObjectTracks:
     def _with_those_away(self, tracks: list[_Track], matches: Sequence[int | None]) -> list[_Track]:
         """Put objects that were left out behind the one that they followed the last time."""
         order: list[tuple[int | None, _Track]] = list(zip(matches, tracks, strict=True))
+        leader = -1
         for place, track in enumerate(self._tracks):
-            if place in matches or track.missed >= _LONGEST_AWAY or len(order) >= _MOST_TRACKS:
-                continue
-            before = next((at for at, (earlier, _) in enumerate(order) if earlier == place - 1), -1)
-            order.insert(before + 1, (place, replace(track, missed=track.missed + 1)))
+            if place not in matches:
+                if track.missed >= _LONGEST_AWAY or len(order) >= _MOST_TRACKS:
+                    continue
+                behind = next((at for at, (earlier, _) in enumerate(order, 1) if earlier == leader), 0)
+                order.insert(behind, (place, replace(track, missed=track.missed + 1)))
+            leader = place
         return [track for _, track in order]
 
 
@@ -119,8 +126,7 @@ def _nearest(item: Item, others: dict[int, Item], farthest_px: float) -> int | N
     numbers = item.numbers()
     alike = [p for p, o in others.items() if numbers and o.kinds == item.kinds and o.words() == item.words()]
     distances = [
-        sum(abs(a - b) for a, b in zip(numbers, others[place].numbers(), strict=True)) / len(numbers)
-        for place in alike
+        sum(abs(a - b) for a, b in zip(numbers, others[place].numbers(), strict=True)) / len(numbers) for place in alike
     ]
     near = min(distances, default=farthest_px)
     return alike[distances.index(near)] if near < farthest_px else None

@@ -47,7 +47,8 @@ class ReplyWalk:
     """
 
     def __init__(self, expected: Expected | None, model_wh: WH, grammar: bool, targets: Sequence[str] = ()) -> None:
-        self._expected, self._away = (expected.shape, expected.away) if expected else (None, frozenset[int]())
+        self._expected = expected.shape if expected else None
+        self._away = expected.away if expected else frozenset[int]()
         self._wh, self._grammar, self._targets = model_wh, grammar, targets
         self._left = dict(enumerate(self._expected.items)) if self._expected else {}
         self._next = 0
