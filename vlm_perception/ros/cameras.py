@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.camera_in import CameraInbox
 from vlm_perception.ros.camera_watch import CameraWatch
+from vlm_perception.ros.qos_overrides import fixed_policies
+
+_NEWEST_DEPTH = 1
+# The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
+_EVERY_DEPTH = 100
 
 
 @dataclass(slots=True)
@@ -38,6 +44,8 @@ class Cameras:
         self._compressed = transport == "compressed"
         self._every = False
         self._cameras: dict[str, _Camera] = {}
+        # When somebody wanted an image that may have come before; a deque is safe between threads.
+        self._wanted_s: deque[float] = deque()
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -48,7 +56,7 @@ class Cameras:
         """Return the full names of topics as they are to be subscribed to.
 
         Raises:
-            SettingsError: A name is not valid, or two are the same topic.
+            SettingsError: A name is not valid, two are the same topic, or a topic's `qos_overrides` cannot be used.
         """
         resolved: list[str] = []
         for topic in topics:
@@ -63,6 +71,7 @@ class Cameras:
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
+            fixed_policies(self._node, name)
             resolved.append(name)
         return tuple(resolved)
 
@@ -77,8 +86,20 @@ class Cameras:
     def look_after(self, limit_s: float) -> None:
         """Follow what the publishers offer, and warn about cameras silent for longer than `limit_s`."""
         self._follow()
+        while self._wanted_s:
+            wanted_s = self._wanted_s.popleft()
+            for camera in self._cameras.values():
+                if camera.last_image_s < wanted_s:
+                    camera.inbox.hear_again()
         for camera in self._cameras.values():
             camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
+
+    def want_image(self) -> None:
+        """Let those who latched their image say it again, unless another comes first. May be called on any thread.
+
+        A picture that is published once would be over before the model is loaded, or before the next question.
+        """
+        self._wanted_s.append(time.monotonic())
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""
@@ -87,7 +108,7 @@ class Cameras:
 
     def _follow(self) -> None:
         for camera in self._cameras.values():
-            camera.inbox.follow(self._every)
+            camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
 
     def _open(self, topic: str) -> _Camera:
         message_type = CompressedImage if self._compressed else Image

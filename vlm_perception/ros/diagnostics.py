@@ -39,6 +39,7 @@ class NodeState:
         policy: The frame policy.
         paused: Whether detection is paused.
         no_image_warning_s: An image later than this is a warning.
+        qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
     """
 
     engine_state: EngineState
@@ -50,6 +51,7 @@ class NodeState:
     policy: str
     paused: bool
     no_image_warning_s: float
+    qos_mismatches: Mapping[str, str]
 
 
 class Diagnostics:
@@ -74,6 +76,8 @@ class Diagnostics:
         silent_s = state.silent_s[camera]
         late = silent_s > state.no_image_warning_s
         level, text = (DiagnosticStatus.WARN, f"no image on {camera}") if late else (DiagnosticStatus.OK, "images come")
+        if camera in state.qos_mismatches:
+            level, text = DiagnosticStatus.WARN, state.qos_mismatches[camera]
         values = {"last image (s ago)": f"{silent_s:.2f}", **_counts(report), **_drops(report)}
         pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         name = f"{self._name}: {camera}"
@@ -87,11 +91,17 @@ class Diagnostics:
             return DiagnosticStatus.ERROR, f"the model cannot be used: {state.engine_detail}"
         if state.engine_state is not EngineState.READY:
             return DiagnosticStatus.WARN, f"the model is {state.engine_state.value}"
+        # Why no image comes, before that none comes; who else hears nothing, after it.
+        deaf = [text for topic, text in state.qos_mismatches.items() if topic in state.silent_s]
+        if deaf:
+            return DiagnosticStatus.WARN, "; ".join(deaf)
         if report.since_frame_s is None or report.since_frame_s > state.no_image_warning_s:
             return DiagnosticStatus.WARN, f"no image on {', '.join(state.silent_s)}"
         silent = [topic for topic, since_s in state.silent_s.items() if since_s > state.no_image_warning_s]
         if silent:
             return DiagnosticStatus.WARN, f"no image on {', '.join(silent)}"
+        if state.qos_mismatches:
+            return DiagnosticStatus.WARN, "; ".join(state.qos_mismatches.values())
         if new_failures > 0:
             return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
         if state.paused:
@@ -112,6 +122,7 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }
     values.update(_drops(report))
+    values.update({f"QoS mismatch: {topic}": text for topic, text in state.qos_mismatches.items()})
     values["rejected objects"] = str(report.rejects)
     values["rejected objects below score_threshold"] = str(report.below_threshold)
     values["repetition loops cut"] = str(report.repetitions)

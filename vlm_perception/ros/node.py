@@ -24,6 +24,7 @@ from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.parameters import LiveSettings
 from vlm_perception.ros.prompts_in import PromptInbox
 from vlm_perception.ros.publishers import ActivePrompt, Outputs
+from vlm_perception.ros.qos_watch import QosWatch
 from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
@@ -64,6 +65,7 @@ class VlmPerceptionNode(Node):
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
         self._use_cameras(self._cameras.resolve(settings.image_topics or ("image",)), settings)
         steady_timer(self, _WATCH_PERIOD_S, lambda: self._cameras.look_after(self._settings.current.no_image_warning_s))
+        self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
@@ -76,6 +78,7 @@ class VlmPerceptionNode(Node):
             lambda result: answer_json(result, *self._times_of(result)),
             lambda: min(self._cameras.silent_s().values()),
             lambda: self._settings.current.no_image_warning_s,
+            self._cameras.want_image,
         )
         self.get_logger().info(describe_environment())
         self.get_logger().info(f"loading the model {self._engine.name}; looking at {', '.join(self._cameras.topics)}")
@@ -152,6 +155,7 @@ class VlmPerceptionNode(Node):
             policy=self._settings.current.frame_policy,
             paused=self._worker.paused,
             no_image_warning_s=self._settings.current.no_image_warning_s,
+            qos_mismatches=self._qos.texts,
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
@@ -161,6 +165,7 @@ class VlmPerceptionNode(Node):
 
     def _activate(self, text: str, prompts: tuple[Prompt, ...]) -> None:
         if self._worker.set_prompts(prompts):
+            self._cameras.want_image()
             log = self.get_logger()
             for prompt in prompts:
                 log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
@@ -181,6 +186,7 @@ class VlmPerceptionNode(Node):
             self._health.total.count_error("model_load")
             self.get_logger().fatal(f"the model cannot be used: {detail}")
         elif state is EngineState.READY:
+            self._cameras.want_image()
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
             self.get_logger().info(f"the model is ready: {facts}")
 
