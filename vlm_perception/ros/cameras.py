@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
+from vlm_perception.camera_info import camera_info_topic
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.camera_in import CameraInbox
 from vlm_perception.ros.camera_watch import CameraWatch
@@ -71,7 +72,8 @@ class Cameras:
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
-            fixed_policies(self._node, name)
+            for followed in (name, camera_info_topic(name)):
+                fixed_policies(self._node, followed)
             resolved.append(name)
         return tuple(resolved)
 
