@@ -200,6 +200,10 @@ class TurnTaking:
         """Whether turns that were picked are not through yet."""
         return bool(self._active)
 
+    def asks(self, camera: str) -> bool:
+        """Whether one of those turns is about a frame of that camera."""
+        return any(turn.camera == camera for turn in self._active)
+
     @property
     def _capacity(self) -> int:
         return self._settings.queue_length if self._settings.frame_policy == "every" else 1

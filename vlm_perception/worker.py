@@ -77,6 +77,10 @@ class Worker:
         """Whether the model is being asked right now."""
         return self._turns.asking
 
+    def asks(self, camera: str) -> bool:
+        """Whether the model is being asked about a frame of that camera right now."""
+        return self._turns.asks(camera)
+
     def start(self) -> None:
         """Start the thread; it loads the engine first."""
         self._thread.start()

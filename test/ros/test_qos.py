@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -103,11 +104,14 @@ def test_a_latched_picture_from_before_the_node_is_answered_once(robot, scripted
     assert [json.loads(m.data)["stamp"]["sec"] for m in answers.messages] == [7, 8]
 
 
-def test_each_question_about_a_latched_picture_is_answered(robot, talk, scripted, header_of):
-    robot.node(scripted)
+def test_each_question_about_a_latched_picture_is_answered_once(robot, talk, scripted, header_of):
+    node = robot.node(scripted)
     t = talk(camera_qos=profile(durability=LATCHED))
+    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
     t.show(7)
-    for text in ("red cup", "blue cup"):
+    robot.until(lambda: node._health.total.report().frames == 1, "it waits for a prompt")
+    # The first finds the picture waiting, the others have to hear it again.
+    for text in ("red cup", "blue cup", "green cup"):
         t.ask(text)
         t.answers.wait_for(lambda m, asked=text: json.loads(m.data)["prompt"] == asked)
     client = robot.client.create_client(Trigger, "/vlm_perception/detect_once")
@@ -115,6 +119,29 @@ def test_each_question_about_a_latched_picture_is_answered(robot, talk, scripted
     future = client.call_async(Trigger.Request())
     robot.until(future.done, "one answer")
     assert json.loads(future.result().message)["stamp"]["sec"] == 7
+    robot.until(lambda: time.monotonic() - node._cameras._wanted_s > 0.6, "two looks later")
+    t.show(8)
+    t.answer_to(8)
+    told = [json.loads(m.data) for m in t.answers.messages]
+    expected = [("red cup", 7), ("blue cup", 7), ("green cup", 7), ("green cup", 7), ("green cup", 8)]
+    assert [(each["prompt"], each["stamp"]["sec"]) for each in told] == expected
+
+
+def test_a_picture_that_the_model_looks_at_need_not_come_again(robot, talk, scripted, header_of):
+    node = robot.node(scripted)
+    t = talk(camera_qos=profile(durability=LATCHED))
+    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
+    scripted.thinking.set()
+    t.show(7)
+    t.ask("red cup")
+    scripted.wait_asked(1)
+    # Long enough for the want of the new prompt to be looked at.
+    robot.until(lambda: time.monotonic() - node._cameras._wanted_s > 0.6, "two looks later")
+    scripted.thinking.clear()
+    t.answer_to(7)
+    t.show(8)
+    t.answer_to(8)
+    assert [r.frame.header.stamp_sec for r in scripted.requests] == [7, 8]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +159,7 @@ def test_what_the_user_fixed_stays(robot, scripted, policy, value, offer):
     node = robot.node(scripted, **{OVERRIDE + policy: value})
     robot.client.create_publisher(Image, "/image", offer)
     robot.until(lambda: node.count_publishers("/image") == 1, "the camera is seen")
-    node._cameras.look_after(60.0)
+    node._look_after_cameras()
     (subscription,) = [each for each in node.subscriptions if each.topic_name == "/image"]
     kept = getattr(subscription.qos_profile, policy)
     assert (kept if policy == "depth" else kept.name.lower()) == value

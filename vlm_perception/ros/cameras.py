@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,8 @@ from vlm_perception.ros.qos_overrides import fixed_policies
 _NEWEST_DEPTH = 1
 # The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
 _EVERY_DEPTH = 100
+# By then a frame that was waiting is asked about, so that it need not come again.
+_PICKED_S = 0.2
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class _Camera:
     inbox: CameraInbox
     watch: CameraWatch
     last_image_s: float
+    last_answer_s: float
+    served_s: float
 
 
 class Cameras:
@@ -45,8 +48,7 @@ class Cameras:
         self._compressed = transport == "compressed"
         self._every = False
         self._cameras: dict[str, _Camera] = {}
-        # When somebody wanted an image that may have come before; a deque is safe between threads.
-        self._wanted_s: deque[float] = deque()
+        self._wanted_s = 0.0
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -85,23 +87,40 @@ class Cameras:
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
         self._follow()
 
-    def look_after(self, limit_s: float) -> None:
-        """Follow what the publishers offer, and warn about cameras silent for longer than `limit_s`."""
+    def look_after(self, limit_s: float, is_asked_about: Callable[[str], bool]) -> None:
+        """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras.
+
+        Args:
+            limit_s: How long a camera may be silent.
+            is_asked_about: Whether the model looks at an image of that camera now.
+        """
         self._follow()
-        while self._wanted_s:
-            wanted_s = self._wanted_s.popleft()
-            for camera in self._cameras.values():
-                if camera.last_image_s < wanted_s:
-                    camera.inbox.hear_again()
+        self._hear_wanted(is_asked_about)
         for camera in self._cameras.values():
             camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
 
     def want_image(self) -> None:
-        """Let those who latched their image say it again, unless another comes first. May be called on any thread.
+        """Let those who latched their image say it again, unless an image or an answer comes first; on any thread.
 
         A picture that is published once would be over before the model is loaded, or before the next question.
         """
-        self._wanted_s.append(time.monotonic())
+        self._wanted_s = time.monotonic()
+
+    def had_answer(self, topic: str) -> None:
+        """Say that an image of this camera was answered; on any thread."""
+        camera = self._cameras.get(topic)
+        if camera is not None:
+            camera.last_answer_s = time.monotonic()
+
+    def _hear_wanted(self, is_asked_about: Callable[[str], bool]) -> None:
+        wanted_s = self._wanted_s
+        if time.monotonic() - wanted_s < _PICKED_S:
+            return
+        for topic, camera in self._cameras.items():
+            if camera.served_s < wanted_s and not is_asked_about(topic):
+                camera.served_s = wanted_s
+                if max(camera.last_image_s, camera.last_answer_s) < wanted_s:
+                    camera.inbox.hear_again()
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""
@@ -122,4 +141,6 @@ class Cameras:
                 self._on_image(message, topic, camera.last_image_s)
 
         inbox = CameraInbox(self._node, topic, message_type, hear)
-        return _Camera(inbox, CameraWatch(self._node, topic, message_type), time.monotonic())
+        now_s = time.monotonic()
+        watch = CameraWatch(self._node, topic, message_type)
+        return _Camera(inbox, watch, last_image_s=now_s, last_answer_s=now_s, served_s=now_s)

@@ -64,7 +64,7 @@ class VlmPerceptionNode(Node):
         self._worker = Worker(self._engine, settings, self)
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
         self._use_cameras(self._cameras.resolve(settings.image_topics or ("image",)), settings)
-        steady_timer(self, _WATCH_PERIOD_S, lambda: self._cameras.look_after(self._settings.current.no_image_warning_s))
+        steady_timer(self, _WATCH_PERIOD_S, self._look_after_cameras)
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -112,6 +112,9 @@ class VlmPerceptionNode(Node):
         self._worker.set_cameras(dict(zip(topics, weights, strict=True)))
         self._outputs.use(topics)
         self._cameras.use(topics, settings.frame_policy == "every")
+
+    def _look_after_cameras(self) -> None:
+        self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.asks)
 
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
         self._health.count_frame(camera)
@@ -203,6 +206,7 @@ class VlmPerceptionNode(Node):
         outputs = self._outputs.of(result.request.frame.camera)
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
+        self._cameras.had_answer(result.request.frame.camera)
         weak = sum(reject.score is not None for reject in result.rejects)
         self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
         if result.answer.finish_reason == "repetition":
