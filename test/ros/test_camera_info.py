@@ -141,11 +141,18 @@ class Rig:
         # Reliable: every calibration arrives, so that one too many would show.
         self._infos = {camera: client.create_publisher(CameraInfo, f"{camera}/camera_info", 50) for camera in outputs}
         self._images = {camera: client.create_publisher(Image, f"{camera}/image_raw", 1) for camera in outputs}
-        everyone = [*self._infos.values(), *self._images.values()]
-        robot.until(lambda: all(each.get_subscription_count() for each in everyone), "cameras connected")
+        # A frame on its way while the node subscribes anew, as is offered, is lost.
+        everything = [each.topic_name for each in (*self._infos.values(), *self._images.values())]
+        robot.until(lambda: all(map(self._is_heard_reliably, everything)), "cameras connected")
         for output in outputs.values():
             for name in ("camera_info", "answer"):
                 robot.until(lambda topic=f"{output}/{name}": client.count_publishers(topic) > 0, "outputs")
+
+    def _is_heard_reliably(self, topic: str) -> bool:
+        infos = self._robot.client.get_subscriptions_info_by_topic(topic)
+        matched = [p for p in (*self._infos.values(), *self._images.values()) if p.topic_name == topic]
+        reliable = [info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos]
+        return reliable == [True] and all(p.get_subscription_count() == 1 for p in matched)
 
     def film(self, number: int) -> None:
         for camera in self._images:

@@ -27,7 +27,7 @@ from vision_msgs.msg import Detection2DArray
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.cameras import Cameras
 from vlm_perception.ros.image_messages import image_message
-from vlm_perception.ros.qos_watch import unmet
+from vlm_perception.ros.qos_watch import QosWatch, unmet
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
@@ -258,6 +258,24 @@ def test_a_listener_that_asks_for_more_than_is_offered_is_named(robot, talk, scr
     assert "let /client ask for durability volatile" in text
     robot.client.destroy_subscription(deaf)
     over(t, topic)
+
+
+def test_what_is_seen_once_may_be_over_and_is_not_said(robot):
+    node = rclpy.create_node("eyes", context=robot.context)  # nobody spins it: the test looks
+    began: list[int] = []
+    watch = QosWatch(node, lambda: began.append(1))
+    node.create_subscription(String, "/words", print, profile())
+    for looks in (1, 3):
+        publisher = robot.client.create_publisher(String, "/words", profile(BEST_EFFORT))
+        robot.until(lambda: node.count_publishers("/words") == 1, "there")
+        for _ in range(looks):
+            watch.look()
+        assert (list(watch.texts), len(began)) == (([], 0) if looks == 1 else (["/words"], 1))
+        robot.client.destroy_publisher(publisher)
+        robot.until(lambda: node.count_publishers("/words") == 0, "gone")
+        watch.look()
+        assert watch.texts == {}
+    node.destroy_node()
 
 
 SECOND, MINUTE = Duration(seconds=1), Duration(seconds=60)
