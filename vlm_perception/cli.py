@@ -145,7 +145,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine
     terminal = Terminal(options.quiet)
     for note in (*found.notes, *_notes_on(prompt)):
         terminal.note(note)
-    engine = DeferredEngine(settings.model, lambda: make_engine(settings))
+    engine = DeferredEngine(lambda: settings.model, lambda: make_engine(settings))
     if found.files:
         engine.load()
     items = chain(found.failures, read_all(found.files, thinning, terminal.note))

@@ -17,26 +17,34 @@ from vlm_perception.types import Answer, Request
 class DeferredEngine:
     """Makes the real engine in `load`, on the thread that calls it.
 
+    Once closed it makes another one, so that it may be asked for something else in between.
+
     Args:
-        name: Name to show until then and after.
+        name: Tells the name to show.
         make: Imports and makes the engine, without loading it.
     """
 
-    def __init__(self, name: str, make: Callable[[], Engine]) -> None:
+    def __init__(self, name: Callable[[], str], make: Callable[[], Engine]) -> None:
         self._name = name
         self._make = make
         self._engine: Engine | None = None
+        self._is_making = self._is_loaded = False
 
     @property
     def name(self) -> str:
-        """Name given at the start."""
-        return self._name
+        """Name of what is asked for."""
+        return self._name()
 
     def load(self) -> None:
         """See `Engine.load`."""
-        engine = self._engine or self._make()
-        engine.load()
-        self._engine = engine
+        if self._engine is None:
+            self._is_making = True
+            try:
+                self._engine = self._make()
+            finally:
+                self._is_making = False
+        self._engine.load()
+        self._is_loaded = True
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """See `Engine.answer`."""
@@ -57,15 +65,19 @@ class DeferredEngine:
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
-        """See `Engine.describe`; empty until the engine is loaded."""
-        return self._engine.describe() if self._engine else {}
+        """See `Engine.describe`; nothing of it until the engine is made."""
+        engine = self._engine
+        if engine is None:
+            return {"loading": "importing the libraries"} if self._is_making else {}
+        return engine.describe()
 
     def close(self) -> None:
         """See `Engine.close`."""
-        if self._engine is not None:
-            self._engine.close()
+        engine, self._engine, self._is_loaded = self._engine, None, False
+        if engine is not None:
+            engine.close()
 
     def _loaded(self) -> Engine:
-        if self._engine is None:
-            raise InferenceError(f"{self._name} is not loaded: call load() first")
+        if self._engine is None or not self._is_loaded:
+            raise InferenceError(f"{self.name} is not loaded: call load() first")
         return self._engine

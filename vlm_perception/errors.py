@@ -6,6 +6,7 @@
     ├── ImageError          an image that cannot be read as pixels
     ├── GeometryError       an image size the model family cannot process
     ├── OutputError         a file or folder that results cannot be written to
+    ├── LifecycleError      a change of the node's state that is not possible now
     ├── DetectOnceError     a single answer that was asked for and cannot be given
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
@@ -46,6 +47,10 @@ class GeometryError(VlmPerceptionError):
 
 class OutputError(VlmPerceptionError):
     """Results cannot be written where they should go: no permission, no space, or something is in the way."""
+
+
+class LifecycleError(VlmPerceptionError):
+    """The node's state cannot change like that now; the message says what is possible."""
 
 
 class DetectOnceError(VlmPerceptionError):

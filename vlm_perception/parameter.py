@@ -25,7 +25,8 @@ class Parameter:
         choices: Allowed strings; empty when any string goes.
         unit: Unit of the value, such as `Hz`; empty when it has none.
         description: One sentence for people.
-        live: Whether it may change while the node runs.
+        live: Whether it may change while a model is loaded.
+        fixed: Whether it may not change at all after the start; one that is neither may while the node is unconfigured.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Parameter:
     unit: str
     description: str
     live: bool
+    fixed: bool = False
+
+    @property
+    def changes(self) -> str:
+        """When it may change, in one word or two, for tables."""
+        return "yes" if self.live else "no" if self.fixed else "unconfigured"
 
     @property
     def limits(self) -> str:
@@ -85,6 +92,7 @@ def describe_field(name: str, info: FieldInfo) -> Parameter:
         unit=str(extra["unit"]),
         description=info.description or "",
         live=bool(extra["live"]),
+        fixed=bool(extra["fixed"]),
     )
 
 

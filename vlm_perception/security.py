@@ -57,12 +57,21 @@ _RESULTS = {
     "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
     "camera_info": _CALIBRATION,
 }
+_LIFECYCLE_SERVICES = {
+    "change_state": "ChangeState",
+    "get_state": "GetState",
+    "get_available_states": "GetAvailableStates",
+    "get_available_transitions": "GetAvailableTransitions",
+    "get_transition_graph": "GetAvailableTransitions",
+}
 _ALWAYS = (
     Use("subscribe", "~/prompt", "std_msgs/msg/String"),
     Use("publish", "~/active_prompt", "std_msgs/msg/String"),
     Use("reply", "~/enable", "std_srvs/srv/SetBool"),
     Use("reply", "~/detect_once", "std_srvs/srv/Trigger"),
     Use("publish", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
+    Use("publish", "~/transition_event", "lifecycle_msgs/msg/TransitionEvent"),
+    *(Use("reply", f"~/{name}", f"lifecycle_msgs/srv/{kind}") for name, kind in _LIFECYCLE_SERVICES.items()),
     # Every ROS node.
     Use("publish", "/rosout", "rcl_interfaces/msg/Log"),
     Use("publish", "/parameter_events", "rcl_interfaces/msg/ParameterEvent"),

@@ -32,8 +32,8 @@ _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, lis
 __all__ = ["FramePolicy", "Parameter", "Settings", "markdown_table", "parameters"]
 
 
-def _extra(*, live: bool, unit: str = "") -> dict[str, Any]:
-    return {"live": live, "unit": unit}
+def _extra(*, live: bool, unit: str = "", fixed: bool = False) -> dict[str, Any]:
+    return {"live": live, "unit": unit, "fixed": fixed}
 
 
 class Settings(BaseModel):
@@ -63,6 +63,11 @@ class Settings(BaseModel):
         True,
         description="Draft tokens from earlier answers; never changes an answer.",
         json_schema_extra=_extra(live=False),
+    )
+    autostart: bool = Field(
+        True,
+        description="Configure and activate the node at its start; false leaves that to a lifecycle manager.",
+        json_schema_extra=_extra(live=False, fixed=True),
     )
     min_pixels: int = Field(
         224 * 224,
@@ -258,8 +263,7 @@ def markdown_table() -> str:
     for p in parameters():
         default = f"`{json.dumps(p.default)}`"
         allowed = f"{p.limits} {p.unit}".strip() if p.limits else "any"
-        live = "yes" if p.live else "no"
-        rows.append(f"| `{p.name}` | {p.kind} | {default} | {allowed} | {live} | {p.description} |")
+        rows.append(f"| `{p.name}` | {p.kind} | {default} | {allowed} | {p.changes} | {p.description} |")
     return "\n".join(rows) + "\n"
 
 

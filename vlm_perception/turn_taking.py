@@ -10,6 +10,7 @@ queries are put to one frame before the next.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +79,8 @@ class TurnTaking:
     Attributes:
         prompts: The standing queries.
         paused: Whether frames are dropped instead of asked about.
-        stopping: Whether it is over for good.
+        active: Whether frames are taken at all; a pause goes on beside it.
+        stopping: Whether it is over, until the next `start`.
         engine_state: Where the engine is in its life.
         engine_detail: Why it failed, or empty.
     """
@@ -86,6 +88,7 @@ class TurnTaking:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.prompts: tuple[Prompt, ...] = ()
         self.paused = self.stopping = False
+        self.active = True
         self.engine_state = EngineState.WAITING
         self.engine_detail = ""
         self._gate = RateGate(settings.max_rate_hz, clock)
@@ -94,6 +97,7 @@ class TurnTaking:
         self._fair = FairTurns()
         self._queues: dict[str, CameraQueue] = {}
         self._asked: dict[tuple[str, Prompt], int] = {}
+        self._asked_s: dict[str, float] = {}
         self._n_turns = 0
         self._active: list[Turn] = []
         self._once: list[Once] = []
@@ -104,9 +108,9 @@ class TurnTaking:
         queue = self._queues.get(arrival.camera)
         if queue is None:
             self._drop(arrival.camera, DropCause.CAMERA_GONE, 1)
-        elif self.paused:
-            self._drop(arrival.camera, DropCause.PAUSED, 1)
-        elif not self.stopping:
+        elif (cause := self._halted()) is not None:
+            self._drop(arrival.camera, cause, 1)
+        else:
             self._drop(arrival.camera, self._overflow_cause(), queue.put(arrival))
 
     def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
@@ -132,25 +136,35 @@ class TurnTaking:
         self._queues = {camera: self._queues.get(camera) or CameraQueue(self._capacity) for camera in weights}
         self._fair.set_weights(weights)
         self._asked = {key: turn for key, turn in self._asked.items() if key[0] in weights}
+        self._asked_s = {camera: done_s for camera, done_s in self._asked_s.items() if camera in weights}
         self._end([turn for turn in self._active if turn.camera not in weights], DropCause.CAMERA_GONE)
 
     def pause(self) -> None:
         """Drop all frames until `resume`."""
         self.paused = True
-        for camera, queue in self._queues.items():
-            self._drop(camera, DropCause.PAUSED, queue.clear())
-        self._end(self._active, DropCause.PAUSED)
+        self._halt(DropCause.PAUSED)
 
     def resume(self) -> None:
         """Take frames again."""
         self.paused = False
 
+    def deactivate(self) -> None:
+        """Drop all frames until `activate`."""
+        self.active = False
+        self._halt(DropCause.INACTIVE)
+
+    def activate(self) -> None:
+        """Take frames again, unless paused."""
+        self.active = True
+
+    def start(self) -> None:
+        """Begin anew after `stop`."""
+        self.stopping = False
+
     def stop(self) -> None:
-        """Forget all frames and take no more."""
+        """Drop all frames and take no more until `start`."""
         self.stopping = True
-        for queue in self._queues.values():
-            queue.clear()
-        self._end(self._active, DropCause.STOPPED)
+        self._halt(DropCause.STOPPED)
 
     def apply(self, settings: Settings) -> None:
         """Use other limits, or another policy, from now on."""
@@ -186,6 +200,7 @@ class TurnTaking:
     def done(self) -> None:
         """The turns that were picked are through; who got no answer because of a change waits for the next."""
         self._once += [once for turn in self._active if turn.over for once in turn.once if not once.future.done()]
+        self._asked_s.update((turn.camera, self._clock()) for turn in self._active if turn.over is None)
         self._active = []
 
     def take_news(self) -> News:
@@ -200,9 +215,13 @@ class TurnTaking:
         """Whether turns that were picked are not through yet."""
         return bool(self._active)
 
-    def asks(self, camera: str) -> bool:
-        """Whether one of those turns is about a frame of that camera."""
-        return any(turn.camera == camera for turn in self._active)
+    def last_asked_s(self, camera: str) -> float:
+        """When the model was last done with a frame of that camera: infinity while it is asked, 0 before.
+
+        A turn that a change had made void does not count.
+        """
+        asking = any(turn.camera == camera for turn in self._active)
+        return math.inf if asking else self._asked_s.get(camera, 0.0)
 
     @property
     def _capacity(self) -> int:
@@ -210,7 +229,20 @@ class TurnTaking:
 
     def _may_ask(self) -> bool:
         ready = self.engine_state is EngineState.READY
-        return ready and bool(self.prompts) and not self.paused and not self.stopping
+        return ready and bool(self.prompts) and self._halted() is None
+
+    def _halted(self) -> DropCause | None:
+        """Why no frames are taken, whatever the model does; None while they are."""
+        if self.stopping:
+            return DropCause.STOPPED
+        if not self.active:
+            return DropCause.INACTIVE
+        return DropCause.PAUSED if self.paused else None
+
+    def _halt(self, cause: DropCause) -> None:
+        for camera, queue in self._queues.items():
+            self._drop(camera, cause, queue.clear())
+        self._end(self._active, cause)
 
     def _overflow_cause(self) -> DropCause:
         """Why a frame has to make room for others."""
@@ -222,8 +254,10 @@ class TurnTaking:
         """Why a request for one answer is hopeless; empty when it is not."""
         if self.engine_state is EngineState.FAILED:
             return f"the model cannot be used: {self.engine_detail}"
-        if self.stopping:
-            return "detection is being stopped; start it again"
+        if self.stopping or self.engine_state is EngineState.STOPPED:
+            return "detection is stopped, the model is not loaded; configure and activate the node first"
+        if not self.active:
+            return "the node is not active: wait while it loads its model, or activate it"
         if self.paused:
             return "detection is paused; resume it with ~/enable first"
         if not self.prompts:

@@ -5,8 +5,8 @@ Rules it keeps:
   `turn_taking.py`; with `publish_partial` objects are delivered before, as they become complete;
 * at most `max_rate_hz` frames a second reach the model, and none that waited over `max_age_s`
   (but see the policies in docs/cameras-and-prompts.md);
-* a query or camera that goes, `pause` and `stop` abort the running generation within one decoder
-  pass, and nothing of it is delivered after the call has returned;
+* a query or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
+  one decoder pass, and nothing of it is delivered after the call has returned;
 * every frame that is not answered is counted under a cause; no failure ends the thread.
 
 Two locks, always taken in this order: `_delivery` is held while something is published and while
@@ -55,7 +55,7 @@ class Worker:
         self._changed = threading.Condition()
         self._turns = TurnTaking(settings, clock)
         self._asker = Asker(engine, listener, self._delivery)
-        self._thread = threading.Thread(target=self._run, name="vlm_perception_worker")
+        self._thread = threading.Thread()
 
     @property
     def state(self) -> EngineState:
@@ -77,16 +77,21 @@ class Worker:
         """Whether the model is being asked right now."""
         return self._turns.asking
 
-    def asks(self, camera: str) -> bool:
-        """Whether the model is being asked about a frame of that camera right now."""
-        return self._turns.asks(camera)
+    def last_asked_s(self, camera: str) -> float:
+        """When the model was last done with a frame of that camera; see `TurnTaking.last_asked_s`."""
+        return self._turns.last_asked_s(camera)
 
     def start(self) -> None:
-        """Start the thread; it loads the engine first."""
+        """Start a thread, which loads the engine first; again after a `stop` whose thread has ended."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        with self._changing() as turns:
+            turns.start()
+        self._thread = threading.Thread(target=self._run, name="vlm_perception_worker")
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """Abort the running generation and wait for the thread.
+        """Abort the running generation, wait for the thread, which closes the engine at its end.
 
         Returns:
             Whether the thread has ended. Loading a model cannot be interrupted, so it may not.
@@ -133,6 +138,16 @@ class Worker:
         with self._changing() as turns:
             turns.resume()
 
+    def deactivate(self) -> None:
+        """Abort the running generation and drop all frames until `activate`, whether paused or not."""
+        with self._changing() as turns:
+            turns.deactivate()
+
+    def activate(self) -> None:
+        """Take frames again, unless paused."""
+        with self._changing() as turns:
+            turns.activate()
+
     def detect_once(self, camera: str | None = None) -> Future[Result]:
         """Ask for one answer on the newest frame that waits or arrives, whatever the policy and rate.
 
@@ -175,18 +190,22 @@ class Worker:
             once.fail(reason)
 
     def _run(self) -> None:
-        if self._load():
-            while not self._turns.stopping:
-                turns = self._wait_for_turns()
-                settings = self._settings
-                rows = self._asker.read(turns, settings)
-                with self._changed:
-                    self._turns.mark_passed([row.turn for row in rows])
-                self._asker.ask(rows, settings)
-                with self._changing() as taking:
-                    taking.done()
+        failure = self._load()
+        while failure is None and not self._turns.stopping:
+            turns = self._wait_for_turns()
+            settings = self._settings
+            rows = self._asker.read(turns, settings)
+            with self._changed:
+                self._turns.mark_passed([row.turn for row in rows])
+            self._asker.ask(rows, settings)
+            with self._changing() as taking:
+                taking.done()
         self._engine.close()
-        self._set_state(EngineState.STOPPED if self.state is not EngineState.FAILED else self.state)
+        # Told last: whoever hears it may start again.
+        if failure is None:
+            self._set_state(EngineState.STOPPED)
+        else:
+            self._set_state(EngineState.FAILED, failure)
 
     def _wait_for_turns(self) -> list[Turn]:
         """Wait for something to ask; none when there is something else to see to first."""
@@ -197,15 +216,15 @@ class Worker:
         self._tell(news)
         return turns
 
-    def _load(self) -> bool:
+    def _load(self) -> str | None:
+        """Load the engine; return why that failed, or None."""
         self._set_state(EngineState.LOADING)
         try:
             self._engine.load()
         except Exception as error:  # noqa: BLE001 - whatever happens, the node has to say so and live on
-            self._set_state(EngineState.FAILED, describe(error))
-            return False
+            return describe(error)
         self._set_state(EngineState.READY)
-        return True
+        return None
 
     def _set_state(self, state: EngineState, detail: str = "") -> None:
         if state is not self.state:

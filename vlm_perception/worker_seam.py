@@ -26,7 +26,7 @@ class DropCause(str, Enum):
     """Why a good frame was not answered; bad frames are counted under `ImageError.cause`.
 
     REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
-    asked for it under `on_demand`. STALE: it waited over `max_age_s`.
+    asked for it under `on_demand`. STALE: it waited over `max_age_s`. INACTIVE: the node was deactivated.
     """
 
     REPLACED = "replaced"
@@ -36,6 +36,7 @@ class DropCause(str, Enum):
     NO_PROMPT = "no_prompt"
     NOT_READY = "not_ready"
     PAUSED = "paused"
+    INACTIVE = "inactive"
     PROMPT_CHANGED = "prompt_changed"
     CAMERA_GONE = "camera_gone"
     STOPPED = "stopped"

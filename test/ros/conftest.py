@@ -25,6 +25,7 @@ from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
+from vlm_perception.lifecycle import State
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.node import VlmPerceptionNode
 from vlm_perception.types import Answer, FinishReason, Request, Timings
@@ -161,8 +162,14 @@ class Robot:
         self._threads.append(threading.Thread(target=loop))
         self._threads[-1].start()
 
-    def node(self, engine: Engine | None = None, remap: tuple[str, ...] = (), **parameters: Any) -> VlmPerceptionNode:
-        """Start a node under test."""
+    def node(
+        self,
+        engine: Engine | None = None,
+        remap: tuple[str, ...] = (),
+        reaches: State | None = State.ACTIVE,
+        **parameters: Any,
+    ) -> VlmPerceptionNode:
+        """Start a node under test and wait until it reaches a state."""
         overrides = [Parameter(name, value=value) for name, value in {"max_rate_hz": 100.0, **parameters}.items()]
         arguments = ["--ros-args", *(part for rule in remap for part in ("-r", rule))]
         node = VlmPerceptionNode(
@@ -170,6 +177,7 @@ class Robot:
         )
         self.nodes.append(node)
         self.spin(node)
+        self.until(lambda: reaches in (None, node.state), f"the node is {reaches}")
         return node
 
     def hear(self, topic: str, message_type: Any, qos: Any = 50) -> Heard:
@@ -223,6 +231,7 @@ class Talk:
         camera_type: Any = Image,
         camera_qos: Any = 1,
         prompt_qos: Any = 10,
+        is_active: bool = True,
     ) -> None:
         self.robot = robot
         client = robot.client
@@ -233,9 +242,9 @@ class Talk:
         self.active = robot.hear("/vlm_perception/active_prompt", String, LATCHED)
         self.diagnostics = robot.hear("/diagnostics", DiagnosticArray)
         self.logs = robot.hear_log()
-        robot.until(lambda: self.camera.get_subscription_count() > 0, "camera connected")
         robot.until(lambda: self.prompt_publisher.get_subscription_count() > 0, "prompt connected")
-        for topic in ("detections", "answer", "active_prompt"):
+        robot.until(lambda: not is_active or self.camera.get_subscription_count() > 0, "camera connected")
+        for topic in ("detections", "answer", "active_prompt") if is_active else ("active_prompt",):
             robot.until(lambda t=topic: client.count_publishers(f"/vlm_perception/{t}") > 0, topic)
 
     def ask(self, text: str) -> None:

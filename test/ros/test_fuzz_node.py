@@ -11,16 +11,26 @@ from fuzz_messages import message_of
 from fuzz_profile import fuzz
 from fuzz_prompts import HUGE, SENDABLE
 from hypothesis import given
+from rclpy.executors import SingleThreadedExecutor
 
+from vlm_perception.lifecycle import State
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.node import VlmPerceptionNode
+
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
 def node(robot, scripted):
-    """A node that nobody spins: its callbacks are called from here, one at a time, as an executor would."""
+    """An active node that nobody spins: its callbacks are called from here, one at a time, as an executor would."""
     made = VlmPerceptionNode(scripted, context=robot.context)
     robot.nodes.append(made)
+    executor = SingleThreadedExecutor(context=robot.context)
+    executor.add_node(made)
+    while made.state is not State.ACTIVE:
+        executor.spin_once(timeout_sec=PATIENCE_S)
+    executor.remove_node(made)
+    executor.shutdown()
     return made
 
 
@@ -29,7 +39,7 @@ def goes_on(node, scripted, header_of):
     """Check that the next good frame is asked about."""
 
     def check():
-        node._on_prompt("the last cup")
+        node._looking_for.hear("the last cup")
         asked = len(scripted.requests)
         good = image_message(np.zeros((28, 42, 3), np.uint8), header_of(1, frame_id="the last frame"))
         node._on_image(good, "/image", time.monotonic())
@@ -40,7 +50,7 @@ def goes_on(node, scripted, header_of):
 
 
 def test_no_image_raises_and_each_is_counted(node, goes_on):
-    node._on_prompt("red cup")
+    node._looking_for.hear("red cup")
 
     @fuzz
     @given(IMAGES | COMPRESSED)
@@ -57,7 +67,7 @@ def test_no_prompt_raises(node, goes_on):
     @fuzz
     @given(SENDABLE | HUGE)
     def ask(text: str) -> None:
-        node._on_prompt(text)
+        node._looking_for.hear(text)
 
     ask()
     goes_on()

@@ -300,8 +300,8 @@ def test_a_model_that_cannot_be_loaded_shows_and_the_node_lives_on(robot, talk, 
         raise ModelLoadError("no checkpoint in /nowhere; give an existing folder")
 
     scripted.load = fail
-    robot.node(scripted, diagnostics_period_s=0.1)
-    t = talk()
+    robot.node(scripted, reaches=None, diagnostics_period_s=0.1)
+    t = talk(is_active=False)
     shown = t.diagnostic("engine state", "failed")
     assert "/nowhere" in shown["message"]
     t.ask("red cup")
@@ -341,7 +341,9 @@ def test_parameters_change_while_running_and_bad_values_are_refused(robot, talk,
     assert not too_many.successful
     assert "max_new_tokens" in too_many.reason
     assert not set_parameter(robot, "min_pixels", 10_000_000).successful, "above max_pixels"
-    assert not set_parameter(robot, "model", "other").successful, "needs a restart"
+    locked = set_parameter(robot, "model", "other")
+    assert not locked.successful
+    assert "only while the node is unconfigured" in locked.reason
     assert set_parameter(robot, "prompt", "point to the handle").successful
     t.active.wait_for(lambda m: m.data == "point to the handle")
     assert not set_parameter(robot, "prompt", "x" * 5000).successful
@@ -358,7 +360,7 @@ def test_parameters_describe_themselves(robot, scripted):
     assert pixels.type == ParameterType.PARAMETER_INTEGER
     assert (pixels.integer_range[0].from_value, pixels.read_only) == (limits["max_pixels"].minimum, False)
     assert rate.floating_point_range[0].to_value == 1000.0
-    assert device.read_only
+    assert (device.read_only, "unconfigured" in device.additional_constraints) == (False, True)
     assert all(d.description for d in (pixels, rate, device))
 
 

@@ -159,7 +159,7 @@ def test_what_the_user_fixed_stays(robot, scripted, policy, value, offer):
     node = robot.node(scripted, **{OVERRIDE + policy: value})
     robot.client.create_publisher(Image, "/image", offer)
     robot.until(lambda: node.count_publishers("/image") == 1, "the camera is seen")
-    node._look_after_cameras()
+    node._watch()
     (subscription,) = [each for each in node.subscriptions if each.topic_name == "/image"]
     kept = getattr(subscription.qos_profile, policy)
     assert (kept if policy == "depth" else kept.name.lower()) == value

@@ -44,7 +44,7 @@ class CountingEngine:
 
 def test_nothing_is_made_before_load():
     made = []
-    engine = DeferredEngine("outer", lambda: made.append(CountingEngine()) or made[-1])
+    engine = DeferredEngine(lambda: "outer", lambda: made.append(CountingEngine()) or made[-1])
     assert (engine.name, engine.describe(), made) == ("outer", {}, [])
     with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
         engine.answer(REQUEST, never_stop)
@@ -55,10 +55,14 @@ def test_nothing_is_made_before_load():
     assert engine.describe() == {"device": "cpu"}
     engine.close()
     assert made[0].closed
+    with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
+        engine.answer(REQUEST, never_stop)
+    engine.load()
+    assert len(made) == 2, "another one, because something else may be asked for by now"
 
 
 def test_text_is_told_and_the_blank_answer_given_by_the_engine_inside():
-    engine = DeferredEngine("outer", CountingEngine)
+    engine = DeferredEngine(lambda: "outer", CountingEngine)
     with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
         engine.blank_answer(REQUEST)
     engine.load()
@@ -70,7 +74,7 @@ def test_text_is_told_and_the_blank_answer_given_by_the_engine_inside():
 
 def test_a_failed_load_stays_unloaded():
     inner = CountingEngine(failures=1)
-    engine = DeferredEngine("outer", lambda: inner)
+    engine = DeferredEngine(lambda: "outer", lambda: inner)
     with pytest.raises(ModelLoadError):
         engine.load()
     with pytest.raises(InferenceError):
@@ -80,7 +84,7 @@ def test_a_failed_load_stays_unloaded():
 
 
 def test_closing_what_was_never_loaded_does_nothing():
-    DeferredEngine("outer", CountingEngine).close()
+    DeferredEngine(lambda: "outer", CountingEngine).close()
 
 
 class BatchingEngine(CountingEngine):
@@ -90,7 +94,7 @@ class BatchingEngine(CountingEngine):
 
 @pytest.mark.parametrize(("make", "text"), [(BatchingEngine, "together"), (CountingEngine, "[]")])
 def test_batches_go_to_the_engine_inside_or_are_taken_one_by_one(make, text):
-    engine = DeferredEngine("outer", make)
+    engine = DeferredEngine(lambda: "outer", make)
     with pytest.raises(InferenceError, match=r"outer is not loaded: call load"):
         engine.answer_batch([REQUEST], [never_stop])
     engine.load()
@@ -98,7 +102,7 @@ def test_batches_go_to_the_engine_inside_or_are_taken_one_by_one(make, text):
 
 
 def test_one_by_one_every_row_is_told_its_own_text():
-    engine, told = DeferredEngine("outer", CountingEngine), []
+    engine, told = DeferredEngine(lambda: "outer", CountingEngine), []
     engine.load()
     hears = [lambda chunk, tokens, row=row: told.append((row, chunk)) for row in range(2)]
     engine.answer_batch([REQUEST] * 2, [never_stop] * 2, hears)

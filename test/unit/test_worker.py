@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.errors import GeometryError, ImageError, InferenceError, ModelLoadError
+from vlm_perception.errors import DetectOnceError, GeometryError, ImageError, InferenceError, ModelLoadError
 from vlm_perception.prompts import build_prompt
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
@@ -298,6 +298,64 @@ def test_stopping_in_mid_answer_ends_the_thread_and_closes_the_engine(bench):
 
 def test_a_worker_that_never_started_can_be_stopped(bench):
     assert bench().worker.stop(0.0)
+
+
+def test_a_worker_starts_again_after_a_stop_and_answers(bench):
+    b = bench(GatedEngine(permits=9)).start()
+    b.worker.set_prompts((build_prompt("red cup"),))
+    for number in (1, 2):
+        b.engine.closed = False
+        b.offer(number)
+        b.recorder.wait(lambda n=number: len(b.answered) == n)
+        assert b.worker.stop(PATIENCE_S)
+        assert b.engine.closed
+        b.offer(9)
+        assert b.recorder.causes == ["stopped"] * number, "what comes meanwhile is counted"
+        b.start()
+    b.offer(3)
+    b.recorder.wait(lambda: [stamp for stamp, _ in b.answered] == [1, 2, 3])
+
+
+def test_a_model_that_cannot_be_loaded_can_be_tried_again(bench):
+    b = bench(GatedEngine(permits=9, load_failure=ModelLoadError("no such folder"))).start()
+    assert (b.worker.state, b.recorder.detail, b.engine.closed) == (EngineState.FAILED, "no such folder", True)
+    b.engine.load_failure = None
+    b.worker.set_prompts((build_prompt("red cup"),))
+    b.worker.start()
+    b.recorder.wait(lambda: b.worker.state is EngineState.READY)
+    b.offer(1)
+    b.recorder.wait(lambda: b.answered == [(1, "red cup")])
+
+
+def test_an_inactive_worker_aborts_answers_nothing_and_keeps_the_model(bench):
+    b = bench().start()
+    b.worker.set_prompts((build_prompt("red cup"),))
+    b.offer(1)
+    b.wait_asked(1)
+    waiting = b.worker.detect_once()
+    b.worker.deactivate()
+    b.recorder.wait(lambda: b.recorder.causes == ["inactive"])
+    b.offer(2)
+    assert b.recorder.causes == ["inactive"] * 2
+    with pytest.raises(DetectOnceError, match="not active: wait"):
+        waiting.result(PATIENCE_S)
+    b.worker.pause()
+    b.worker.activate()
+    b.offer(3)
+    assert b.recorder.causes[-1] == "paused", "a pause goes on beside it"
+    b.worker.resume()
+    b.engine.permits.release(9)
+    b.offer(4)
+    b.recorder.wait(lambda: b.answered == [(4, "red cup")])
+    assert (b.engine.closed, b.recorder.states.count(EngineState.LOADING)) == (False, 1)
+
+
+def test_nobody_waits_for_an_answer_of_a_model_that_is_not_loaded(bench):
+    b = bench(GatedEngine(permits=9)).start()
+    b.worker.set_prompts((build_prompt("red cup"),))
+    assert b.worker.stop(PATIENCE_S)
+    with pytest.raises(DetectOnceError, match="configure and activate"):
+        b.worker.detect_once().result(PATIENCE_S)
 
 
 def test_parts_are_delivered_before_the_whole_when_asked_for(bench):

@@ -79,7 +79,7 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`; and how far it is, `loading`."""
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from vlm_perception.engines.loading import Checkpoint, check_device, check_memory, find_checkpoint, is_out_of_memory
+from vlm_perception.engines.progress import Tell, weights_told
 from vlm_perception.engines.token_text import TokenBytes
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.geometry import CELL_PX
@@ -45,33 +46,36 @@ class CheckpointModel:
         }
 
 
-def load_checkpoint(name: str, device: str, dtype: str) -> CheckpointModel:
+def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stage: None) -> CheckpointModel:
     """Find, check and load a checkpoint.
 
     Args:
         name: Hub id or local folder.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
+        tell: Hears how far it is, in words.
 
     Raises:
         ModelLoadError: Wrong path, no hub, unknown family or too little memory, with the remedy.
     """
     check_device(device)
+    tell(f"finding {name}, which may mean to download it")
     checkpoint = find_checkpoint(name)
     check_memory(checkpoint, device=device, dtype=dtype)
     try:
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            checkpoint.folder,
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-            device_map="auto" if device == "auto" else {"": device},
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with weights_told(tell):
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                checkpoint.folder,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                device_map="auto" if device == "auto" else {"": device},
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
         model, report = loaded
         _require_all_weights(report)
         _require_known_cells(processor.image_processor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from vlm_perception.engines.answering import Answering
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.checkpoint_model import load_checkpoint
 from vlm_perception.engines.loading import is_out_of_memory
+from vlm_perception.engines.memory import free_memory
 from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
@@ -67,7 +67,11 @@ class TransformersEngine:
         """
         if self._answering is not None:
             return
-        loaded = load_checkpoint(self._id, self._device, self._dtype)
+        try:
+            loaded = load_checkpoint(self._id, self._device, self._dtype, self._tell_loading)
+        except BaseException:
+            self._facts = self._unloaded_facts()
+            raise
         self._answering = Answering(loaded, self._drafts)
         self._facts = loaded.facts()
         _log.info("loaded %s", self._facts)
@@ -106,7 +110,7 @@ class TransformersEngine:
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`."""
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`; `loading` while it loads."""
         return dict(self._facts)
 
     def forget(self) -> None:
@@ -118,9 +122,11 @@ class TransformersEngine:
         """Free the model and its memory; the engine may be loaded again."""
         self._answering = None
         self._facts = self._unloaded_facts()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
+
+    def _tell_loading(self, stage: str) -> None:
+        # A new dictionary, because another thread may be reading the old one.
+        self._facts = {**self._unloaded_facts(), "loading": stage}
 
     def _unloaded_facts(self) -> dict[str, str]:
         return {"device": self._device, "dtype": self._dtype, "parameters": "not loaded", "source": self._id}

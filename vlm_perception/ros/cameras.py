@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ class _Camera:
     inbox: CameraInbox
     watch: CameraWatch
     last_image_s: float
-    last_answer_s: float
     served_s: float
 
 
@@ -41,11 +41,14 @@ class Cameras:
         node: Owner of the subscriptions.
         transport: "raw" or "compressed".
         on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
+
+    Attributes:
+        transport: As given; to be changed only while no topic is looked at.
     """
 
     def __init__(self, node: Node, transport: str, on_image: Callable[[Any, str, float], None]) -> None:
         self._node, self._on_image = node, on_image
-        self._compressed = transport == "compressed"
+        self.transport = transport
         self._every = False
         self._cameras: dict[str, _Camera] = {}
         self._wanted_s = 0.0
@@ -70,7 +73,7 @@ class Cameras:
                 raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
             name = self._node.resolve_topic_name(topic)
             # image_transport's own naming; a remapping that already has the suffix is left alone.
-            if self._compressed and not name.endswith("/compressed"):
+            if self.transport == "compressed" and not name.endswith("/compressed"):
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
@@ -87,15 +90,15 @@ class Cameras:
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
         self._follow()
 
-    def look_after(self, limit_s: float, is_asked_about: Callable[[str], bool]) -> None:
+    def look_after(self, limit_s: float, last_asked_s: Callable[[str], float]) -> None:
         """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras.
 
         Args:
             limit_s: How long a camera may be silent.
-            is_asked_about: Whether the model looks at an image of that camera now.
+            last_asked_s: When the model was last done with an image of a camera; infinity while it looks at one.
         """
         self._follow()
-        self._hear_wanted(is_asked_about)
+        self._hear_wanted(last_asked_s)
         for camera in self._cameras.values():
             camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
 
@@ -106,20 +109,15 @@ class Cameras:
         """
         self._wanted_s = time.monotonic()
 
-    def had_answer(self, topic: str) -> None:
-        """Say that an image of this camera was answered; on any thread."""
-        camera = self._cameras.get(topic)
-        if camera is not None:
-            camera.last_answer_s = time.monotonic()
-
-    def _hear_wanted(self, is_asked_about: Callable[[str], bool]) -> None:
+    def _hear_wanted(self, last_asked_s: Callable[[str], float]) -> None:
         wanted_s = self._wanted_s
         if time.monotonic() - wanted_s < _PICKED_S:
             return
         for topic, camera in self._cameras.items():
-            if camera.served_s < wanted_s and not is_asked_about(topic):
+            asked_s = last_asked_s(topic)
+            if camera.served_s < wanted_s and asked_s < math.inf:
                 camera.served_s = wanted_s
-                if max(camera.last_image_s, camera.last_answer_s) < wanted_s:
+                if max(camera.last_image_s, asked_s) < wanted_s:
                     camera.inbox.hear_again()
 
     def silent_s(self) -> dict[str, float]:
@@ -132,7 +130,7 @@ class Cameras:
             camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
 
     def _open(self, topic: str) -> _Camera:
-        message_type = CompressedImage if self._compressed else Image
+        message_type = CompressedImage if self.transport == "compressed" else Image
 
         def hear(message: Any) -> None:
             camera = self._cameras.get(topic)
@@ -143,4 +141,4 @@ class Cameras:
         inbox = CameraInbox(self._node, topic, message_type, hear)
         now_s = time.monotonic()
         watch = CameraWatch(self._node, topic, message_type)
-        return _Camera(inbox, watch, last_image_s=now_s, last_answer_s=now_s, served_s=now_s)
+        return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -84,7 +84,8 @@ class DemoClient:
             DemoError: The model cannot be used, or something did not come up in time.
         """
         settled = self._spin_until(
-            lambda: self._state.get("engine state") in ("ready", "failed") and bool(self._truths), READY_TIMEOUT_S
+            lambda: self._state.get("engine state") == "failed" or (self._is_active() and bool(self._truths)),
+            READY_TIMEOUT_S,
         )
         if self._state.get("engine state") == "failed":
             raise DemoError(self._state["message"])
@@ -93,6 +94,9 @@ class DemoClient:
             raise DemoError(f"not ready after {READY_TIMEOUT_S:.0f} s: the model is {state}; is the machine too busy?")
         newest = self._truths[max(self._truths)]
         return [item["label"] for item in newest["objects"]]
+
+    def _is_active(self) -> bool:
+        return self._state.get("lifecycle state") == "active"
 
     def ask(self, question: DemoQuestion) -> tuple[list[Sample], Image | None]:
         """Ask one thing; returns the answers to it and the picture of the last one that has a picture."""

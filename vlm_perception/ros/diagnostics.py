@@ -9,6 +9,8 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from vlm_perception.health import HealthReport
+from vlm_perception.lifecycle import State
+from vlm_perception.process_memory import resident_mb
 from vlm_perception.types import Prompt
 from vlm_perception.worker import DropCause, EngineState
 
@@ -30,8 +32,9 @@ class NodeState:
     """What is shown beside the counters.
 
     Attributes:
+        lifecycle: Where the node is in its life.
+        problem: Why the last change of that did not come about, or empty.
         engine_state: Where the model is in its life.
-        engine_detail: Why it failed, or empty.
         engine: Facts from `Engine.describe`, and its name.
         prompts: The standing queries.
         silent_s: Seconds since the last image, by resolved image topic.
@@ -42,8 +45,9 @@ class NodeState:
         qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
     """
 
+    lifecycle: State
+    problem: str
     engine_state: EngineState
-    engine_detail: str
     engine: Mapping[str, str]
     prompts: Sequence[Prompt]
     silent_s: Mapping[str, float]
@@ -87,10 +91,12 @@ class Diagnostics:
         failures = sum(n for cause, n in report.drops.items() if cause not in _NORMAL_DROPS)
         failures += sum(report.errors.values())
         new_failures, self._last_failures = failures - self._last_failures, failures
-        if state.engine_state is EngineState.FAILED:
-            return DiagnosticStatus.ERROR, f"the model cannot be used: {state.engine_detail}"
-        if state.engine_state is not EngineState.READY:
-            return DiagnosticStatus.WARN, f"the model is {state.engine_state.value}"
+        if state.problem:
+            return DiagnosticStatus.ERROR, state.problem
+        if state.lifecycle is State.CONFIGURING:
+            return DiagnosticStatus.WARN, f"loading the model: {state.engine.get('loading', 'begins')}"
+        if state.lifecycle is not State.ACTIVE:
+            return DiagnosticStatus.OK, f"the node is {state.lifecycle.label}"
         # Why no image comes, before that none comes; who else hears nothing, after it.
         deaf = [text for topic, text in state.qos_mismatches.items() if topic in state.silent_s]
         if deaf:
@@ -111,6 +117,7 @@ class Diagnostics:
 
 def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
     values = {
+        "lifecycle state": state.lifecycle.label,
         "engine state": state.engine_state.value,
         **{f"engine {key}": value for key, value in state.engine.items()},
         "prompt": "; ".join(prompt.text for prompt in state.prompts),
@@ -119,6 +126,7 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "paused": str(state.paused).lower(),
         "image topic": ", ".join(state.silent_s),
         **_counts(report),
+        "resident memory (MB)": f"{resident_mb():.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }
     values.update(_drops(report))

@@ -1,11 +1,10 @@
-"""The ROS node: wires topics and parameters to the worker, and decides nothing itself."""
+"""The ROS node: wires topics, parameters and states to the worker, and decides nothing itself."""
 
 from __future__ import annotations
 
 import sys
-import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -15,28 +14,29 @@ from sensor_msgs.msg import CompressedImage, Image
 from vlm_perception.deferred_engine import DeferredEngine
 from vlm_perception.engines.base import Engine
 from vlm_perception.environment import describe_environment
-from vlm_perception.errors import ImageError, PromptError, VlmPerceptionError
+from vlm_perception.errors import ImageError, ModelLoadError
 from vlm_perception.health import CameraHealth
-from vlm_perception.prompts import load_prompts
+from vlm_perception.lifecycle import State
+from vlm_perception.process_memory import resident_mb
 from vlm_perception.ros.cameras import Cameras
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
 from vlm_perception.ros.image_messages import arrival_of
-from vlm_perception.ros.parameters import LiveSettings
-from vlm_perception.ros.prompts_in import PromptInbox
-from vlm_perception.ros.publishers import ActivePrompt, Outputs
+from vlm_perception.ros.looking_for import LookingFor
+from vlm_perception.ros.managed import Managed
+from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
+from vlm_perception.ros.publishers import Outputs
 from vlm_perception.ros.qos_watch import QosWatch
+from vlm_perception.ros.reporting import Reporter
 from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.timers import steady_timer
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
-from vlm_perception.standing import parse_prompts
-from vlm_perception.types import Prompt, Result
-from vlm_perception.worker import Deliver, EngineState, Worker
+from vlm_perception.worker import EngineState, Worker
 
-_WARNING_PERIOD_S = 5.0
 _WATCH_PERIOD_S = 0.25
+_LOADING_LOG_PERIOD_S = 5.0
 _STOP_TIMEOUT_S = 1.5
 
 
@@ -55,34 +55,41 @@ class VlmPerceptionNode(Node):
         super().__init__("vlm_perception", **node_arguments)
         self._settings = LiveSettings(self)
         settings = self._settings.current
-        self._prompts = load_prompts(settings.prompts_file)
-        self._engine = engine or DeferredEngine(settings.model, lambda: _transformers_engine(settings))
-        self._engine_detail = ""
-        self._health = CameraHealth()
-        self._throttle = Throttle(_WARNING_PERIOD_S)
-        self._active, self._outputs = ActivePrompt(self), Outputs(self)
-        self._worker = Worker(self._engine, settings, self)
+        self._engine = engine or DeferredEngine(
+            lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
+        )
+        self._change: Future[None] | None = None
+        self._health, self._loading_log = CameraHealth(), Throttle(_LOADING_LOG_PERIOD_S)
+        self._outputs = Outputs(self)
+        self._report = Reporter(
+            self, self._outputs, self._health, lambda: self._settings.current.jpeg_quality, self._on_engine
+        )
+        self._worker = Worker(self._engine, settings, self._report)
+        self._worker.deactivate()
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
-        self._use_cameras(self._cameras.resolve(settings.image_topics or ("image",)), settings)
-        steady_timer(self, _WATCH_PERIOD_S, self._look_after_cameras)
-        self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
+        self._take_cameras(settings)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
-        self._activate(settings.prompt, self._prompts_in(settings.prompt, settings))
-        self._settings.on_change(self._on_settings)
-        PromptInbox(self, "~/prompt", self._on_prompt)
-        Services(
+        self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
+        self._managed = Managed(self, self)
+        self._looking_for = LookingFor(
             self,
             self._worker,
-            lambda result: answer_json(result, *self._times_of(result)),
-            lambda: min(self._cameras.silent_s().values()),
-            lambda: self._settings.current.no_image_warning_s,
+            self._health.total,
+            lambda: self._settings.current,
+            lambda: self._managed.problem,
             self._cameras.want_image,
         )
+        self._settings.on_change(self._prepare, self._locked)
+        self._offer_services()
+        self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
+        steady_timer(self, _WATCH_PERIOD_S, self._watch)
         self.get_logger().info(describe_environment())
-        self.get_logger().info(f"loading the model {self._engine.name}; looking at {', '.join(self._cameras.topics)}")
-        self._worker.start()
+        for name, advice in unknown_overrides(self).items():
+            self._health.total.count_error("unknown_parameter")
+            self.get_logger().warning(f"there is no parameter {name}, which was set to {advice}")
+        if settings.autostart:
+            self._managed.autostart()
 
     @property
     def node(self) -> Node:
@@ -90,8 +97,13 @@ class VlmPerceptionNode(Node):
         return self
 
     @property
+    def state(self) -> State:
+        """Where the node is in its life."""
+        return self._managed.state
+
+    @property
     def finished(self) -> bool:
-        """See `Runnable`; it has always something to do."""
+        """See `Runnable`; a node that was shut down stays, as ROS nodes do, until its process is ended."""
         return False
 
     def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
@@ -104,53 +116,104 @@ class VlmPerceptionNode(Node):
         self.destroy_node()
         return ended
 
+    # What `Managed` asks for, on the executor.
+
+    def configure(self) -> Future[None]:
+        """Load the model on the worker's thread, and offer the results' topics once it is there."""
+        settings = self._settings.current
+        self._looking_for.reload()
+        self._cameras.transport = settings.image_transport
+        self._take_cameras(settings)
+        self.get_logger().info(f"loading the model {self._engine.name}")
+        self._change = Future()
+        self._worker.start()
+        return self._change
+
+    def activate(self) -> None:
+        """Listen to the cameras and answer."""
+        self._worker.activate()
+        self._cameras.use(self._topics, self._settings.current.frame_policy == "every")
+        self.get_logger().info(f"looking at {', '.join(self._cameras.topics)}")
+
+    def deactivate(self) -> None:
+        """Abort the running answer and listen to no camera; the model stays loaded."""
+        self._worker.deactivate()
+        self._cameras.use((), False)
+
+    def cleanup(self) -> Future[None] | None:
+        """Free the model and take the results' topics away."""
+        self.deactivate()
+        if self._worker.state in (EngineState.WAITING, EngineState.FAILED, EngineState.STOPPED):
+            return None
+        self._change = Future()
+        self._worker.stop(0.0)
+        return self._change
+
+    def shutdown(self) -> Future[None] | None:
+        """End for good what `cleanup` ends."""
+        return self.cleanup()
+
     # On the executor.
 
-    def _use_cameras(self, topics: Sequence[str], settings: Settings) -> None:
-        weights = settings.camera_weights or (1.0,) * len(topics)
-        self._health.use(topics)
-        self._worker.set_cameras(dict(zip(topics, weights, strict=True)))
-        self._outputs.use(topics)
-        self._cameras.use(topics, settings.frame_policy == "every")
+    def _offer_services(self) -> None:
+        Services(
+            self,
+            self._worker,
+            lambda result: answer_json(result, *self._report.times_of(result)),
+            lambda: min(self._cameras.silent_s().values(), default=0.0),
+            lambda: self._settings.current.no_image_warning_s,
+            self._cameras.want_image,
+        )
 
-    def _look_after_cameras(self) -> None:
-        self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.asks)
+    def _take_cameras(self, settings: Settings) -> None:
+        """Count, and share out turns, for the cameras that the settings name."""
+        self._topics = self._cameras.resolve(settings.image_topics or ("image",))
+        weights = settings.camera_weights or (1.0,) * len(self._topics)
+        self._health.use(self._topics)
+        self._worker.set_cameras(dict(zip(self._topics, weights, strict=True)))
+
+    def _watch(self) -> None:
+        self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.last_asked_s)
+        if self.state is State.CONFIGURING and self._loading_log.allows("loading"):
+            self.get_logger().info(f"loading: {self._engine.describe().get('loading', 'begins')}")
 
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
         self._health.count_frame(camera)
         try:
             self._worker.offer(arrival_of(message, camera, received_s))
         except ImageError as error:
-            self.on_drop(camera, error.cause, error)
+            self._report.on_drop(camera, error.cause, error)
 
-    def _on_prompt(self, text: str) -> None:
-        try:
-            self._activate(text, self._prompts_in(text, self._settings.current))
-        except PromptError as error:
-            # A slip of the pen must not stop a running detection: the old prompt stays.
-            self._health.total.count_error("prompt")
-            self.get_logger().error(f"{error}; going on with {self._active.text!r}")
-            self._active.publish(self._active.text)
-        else:
-            if self._worker.state is EngineState.FAILED:
-                self.get_logger().error(f"the prompt cannot be answered: {self._engine_detail}")
+    def _prepare(self, old: Settings, new: Settings) -> Callable[[], None]:
+        """See `LiveSettings.on_change`: what may be refused comes first."""
+        self._cameras.resolve(new.image_topics or ("image",))
+        text = new.prompt if new.prompt != old.prompt else self._looking_for.text
+        prompts = self._looking_for.read(text, new)
 
-    def _on_settings(self, old: Settings, new: Settings) -> None:
-        # What may be refused comes first, so that a refused change changes nothing.
-        topics = self._cameras.resolve(new.image_topics or ("image",))
-        text = new.prompt if new.prompt != old.prompt else self._active.text
-        prompts = self._prompts_in(text, new)
-        self._use_cameras(topics, new)
-        if new.prompt != old.prompt or new.task != old.task:
-            self._activate(text, prompts)
-        if new.diagnostics_period_s != old.diagnostics_period_s:
-            self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
-        self._worker.apply(new)
+        def commit() -> None:
+            self._take_cameras(new)
+            if self.state in (State.INACTIVE, State.ACTIVE):
+                self._outputs.use(self._topics)
+            if self.state is State.ACTIVE:
+                self._cameras.use(self._topics, new.frame_policy == "every")
+            if new.prompt != old.prompt or new.task != old.task:
+                self._looking_for.use(text, prompts)
+            if new.diagnostics_period_s != old.diagnostics_period_s:
+                self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
+            self._worker.apply(new)
+
+        return commit
+
+    def _locked(self) -> str:
+        """See `LiveSettings.on_change`."""
+        state = self.state
+        return "" if state is State.UNCONFIGURED else f"it is {state.label}: deactivate it and clean it up first"
 
     def _publish_diagnostics(self) -> None:
         state = NodeState(
+            lifecycle=self.state,
+            problem=self._managed.problem,
             engine_state=self._worker.state,
-            engine_detail=self._engine_detail,
             engine={"name": self._engine.name, **self._engine.describe()},
             prompts=self._worker.prompts,
             silent_s=self._cameras.silent_s(),
@@ -163,81 +226,30 @@ class VlmPerceptionNode(Node):
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
 
-    def _prompts_in(self, text: str, settings: Settings) -> tuple[Prompt, ...]:
-        return parse_prompts(text, self._prompts.build, settings.task)
-
-    def _activate(self, text: str, prompts: tuple[Prompt, ...]) -> None:
-        if self._worker.set_prompts(prompts):
-            self._cameras.want_image()
-            log = self.get_logger()
-            for prompt in prompts:
-                log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
-            if not prompts:
-                log.info("detection stopped: no prompt")
-            neutralised = sum(prompt.neutralised for prompt in prompts)
-            if neutralised:
-                count = self._health.total.count_error("prompt_chat_tokens", neutralised)
-                self._warn("prompt_chat_tokens", f"chat tokens in a prompt were made harmless ({count} so far)")
-        self._active.publish(text.strip())
+    def _end_change(self, state: EngineState, detail: str) -> None:
+        change, self._change = self._change, None
+        if change is None:
+            return
+        if state is EngineState.FAILED:
+            change.set_exception(ModelLoadError(f"the model cannot be used: {detail}"))
+            return
+        try:
+            self._outputs.use(self._topics if state is EngineState.READY else ())
+        except Exception as error:  # noqa: BLE001 - told to whoever waits, as any other failure on the way
+            change.set_exception(error)
+        else:
+            change.set_result(None)
 
     # On the worker's thread.
 
-    def on_state(self, state: EngineState, detail: str) -> None:
-        """See `WorkerListener`."""
-        self._engine_detail = detail
-        if state is EngineState.FAILED:
-            self._health.total.count_error("model_load")
-            self.get_logger().fatal(f"the model cannot be used: {detail}")
-        elif state is EngineState.READY:
-            self._cameras.want_image()
+    def _on_engine(self, state: EngineState, detail: str) -> None:
+        if state is EngineState.READY:
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
             self.get_logger().info(f"the model is ready: {facts}")
-
-    def on_partial(self, result: Result, deliver: Deliver) -> None:
-        """See `WorkerListener`."""
-        latency_s, age_s = self._times_of(result)
-        outputs = self._outputs.of(result.request.frame.camera)
-        if outputs is not None:
-            deliver(lambda: outputs.publish_answer(result, latency_s, age_s))
-
-    def on_result(self, result: Result, deliver: Deliver) -> None:
-        """See `WorkerListener`."""
-        latency_s, age_s = self._times_of(result)
-        outputs = self._outputs.of(result.request.frame.camera)
-        if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
-            return
-        self._cameras.had_answer(result.request.frame.camera)
-        weak = sum(reject.score is not None for reject in result.rejects)
-        self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
-        if result.answer.finish_reason == "repetition":
-            count = self._health.total.count_repetition()
-            self._warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
-        try:
-            publish_picture = outputs.drawn(result, self._settings.current.jpeg_quality)
-        except ImageError as error:
-            self._health.total.count_error(error.cause)
-            self._warn(error.cause, str(error))
-            return
-        if publish_picture is not None:
-            deliver(publish_picture)
-
-    def _times_of(self, result: Result) -> tuple[float, float]:
-        """Return the seconds since the image's arrival and since its stamp."""
-        frame = result.request.frame
-        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
-        return time.monotonic() - frame.received_s, self.get_clock().now().nanoseconds * 1e-9 - stamp_s
-
-    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        """See `WorkerListener`; bad images come from the executor."""
-        count = self._health.count_drop(camera, cause)
-        if error is None:
-            return
-        text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))
-        self._warn(cause, f"image of {camera} dropped ({cause}, {count} so far): {text}")
-
-    def _warn(self, kind: str, text: str) -> None:
-        if self._throttle.allows(kind):
-            self.get_logger().warning(text)
+        elif state is EngineState.STOPPED:
+            self.get_logger().info(f"the model is freed; the process takes {resident_mb():.0f} MB")
+        if state is not EngineState.LOADING:
+            self._managed.call_soon(lambda: self._end_change(state, detail))
 
 
 def _transformers_engine(settings: Settings) -> Engine:

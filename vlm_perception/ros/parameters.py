@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,11 @@ from rclpy.parameter import Parameter as RosParameter
 from vlm_perception.errors import SettingsError, VlmPerceptionError
 from vlm_perception.settings import Parameter, Settings, parameters
 
-ApplySettings = Callable[[Settings, Settings], None]
+# Declared when a topic, a clock or a service that they are about is made.
+_OF_ROS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+
+Commit = Callable[[], None]
+PrepareSettings = Callable[[Settings, Settings], Commit]
 
 
 class LiveSettings:
@@ -30,25 +35,66 @@ class LiveSettings:
         self._known = {parameter.name: parameter for parameter in parameters()}
         values = {name: declare(node, parameter) for name, parameter in self._known.items()}
         self.current = Settings.from_mapping(values)
-        self._apply: ApplySettings | None = None
+        self._prepare: PrepareSettings = lambda old, new: lambda: None
+        self._locked: Callable[[], str] = lambda: ""
+        self._pending: tuple[Settings, Commit] | None = None
         node.add_on_set_parameters_callback(self._on_set)
+        # Humble has no callback for after the change: there it is made while others may still refuse it.
+        self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
+        if self._has_post_set:
+            node.add_post_set_parameters_callback(lambda _: self._commit())
 
-    def on_change(self, apply: ApplySettings) -> None:
-        """Call `apply(old, new)` on every change; a VlmPerceptionError it raises refuses the change."""
-        self._apply = apply
+    def on_change(self, prepare: PrepareSettings, locked: Callable[[], str]) -> None:
+        """Follow every change.
+
+        Args:
+            prepare: `prepare(old, new)` checks a change without making it, and returns what makes it; a
+                VlmPerceptionError it raises refuses the change, all of it.
+            locked: Why parameters that a loaded model depends on cannot change now; empty when they can.
+        """
+        self._prepare, self._locked = prepare, locked
 
     def _on_set(self, changes: list[RosParameter]) -> SetParametersResult:
+        # What somebody else has refused meanwhile is not made up for later.
+        self._pending = None
         values = {item.name: _plain(self._known[item.name], item.value) for item in changes if item.name in self._known}
         if not values:
             return SetParametersResult(successful=True)
         try:
             changed = self.current.changed(**values)
-            if self._apply is not None:
-                self._apply(self.current, changed)
+            self._check_locked(changed)
+            self._pending = changed, self._prepare(self.current, changed)
         except VlmPerceptionError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self.current = changed
+        if not self._has_post_set:
+            self._commit()
         return SetParametersResult(successful=True)
+
+    def _check_locked(self, changed: Settings) -> None:
+        old, new = self.current.to_mapping(), changed.to_mapping()
+        names = [name for name, known in self._known.items() if not known.live and old[name] != new[name]]
+        reason = self._locked() if names else ""
+        if reason:
+            now = ", ".join(f"{name} is {old[name]!r}" for name in names)
+            raise SettingsError(f"{now} and can change only while the node is unconfigured; {reason}")
+
+    def _commit(self) -> None:
+        if self._pending is not None:
+            (self.current, commit), self._pending = self._pending, None
+            commit()
+
+
+def unknown_overrides(node: Node) -> dict[str, str]:
+    """Return what was set at the start under names that no parameter has, with the nearest names in words."""
+    # rclpy has no public way to them; a test notices if this one goes.
+    overrides: dict[str, RosParameter] = getattr(node, "_parameter_overrides", {})
+    known = [parameter.name for parameter in parameters()]
+    found = {}
+    for name, given in overrides.items():
+        if not node.has_parameter(name) and not name.startswith(_OF_ROS):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            found[name] = f"{given.value!r}; " + (f"did you mean {near[0]}?" if near else "it is ignored")
+    return found
 
 
 def declare(node: Node, parameter: Parameter) -> Any:
@@ -78,12 +124,12 @@ def declare(node: Node, parameter: Parameter) -> Any:
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:
-    limits, unit = parameter.limits, parameter.unit
+    unit = parameter.unit
     descriptor = ParameterDescriptor(
         name=parameter.name,
         description=f"{parameter.description} [{unit}]" if unit else parameter.description,
-        additional_constraints=f"one of: {limits}" if parameter.choices else "",
-        read_only=not parameter.live,
+        additional_constraints="; ".join(_constraints(parameter)),
+        read_only=parameter.fixed,
         # Without this `max_rate_hz: 5` would be refused, because 5 is not 5.0 to ROS, and so would every list
         # where an empty one was.
         dynamic_typing=parameter.kind in ("double", "double_array", "string_array"),
@@ -96,6 +142,11 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
             floats = FloatingPointRange(from_value=float(parameter.minimum), to_value=float(parameter.maximum))
             descriptor.floating_point_range = [floats]
     return descriptor
+
+
+def _constraints(parameter: Parameter) -> list[str]:
+    choices = [f"one of: {parameter.limits}"] if parameter.choices else []
+    return choices if parameter.live or parameter.fixed else [*choices, "only while the node is unconfigured"]
 
 
 def _plain(parameter: Parameter, value: Any) -> Any:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Future, wait
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from vlm_perception.errors import DetectOnceError
+from vlm_perception.ros.waiting import Done
 from vlm_perception.types import Result
 from vlm_perception.worker import Worker
-
-# The executor is held for at most this long while somebody waits for an answer.
-_LOOK_S = 0.002
 
 
 class Services:
@@ -64,7 +61,7 @@ class Services:
         future = self._worker.detect_once()
         self._want_image()
         # An image that has come is answered, however long the model takes.
-        await _Done(future, lambda: not self._worker.answering and self._silent_s() > self._limit_s())
+        await Done(future, lambda: not self._worker.answering and self._silent_s() > self._limit_s())
         try:
             response.message, response.success = self._to_json(future.result()), True
         except CancelledError:
@@ -72,21 +69,3 @@ class Services:
         except DetectOnceError as error:
             response.message = str(error)
         return response
-
-
-class _Done:
-    """Waits for a future of another thread without keeping the executor from its other work.
-
-    rclpy looks at a waiting callback again and again; each look waits a moment, so that it does
-    not take a whole core from the model.
-    """
-
-    def __init__(self, future: Future[Result], give_up: Callable[[], bool]) -> None:
-        self._future, self._give_up = future, give_up
-
-    def __await__(self) -> Generator[Any, None, None]:
-        while not self._future.done():
-            if self._give_up():
-                self._future.cancel()
-            wait([self._future], _LOOK_S)
-            yield

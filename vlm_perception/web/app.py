@@ -112,7 +112,7 @@ def _engine(settings: Settings) -> Engine:
 
         return TransformersEngine.from_settings(settings)
 
-    return DeferredEngine(settings.model, make)
+    return DeferredEngine(lambda: settings.model, make)
 
 
 def tame_gradio(folder: str, host: str) -> None:

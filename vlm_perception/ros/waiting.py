@@ -1,0 +1,57 @@
+"""Waiting for another thread without keeping the executor from its other work."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, wait
+from typing import Any
+
+from rclpy.node import Node
+
+# The executor is held for at most this long while somebody waits for an answer.
+_LOOK_S = 0.002
+
+
+class Done:
+    """Awaits a future of another thread.
+
+    rclpy looks at a waiting callback again and again; each look waits a moment, so that it does
+    not take a whole core from the model.
+
+    Args:
+        future: What is waited for.
+        give_up: Looked at meanwhile; once it is true the future is cancelled.
+    """
+
+    def __init__(self, future: Future[Any], give_up: Callable[[], bool] = lambda: False) -> None:
+        self._future, self._give_up = future, give_up
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """See the class."""
+        while not self._future.done():
+            if self._give_up():
+                self._future.cancel()
+            wait([self._future], _LOOK_S)
+            yield
+
+
+class OnExecutor:
+    """Has functions called by the node's executor, in order, whatever thread asks for it.
+
+    Args:
+        node: Whose executor calls them.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._guard = node.create_guard_condition(self._call_all)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a function called soon; before the node is spun, once it is."""
+        self._waiting.append(function)
+        self._guard.trigger()
+
+    def _call_all(self) -> None:
+        while self._waiting:
+            self._waiting.popleft()()
