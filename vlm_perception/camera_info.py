@@ -20,11 +20,13 @@ def camera_info_topic(image_topic: str) -> str:
     """Name the calibration's topic as image_transport does: `camera_info` beside the image.
 
     Args:
-        image_topic: Resolved image topic, raw (`/front/image_raw`) or compressed
-            (`/front/image_raw/compressed`).
+        image_topic: Image topic, raw (`/front/image_raw`) or compressed (`/front/image_raw/compressed`); what is
+            relative (`image`) stays so.
     """
-    raw_topic = image_topic.removesuffix("/compressed")
-    return raw_topic.rpartition("/")[0] + "/camera_info"
+    # What is left of `/compressed` is nothing: then it is the camera's own name.
+    raw_topic = image_topic.removesuffix("/compressed") or image_topic
+    namespace, slash, _ = raw_topic.rpartition("/")
+    return f"{namespace}{slash}camera_info"
 
 
 class ByStamp(Generic[T]):

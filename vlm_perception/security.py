@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 
+from vlm_perception.camera_info import camera_info_topic
 from vlm_perception.camera_names import result_prefixes
 
 Access = Literal["publish", "subscribe", "reply"]
@@ -46,6 +47,7 @@ _PARAMETER_SERVICES = {
     "set_parameters": "SetParameters",
     "set_parameters_atomically": "SetParametersAtomically",
 }
+_CALIBRATION = "sensor_msgs/msg/CameraInfo"
 # What is published for each camera, under a name of its own.
 _RESULTS = {
     "detections": "vision_msgs/msg/Detection2DArray",
@@ -53,6 +55,7 @@ _RESULTS = {
     "markers": "visualization_msgs/msg/ImageMarker",
     "annotated_image": "sensor_msgs/msg/Image",
     "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
+    "camera_info": _CALIBRATION,
 }
 _LIFECYCLE_SERVICES = {
     "change_state": "ChangeState",
@@ -91,8 +94,10 @@ def uses(
     for image, results in cameras.items():
         topic = f"{image}/compressed" if compressed and not image.endswith("/compressed") else image
         found.append(Use("subscribe", topic, f"sensor_msgs/msg/{'CompressedImage' if compressed else 'Image'}"))
+        found.append(Use("subscribe", camera_info_topic(image), _CALIBRATION))
         found += [Use("publish", f"{results}/{name}", kind) for name, kind in _RESULTS.items()]
-    return tuple(found)
+    # Cameras in one namespace have one calibration topic.
+    return tuple(dict.fromkeys(found))
 
 
 def policy_xml(used: Sequence[Use], *, namespace: str = "/", node: str = NODE) -> str:

@@ -10,6 +10,7 @@ queries are put to one frame before the next.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,7 @@ class TurnTaking:
         self._fair = FairTurns()
         self._queues: dict[str, CameraQueue] = {}
         self._asked: dict[tuple[str, Prompt], int] = {}
+        self._asked_s: dict[str, float] = {}
         self._n_turns = 0
         self._active: list[Turn] = []
         self._once: list[Once] = []
@@ -134,6 +136,7 @@ class TurnTaking:
         self._queues = {camera: self._queues.get(camera) or CameraQueue(self._capacity) for camera in weights}
         self._fair.set_weights(weights)
         self._asked = {key: turn for key, turn in self._asked.items() if key[0] in weights}
+        self._asked_s = {camera: done_s for camera, done_s in self._asked_s.items() if camera in weights}
         self._end([turn for turn in self._active if turn.camera not in weights], DropCause.CAMERA_GONE)
 
     def pause(self) -> None:
@@ -197,6 +200,7 @@ class TurnTaking:
     def done(self) -> None:
         """The turns that were picked are through; who got no answer because of a change waits for the next."""
         self._once += [once for turn in self._active if turn.over for once in turn.once if not once.future.done()]
+        self._asked_s.update((turn.camera, self._clock()) for turn in self._active if turn.over is None)
         self._active = []
 
     def take_news(self) -> News:
@@ -210,6 +214,14 @@ class TurnTaking:
     def asking(self) -> bool:
         """Whether turns that were picked are not through yet."""
         return bool(self._active)
+
+    def last_asked_s(self, camera: str) -> float:
+        """When the model was last done with a frame of that camera: infinity while it is asked, 0 before.
+
+        A turn that a change had made void does not count.
+        """
+        asking = any(turn.camera == camera for turn in self._active)
+        return math.inf if asking else self._asked_s.get(camera, 0.0)
 
     @property
     def _capacity(self) -> int:

@@ -101,6 +101,10 @@ class Worker:
         """The limit of pixels after memory ran out; None when there is none."""
         return self._asker.lowered
 
+    def last_asked_s(self, camera: str) -> float:
+        """When the model was last done with a frame of that camera; see `TurnTaking.last_asked_s`."""
+        return self._turns.last_asked_s(camera)
+
     def start(self) -> None:
         """Start a thread, which loads the engine first; again after a `stop` whose thread has ended."""
         if self._thread.ident is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from threading import Thread
 
 import numpy as np
 import pytest
 import rclpy
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import String
 
 from vlm_perception.ros.camera_info import CameraInfoRelay
+from vlm_perception.ros.image_messages import image_message
 from vlm_perception.types import FrameHeader
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
@@ -114,3 +117,96 @@ def test_the_calibration_is_not_taken_from_an_image_topic(robot, node, header_of
     names = dict(node.get_subscriber_names_and_types_by_node("eyes", "/"))
     assert names["/camera_info"] == ["sensor_msgs/msg/CameraInfo"]
     assert "/image" not in names
+
+
+def test_a_latched_calibration_from_before_the_relay_is_heard(robot, node, header_of):
+    """Who shows one picture latches its calibration beside it."""
+    kept = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    info = calibration(header_of(3))
+    robot.client.create_publisher(CameraInfo, "/front/camera_info", kept).publish(info)
+    relay = CameraInfoRelay(node, "/front/image_raw")
+    heard = robot.hear("/eyes/camera_info", CameraInfo, RELIABLE)
+    robot.until(lambda: node.count_subscribers("/eyes/camera_info") > 0, "listener connected")
+    relay.take(frame_header(info.header))
+    assert heard.wait_for() == info
+
+
+class Rig:
+    """Cameras with a calibration for each image, and what the node passes on."""
+
+    def __init__(self, robot, header_of, outputs: dict[str, str]) -> None:
+        self._robot, self._header_of, client = robot, header_of, robot.client
+        self.heard = {camera: robot.hear(f"{output}/camera_info", CameraInfo) for camera, output in outputs.items()}
+        self.answers = {camera: robot.hear(f"{output}/answer", String) for camera, output in outputs.items()}
+        # Reliable: every calibration arrives, so that one too many would show.
+        self._infos = {camera: client.create_publisher(CameraInfo, f"{camera}/camera_info", 50) for camera in outputs}
+        self._images = {camera: client.create_publisher(Image, f"{camera}/image_raw", 1) for camera in outputs}
+        # A frame on its way while the node subscribes anew, as is offered, is lost.
+        everything = [each.topic_name for each in (*self._infos.values(), *self._images.values())]
+        robot.until(lambda: all(map(self._is_heard_reliably, everything)), "cameras connected")
+        for output in outputs.values():
+            for name in ("camera_info", "answer"):
+                robot.until(lambda topic=f"{output}/{name}": client.count_publishers(topic) > 0, "outputs")
+
+    def _is_heard_reliably(self, topic: str) -> bool:
+        infos = self._robot.client.get_subscriptions_info_by_topic(topic)
+        matched = [p for p in (*self._infos.values(), *self._images.values()) if p.topic_name == topic]
+        reliable = [info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos]
+        return reliable == [True] and all(p.get_subscription_count() == 1 for p in matched)
+
+    def film(self, number: int) -> None:
+        for camera in self._images:
+            header = self._header_of(number, frame_id=camera)
+            self._infos[camera].publish(calibration(header))
+            self._images[camera].publish(image_message(np.zeros((28, 42, 3), np.uint8), header))
+
+    def film_until(self, done, first: int = 1) -> None:
+        numbers = iter(range(first, 10**6))
+
+        def step() -> bool:
+            self.film(next(numbers))
+            with self._robot.changed:
+                return self._robot.changed.wait_for(done, 0.05)
+
+        self._robot.until(step, "what the node passes on")
+
+    def stamps(self, camera: str) -> list[int]:
+        return [info.header.stamp.sec for info in self.heard[camera].messages]
+
+    def answered(self, camera: str) -> list[int]:
+        return [json.loads(answer.data)["stamp"]["sec"] for answer in self.answers[camera].messages]
+
+
+def test_each_camera_s_calibration_goes_beside_its_answers(robot, scripted, header_of):
+    robot.node(scripted, prompt="cup", image_topics=["/front/image_raw", "/back/image_raw"])
+    outputs = {"/front": "/vlm_perception/front", "/back": "/vlm_perception/back"}
+    rig = Rig(robot, header_of, outputs)
+    rig.film_until(lambda: all(len(heard.messages) > 3 for heard in rig.heard.values()))
+    for camera in outputs:
+        first = rig.heard[camera].messages[0]
+        assert first == calibration(header_of(first.header.stamp.sec, frame_id=camera))
+        robot.until(lambda c=camera: sorted(rig.stamps(c)) == sorted(rig.answered(c)), "one for each answer")
+
+
+def test_no_calibration_goes_out_without_an_answer_or_twice(robot, talk, scripted, header_of):
+    """Nothing without a prompt, nothing for an aborted answer, once for an answer in parts."""
+    node = robot.node(scripted, publish_partial=True, remap=("image:=/image_raw",))
+    rig = Rig(robot, header_of, {"": "/vlm_perception"})
+    t = talk(camera_topic="/image_raw")
+    rig.film_until(lambda: node._health.total.report().drops.get("no_prompt", 0) > 3)
+    assert rig.stamps("") == []
+    t.ask("red cup")
+    scripted.reply = '[{"bbox_2d": [2, 4, 12, 24], "label": "cup"}, {"bbox_2d": [20, 4, 32, 24], "label": "cup"}]'
+    rig.film_until(lambda: len(rig.stamps("")) > 1, first=100)
+    scripted.first = len(scripted.reply) - 3
+    scripted.thinking.set()
+    asked = len(scripted.requests)
+    rig.film_until(lambda: len(scripted.requests) > asked, first=500)
+    doomed = scripted.requests[-1].frame.header.stamp_sec
+    t.ask("blue cup")
+    robot.until(lambda: scripted.aborted > 0, "the answer to the old question is aborted")
+    scripted.thinking.clear()
+    rig.film_until(lambda: rig.stamps("")[-1] >= 1000, first=1000)
+    assert doomed in rig.answered(""), "a part of it was out"
+    assert doomed not in rig.stamps("")
+    assert len(set(rig.stamps(""))) == len(rig.stamps("")) < len(rig.answered(""))

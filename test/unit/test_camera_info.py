@@ -11,6 +11,8 @@ from vlm_perception.camera_info import ByStamp, camera_info_topic
     ("image_topic", "expected"),
     [
         ("/image", "/camera_info"),
+        ("image", "camera_info"),
+        ("~/image/compressed", "~/camera_info"),
         ("/front/image_raw", "/front/camera_info"),
         ("/front/image_raw/compressed", "/front/camera_info"),  # a transport of the same image
         ("/camera/camera/color/image_rect_raw", "/camera/camera/color/camera_info"),

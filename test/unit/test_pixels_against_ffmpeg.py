@@ -1,4 +1,6 @@
-"""Every raw colour encoding against FFmpeg's own conversion of the same bytes, with padding and odd sizes.
+"""Every raw encoding against FFmpeg's conversion of the same bytes, or plain arithmetic where FFmpeg has none.
+
+Each with and without padding, in both byte orders, in even and odd sizes.
 
 FFmpeg's software scaler shares no code with OpenCV, which does the work in `pixels.py`.
 """
@@ -6,6 +8,8 @@ FFmpeg's software scaler shares no code with OpenCV, which does the work in `pix
 from __future__ import annotations
 
 import array
+import math
+import struct
 
 import av
 import numpy as np
@@ -46,6 +50,10 @@ SAME_BYTES = [
     ("nv12", "nv12", 1, 3),
     ("nv21", "nv21", 1, 3),
 ]
+# encoding, struct's letter of a sample
+DEPTHS = [("16UC1", "H"), ("32FC1", "f")]
+# None, and one that leaves the next row of wide samples unaligned.
+PADDINGS = [0, 7]
 PATTERNS = ("rggb", "bggr", "gbrg", "grbg")
 
 
@@ -90,34 +98,55 @@ def swapped(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rows).view("<u2").byteswap().view(np.uint8)
 
 
+def is_wide(encoding: str) -> bool:
+    """Whether `is_bigendian` means anything: samples of more than one byte."""
+    return "16" in encoding or "32" in encoding
+
+
 @pytest.mark.parametrize("wh", SIZES_WH)
-@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("encoding", "name", "pixel_bytes", "bound"), SAME_BYTES)
-def test_every_encoding_agrees_with_ffmpeg(encoding, name, pixel_bytes, bound, padding, wh):
+def test_every_encoding_agrees_with_ffmpeg(encoding, name, pixel_bytes, bound, padding, big, wh):
     planes = random_planes(encoding, pixel_bytes, wh)
     expected = ffmpeg_rgb(planes, name, wh).astype(int)
-    data, step = message_bytes(planes, padding)
-    result = raw_to_rgb(data, RawLayout(encoding, *wh, step))
+    # Some drivers set the flag for every image: for single bytes it means nothing.
+    sent = [swapped(rows) for rows in planes] if big and is_wide(encoding) else planes
+    data, step = message_bytes(sent, padding)
+    result = raw_to_rgb(data, RawLayout(encoding, *wh, step, big))
     assert result.shape == expected.shape
     assert np.abs(result - expected).max() <= bound
 
 
-@pytest.mark.parametrize("padding", [0, 6])
-@pytest.mark.parametrize(("encoding", "name", "pixel_bytes", "bound"), [row for row in SAME_BYTES if "16" in row[0]])
-def test_the_byte_order_of_wide_samples_is_honoured(encoding, name, pixel_bytes, bound, padding):
-    planes = random_planes(encoding, pixel_bytes, (71, 35))
-    expected = ffmpeg_rgb(planes, name, (71, 35)).astype(int)
-    data, step = message_bytes([swapped(rows) for rows in planes], padding)
-    result = raw_to_rgb(data, RawLayout(encoding, 71, 35, step, is_bigendian=True))
-    assert np.abs(result - expected).max() <= bound
+def stretched(samples: list[float]) -> list[int]:
+    """Depth as grey, one sample at a time: the nearest is 1, the farthest 255, what is no distance 0."""
+    valid = [sample for sample in samples if math.isfinite(sample) and sample > 0]
+    near, far = min(valid, default=0.0), max(valid, default=0.0)
+    scale = 254 / (far - near) if far > near else 0.0
+    return [round(1 + (sample - near) * scale) if sample in valid else 0 for sample in samples]
 
 
-@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono8", "uyvy", "nv12", "bayer_rggb8"])
-def test_the_byte_order_of_single_bytes_means_nothing(encoding):
-    # Some drivers set the flag for every image.
-    data = RNG.integers(0, 256, (6 if encoding == "nv12" else 4) * 32, np.uint8).tobytes()
-    little, big = (raw_to_rgb(data, RawLayout(encoding, 8, 4, 32, flag)) for flag in (False, True))
-    np.testing.assert_array_equal(little, big)
+@pytest.mark.parametrize("wh", SIZES_WH)
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("encoding", "code"), DEPTHS)
+def test_depth_agrees_with_plain_arithmetic(encoding, code, padding, big, wh):
+    count = wh[0] * wh[1]
+    samples = RNG.integers(0, 5000, count).tolist() if code == "H" else (RNG.random(count) * 9 - 1).tolist()
+    if code == "f":
+        for place in range(0, count - 1, 5):
+            samples[place] = (math.nan, math.inf, -math.inf, 0.0)[place // 5 % 4]
+    order = ">" if big else "<"
+    packed = struct.pack(f"{order}{count}{code}", *samples)
+    rows = np.frombuffer(packed, np.uint8).reshape(wh[1], -1)
+    data, step = message_bytes([rows], padding)
+    result = raw_to_rgb(data, RawLayout(encoding, *wh, step, big)).astype(int)
+    # As they were stored: a float of 64 bits loses some.
+    expected = stretched(list(struct.unpack(f"{order}{count}{code}", packed)))
+    assert (result == result[..., :1]).all(), "grey"
+    # Halves may be rounded to either side.
+    assert np.abs(result[..., 0].reshape(-1) - expected).max() <= 1
+    assert (result[..., 0].reshape(-1) == expected).mean() >= 0.99
 
 
 def neighbours(plane: NDArray[np.float64], steps: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
@@ -144,16 +173,19 @@ def bilinear(mosaic: NDArray[np.float64], pattern: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("wh", [(70, 34), (71, 35), (3, 3)])
 @pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_bayer_agrees_with_plain_arithmetic(pattern, bits, big, wh):
+def test_bayer_agrees_with_plain_arithmetic(pattern, bits, padding, big, wh):
     samples = RNG.integers(0, 2**bits, (wh[1], wh[0]), np.uint16 if bits == 16 else np.uint8)
     rows = samples.astype(samples.dtype.newbyteorder(">" if big else "<")).view(np.uint8)
-    data, step = message_bytes([rows], 4)
+    data, step = message_bytes([rows], padding)
     result = raw_to_rgb(data, RawLayout(f"bayer_{pattern}{bits}", *wh, step, big))
     expected = bilinear(samples * (255 / (2**bits - 1)), pattern)
     # Rounded once, and at 16 bits once more before.
     assert np.abs(result - expected)[1:-1, 1:-1].max() <= 1
+    inside = result[1:-1, 1:-1]
+    np.testing.assert_array_equal(result, np.pad(inside, ((1, 1), (1, 1), (0, 0)), mode="edge"), "the rim repeats it")
 
 
 @pytest.mark.parametrize("wh", [(1, 1), (2, 9), (9, 2)])
@@ -166,9 +198,8 @@ def test_a_mosaic_without_an_inside_is_refused(wh):
 
 @pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
 def test_every_encoding_is_held_to_an_independent_conversion(encoding):
-    stretched = {"16UC1", "32FC1"}  # depth: the arithmetic is in test_pixels.py
     mosaics = {f"bayer_{pattern}{bits}" for pattern in PATTERNS for bits in (8, 16)}
-    assert encoding in {row[0] for row in SAME_BYTES} | stretched | mosaics
+    assert encoding in {row[0] for row in SAME_BYTES} | {row[0] for row in DEPTHS} | mosaics
 
 
 @pytest.mark.parametrize("kind", ["memoryview", "bytearray", "array", "read-only"])

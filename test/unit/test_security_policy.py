@@ -60,7 +60,14 @@ def test_a_policy_is_made_for_a_robot_s_own_names(image: str, capsys: pytest.Cap
     assert [enclave.get("path") for enclave in root.iter("enclave")] == ["/robot1/eyes"]
     heard = root.find(".//topics[@subscribe='ALLOW']")
     assert heard is not None
-    assert [topic.text for topic in heard] == ["/front/image_raw/compressed", "~/prompt"]
+    assert [topic.text for topic in heard] == ["/front/camera_info", "/front/image_raw/compressed", "~/prompt"]
+
+
+def test_cameras_of_one_namespace_share_their_calibration() -> None:
+    root = ElementTree.fromstring(policy_xml(uses({"/left": "~/left", "/right": "~/right"})))
+    heard = root.find(".//topics[@subscribe='ALLOW']")
+    assert heard is not None
+    assert [topic.text for topic in heard] == ["/camera_info", "/left", "/right", "~/prompt"]
 
 
 def test_a_namespace_without_a_slash_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,17 @@ from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
+from vlm_perception.camera_info import camera_info_topic
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.camera_in import CameraInbox
 from vlm_perception.ros.camera_watch import CameraWatch
+from vlm_perception.ros.qos_overrides import fixed_policies
+
+_NEWEST_DEPTH = 1
+# The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
+_EVERY_DEPTH = 100
+# By then a frame that was waiting is asked about, so that it need not come again.
+_PICKED_S = 0.2
 
 
 @dataclass(slots=True)
@@ -22,6 +31,7 @@ class _Camera:
     inbox: CameraInbox
     watch: CameraWatch
     last_image_s: float
+    served_s: float
 
 
 class Cameras:
@@ -41,6 +51,7 @@ class Cameras:
         self.transport = transport
         self._every = False
         self._cameras: dict[str, _Camera] = {}
+        self._wanted_s = 0.0
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -51,7 +62,7 @@ class Cameras:
         """Return the full names of topics as they are to be subscribed to.
 
         Raises:
-            SettingsError: A name is not valid, or two are the same topic.
+            SettingsError: A name is not valid, two are the same topic, or a topic's `qos_overrides` cannot be used.
         """
         resolved: list[str] = []
         for topic in topics:
@@ -66,6 +77,8 @@ class Cameras:
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
+            for followed in (name, camera_info_topic(name)):
+                fixed_policies(self._node, followed)
             resolved.append(name)
         return tuple(resolved)
 
@@ -77,11 +90,35 @@ class Cameras:
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
         self._follow()
 
-    def look_after(self, limit_s: float) -> None:
-        """Follow what the publishers offer, and warn about cameras silent for longer than `limit_s`."""
+    def look_after(self, limit_s: float, last_asked_s: Callable[[str], float]) -> None:
+        """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras.
+
+        Args:
+            limit_s: How long a camera may be silent.
+            last_asked_s: When the model was last done with an image of a camera; infinity while it looks at one.
+        """
         self._follow()
+        self._hear_wanted(last_asked_s)
         for camera in self._cameras.values():
             camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
+
+    def want_image(self) -> None:
+        """Let those who latched their image say it again, unless an image or an answer comes first; on any thread.
+
+        A picture that is published once would be over before the model is loaded, or before the next question.
+        """
+        self._wanted_s = time.monotonic()
+
+    def _hear_wanted(self, last_asked_s: Callable[[str], float]) -> None:
+        wanted_s = self._wanted_s
+        if time.monotonic() - wanted_s < _PICKED_S:
+            return
+        for topic, camera in self._cameras.items():
+            asked_s = last_asked_s(topic)
+            if camera.served_s < wanted_s and asked_s < math.inf:
+                camera.served_s = wanted_s
+                if max(camera.last_image_s, asked_s) < wanted_s:
+                    camera.inbox.hear_again()
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""
@@ -90,7 +127,7 @@ class Cameras:
 
     def _follow(self) -> None:
         for camera in self._cameras.values():
-            camera.inbox.follow(self._every)
+            camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
 
     def _open(self, topic: str) -> _Camera:
         message_type = CompressedImage if self.transport == "compressed" else Image
@@ -102,4 +139,6 @@ class Cameras:
                 self._on_image(message, topic, camera.last_image_s)
 
         inbox = CameraInbox(self._node, topic, message_type, hear)
-        return _Camera(inbox, CameraWatch(self._node, topic, message_type), time.monotonic())
+        now_s = time.monotonic()
+        watch = CameraWatch(self._node, topic, message_type)
+        return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -47,6 +47,7 @@ class NodeState:
         lowered: Why they are fewer than those of the parameters, or None.
         asking_s: For how long the model has been asked; None while it is not.
         hang: That the model does not come back, or empty.
+        qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
     """
 
     lifecycle: State
@@ -63,6 +64,7 @@ class NodeState:
     lowered: Lowered | None
     asking_s: float | None
     hang: str
+    qos_mismatches: Mapping[str, str]
 
 
 class Diagnostics:
@@ -87,6 +89,8 @@ class Diagnostics:
         silent_s = state.silent_s[camera]
         late = silent_s > state.no_image_warning_s
         level, text = (DiagnosticStatus.WARN, f"no image on {camera}") if late else (DiagnosticStatus.OK, "images come")
+        if camera in state.qos_mismatches:
+            level, text = DiagnosticStatus.WARN, state.qos_mismatches[camera]
         values = {"last image (s ago)": f"{silent_s:.2f}", **_counts(report), **_drops(report)}
         pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         name = f"{self._name}: {camera}"
@@ -104,6 +108,10 @@ class Diagnostics:
             return DiagnosticStatus.WARN, f"loading the model: {state.engine.get('loading', 'begins')}"
         if state.lifecycle is not State.ACTIVE:
             return DiagnosticStatus.OK, f"the node is {state.lifecycle.label}"
+        # Why no image comes, before that none comes; who else hears nothing, after it.
+        deaf = [text for topic, text in state.qos_mismatches.items() if topic in state.silent_s]
+        if deaf:
+            return DiagnosticStatus.WARN, "; ".join(deaf)
         if report.since_frame_s is None or report.since_frame_s > state.no_image_warning_s:
             return DiagnosticStatus.WARN, f"no image on {', '.join(state.silent_s)}"
         silent = [topic for topic, since_s in state.silent_s.items() if since_s > state.no_image_warning_s]
@@ -112,6 +120,8 @@ class Diagnostics:
         if state.lowered is not None and state.budget.max_pixels == state.lowered.max_pixels:
             fewer, more = state.lowered.max_pixels, state.lowered.instead_of
             return DiagnosticStatus.WARN, f"out of memory recovered: looking at {fewer} px instead of {more}"
+        if state.qos_mismatches:
+            return DiagnosticStatus.WARN, "; ".join(state.qos_mismatches.values())
         if new_failures > 0:
             return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
         if state.paused:
@@ -137,6 +147,7 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }
     values.update(_drops(report))
+    values.update({f"QoS mismatch: {topic}": text for topic, text in state.qos_mismatches.items()})
     values["rejected objects"] = str(report.rejects)
     values["rejected objects below score_threshold"] = str(report.below_threshold)
     values["repetition loops cut"] = str(report.repetitions)

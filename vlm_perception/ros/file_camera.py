@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ PARAMETERS = (
     Parameter("frame_id", "string", "file_camera", None, None, (), "", "Frame id of the images.", False),
 )
 _DEFAULT_RATE_HZ = 10.0
+# One side sees the other first; what is published before the other has seen it is lost.
+_FOUND_S = 0.5
 
 
 class FileCamera:
@@ -48,6 +51,7 @@ class FileCamera:
         self.finished = False
         # What is shown only once must not be over before somebody looks.
         self._waits_for_viewer = not loop
+        self._viewed_since_s: float | None = None
         self._frame_id = values["frame_id"]
         self._frames = frames_of(path, bool(loop), self._on_skip)
         # Read now, so that a wrong path ends the program at once.
@@ -66,8 +70,16 @@ class FileCamera:
     def _on_skip(self, error: ImageError) -> None:
         self.node.get_logger().warning(f"skipped: {error}", throttle_duration_sec=5.0)
 
+    def _is_viewed(self) -> bool:
+        """Whether somebody subscribes and has had the time to find this camera, too, and to ask as it offers."""
+        if not self._image.get_subscription_count():
+            self._viewed_since_s = None
+        elif self._viewed_since_s is None:
+            self._viewed_since_s = time.monotonic()
+        return self._viewed_since_s is not None and time.monotonic() - self._viewed_since_s >= _FOUND_S
+
     def _publish(self) -> None:
-        if self._waits_for_viewer and not self._image.get_subscription_count():
+        if self._waits_for_viewer and not self._is_viewed():
             self.node.get_logger().info("waiting for a subscriber", throttle_duration_sec=10.0)
             return
         self._waits_for_viewer = False

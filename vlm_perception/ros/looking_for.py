@@ -29,6 +29,7 @@ class LookingFor:
         health: Counts prompts that cannot be used.
         settings: Tells the settings in force: template file and task.
         problem: Tells why nothing can be answered at all; empty when it can.
+        want_image: Called when there are new questions, so that latched images are heard again.
 
     Raises:
         SettingsError: The prompts file cannot be used.
@@ -42,9 +43,10 @@ class LookingFor:
         health: Health,
         settings: Callable[[], Settings],
         problem: Callable[[], str],
+        want_image: Callable[[], None],
     ) -> None:
         self._node, self._worker, self._health = node, worker, health
-        self._settings, self._problem = settings, problem
+        self._settings, self._problem, self._want_image = settings, problem, want_image
         self._throttle = Throttle(_WARNING_PERIOD_S)
         self._prompts = load_prompts(settings().prompts_file)
         self._active = ActivePrompt(node)
@@ -77,6 +79,7 @@ class LookingFor:
     def use(self, text: str, prompts: tuple[Prompt, ...]) -> None:
         """Ask these questions from now on, and publish the text that they were made of."""
         if self._worker.set_prompts(prompts):
+            self._want_image()
             log = self._node.get_logger()
             for prompt in prompts:
                 log.info(f"looking for {prompt.text!r} ({prompt.task.value})")

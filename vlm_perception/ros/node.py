@@ -25,6 +25,7 @@ from vlm_perception.ros.managed import Managed
 from vlm_perception.ros.model_life import ModelLife
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
 from vlm_perception.ros.publishers import Outputs
+from vlm_perception.ros.qos_watch import QosWatch
 from vlm_perception.ros.recovery import Recovery
 from vlm_perception.ros.reporting import Reporter
 from vlm_perception.ros.result_messages import answer_json
@@ -75,10 +76,16 @@ class VlmPerceptionNode(Node):
         self._take_cameras(settings)
         self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._managed = Managed(self, self)
         self._model = ModelLife(self, self._worker, self._engine, self._managed.call_soon)
         self._looking_for = LookingFor(
-            self, self._worker, self._health.total, lambda: self._settings.current, lambda: self._managed.problem
+            self,
+            self._worker,
+            self._health.total,
+            lambda: self._settings.current,
+            lambda: self._managed.problem,
+            self._cameras.want_image,
         )
         self._settings.on_change(self._prepare, self._locked)
         self._offer_services()
@@ -154,6 +161,7 @@ class VlmPerceptionNode(Node):
             lambda result: answer_json(result, *self._report.times_of(result)),
             lambda: min(self._cameras.silent_s().values(), default=0.0),
             lambda: self._settings.current.no_image_warning_s,
+            self._cameras.want_image,
         )
 
     def _take_cameras(self, settings: Settings) -> None:
@@ -164,7 +172,7 @@ class VlmPerceptionNode(Node):
         self._worker.set_cameras(dict(zip(self._topics, weights, strict=True)))
 
     def _watch(self) -> None:
-        self._cameras.look_after(self._settings.current.no_image_warning_s)
+        self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.last_asked_s)
         self._model.tell_loading()
 
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
@@ -215,6 +223,7 @@ class VlmPerceptionNode(Node):
             lowered=self._worker.lowered,
             asking_s=self._worker.asking_s,
             hang=self._recovery.hang,
+            qos_mismatches=self._qos.texts,
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))

@@ -18,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
+from vlm_perception.ros.qos_watch import quiet_subscription
 from vlm_perception.ros.timers import steady_timer
 
 _DEPTH = 10
@@ -47,7 +48,9 @@ class PromptInbox:
 
     def _subscribe(self, durability: DurabilityPolicy, callback: Callable[..., None]) -> Subscription:
         profile = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-        return self._node.create_subscription(String, self._topic, callback, profile)
+        return self._node.create_subscription(
+            String, self._topic, callback, profile, event_callbacks=quiet_subscription()
+        )
 
     def _look_for_latched(self) -> None:
         offers = self._node.get_publishers_info_by_topic(self._topic)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -14,8 +16,10 @@ from visualization_msgs.msg import ImageMarker
 
 from vlm_perception.annotate import annotate
 from vlm_perception.camera_names import result_prefixes
+from vlm_perception.ros.camera_info import CameraInfoRelay
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.marker_messages import marker_message
+from vlm_perception.ros.qos_watch import quiet_publisher
 from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
 from vlm_perception.types import Result
 
@@ -53,7 +57,7 @@ class Outputs:
             self._by_camera.pop(topic).close()
         for topic, prefix in prefixes.items():
             if topic not in self._by_camera:
-                self._by_camera[topic] = Publishers(self._node, prefix)
+                self._by_camera[topic] = Publishers(self._node, topic, prefix)
         self._prefixes = prefixes
 
     def of(self, camera: str) -> Publishers | None:
@@ -62,27 +66,43 @@ class Outputs:
 
 
 class Publishers:
-    """Publishes the results about one camera; once closed nothing, whatever is still on its way."""
+    """Publishes the results about one camera; once closed nothing, whatever is still on its way.
 
-    def __init__(self, node: Node, prefix: str) -> None:
+    Args:
+        node: Owner of the publishers.
+        image_topic: Resolved topic of the camera's images.
+        prefix: Private name below which the results go, such as `~` or `~/front`.
+
+    Raises:
+        SettingsError: A `qos_overrides` parameter of the calibration's topic cannot be used.
+    """
+
+    def __init__(self, node: Node, image_topic: str, prefix: str) -> None:
         self._node = node
         self._lock, self._closed = threading.Lock(), False
-        self._detections = node.create_publisher(Detection2DArray, f"{prefix}/detections", _RELIABLE)
-        self._answer = node.create_publisher(String, f"{prefix}/answer", _RELIABLE)
-        self._markers = node.create_publisher(ImageMarker, f"{prefix}/markers", _RELIABLE)
-        self._annotated = node.create_publisher(Image, f"{prefix}/annotated_image", _PICTURES)
-        self._annotated_jpeg = node.create_publisher(CompressedImage, f"{prefix}/annotated_image/compressed", _PICTURES)
+        self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info")
+
+        def publisher(message_type: type[Any], name: str, profile: QoSProfile) -> Publisher:
+            events = quiet_publisher()
+            return node.create_publisher(message_type, f"{prefix}/{name}", profile, event_callbacks=events)
+
+        self._detections = publisher(Detection2DArray, "detections", _RELIABLE)
+        self._answer = publisher(String, "answer", _RELIABLE)
+        self._markers = publisher(ImageMarker, "markers", _RELIABLE)
+        self._annotated = publisher(Image, "annotated_image", _PICTURES)
+        self._annotated_jpeg = publisher(CompressedImage, "annotated_image/compressed", _PICTURES)
 
     def close(self) -> None:
         """Take the topics away."""
         own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg)
         with self._lock:
             self._closed = True
+            self._calibration.close()
             for publisher in own:
                 self._node.destroy_publisher(publisher)
 
     def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
-        """Publish boxes and words; see `answer_json` for the times.
+        """Publish boxes and words, and the camera's calibration beside them; see `answer_json` for the times.
 
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
         frame.
@@ -92,7 +112,10 @@ class Publishers:
                 return
             self._detections.publish(detections_message(result))
             self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
-            if not result.partial and self._markers.get_subscription_count() > 0:
+            if result.partial:
+                return
+            self._calibration.take(result.request.frame.header)
+            if self._markers.get_subscription_count() > 0:
                 self._markers.publish(marker_message(result))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:

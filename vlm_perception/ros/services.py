@@ -24,6 +24,7 @@ class Services:
         to_json: Writes a result as `~/answer` does.
         silent_s: Seconds since the newest image of any camera.
         limit_s: After how many of them a request for one answer is given up.
+        want_image: Called when the next image is waited for, so that latched ones are heard again.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Services:
         to_json: Callable[[Result], str],
         silent_s: Callable[[], float],
         limit_s: Callable[[], float],
+        want_image: Callable[[], None],
     ) -> None:
         self._node, self._worker, self._to_json = node, worker, to_json
-        self._silent_s, self._limit_s = silent_s, limit_s
+        self._silent_s, self._limit_s, self._want_image = silent_s, limit_s, want_image
         node.create_service(SetBool, "~/enable", self._on_enable)
         # In the node's own group nothing else would be called while somebody waits.
         node.create_service(Trigger, "~/detect_once", self._on_detect_once, callback_group=ReentrantCallbackGroup())
@@ -44,6 +46,7 @@ class Services:
         was_paused = self._worker.paused
         if request.data:
             self._worker.resume()
+            self._want_image()
         else:
             self._worker.pause()
         response.success = True
@@ -56,6 +59,7 @@ class Services:
 
     async def _on_detect_once(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         future = self._worker.detect_once()
+        self._want_image()
         # An image that has come is answered, however long the model takes.
         await Done(future, lambda: not self._worker.answering and self._silent_s() > self._limit_s())
         try:
