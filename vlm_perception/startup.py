@@ -20,6 +20,8 @@ from vlm_perception.processes import PACKAGE, ParameterValue, Processes, Process
 
 TINY_MODEL = "tiny"
 BOOLEANS = ("true", "false")
+# An argument that sets a parameter may be left out; the file's value counts then.
+OPTIONAL_BOOLEANS = ("", *BOOLEANS)
 
 
 class StartupError(Exception):
@@ -42,7 +44,7 @@ class LaunchArgument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    kind: type[str] | type[int] | type[float] | None = None
+    kind: type[str] | type[int] | type[float] | type[bool] | None = None
 
 
 LAUNCH_ARGUMENTS = (
@@ -68,6 +70,28 @@ LAUNCH_ARGUMENTS = (
     ),
     LaunchArgument(
         "max_pixels", "", "Images are shrunk to at most this area in pixels; empty: as in config_file.", kind=int
+    ),
+    LaunchArgument(
+        "frame_policy",
+        "",
+        "newest, every (for bags) or on_demand; empty: as in config_file.",
+        ("", "newest", "every", "on_demand"),
+        kind=str,
+    ),
+    LaunchArgument("timeout_s", "", "Longest time for one answer, seconds; empty: as in config_file.", kind=float),
+    LaunchArgument(
+        "autostart",
+        "",
+        "false leaves configuring and activating to a lifecycle manager; empty: as in config_file.",
+        OPTIONAL_BOOLEANS,
+        kind=bool,
+    ),
+    LaunchArgument(
+        "use_sim_time",
+        "",
+        "true takes the time of /clock, for simulations and bags; empty: as in config_file.",
+        OPTIONAL_BOOLEANS,
+        kind=bool,
     ),
     LaunchArgument("namespace", "", "Namespace of every node that is started; empty: the root or the launch group's."),
     LaunchArgument("config_file", "", "Parameter file; empty: the config/vlm_perception.yaml of the package."),
@@ -197,7 +221,8 @@ def _parameters(chosen: Mapping[str, str]) -> dict[str, ParameterValue]:
         if argument.kind is None or text == "":
             continue
         try:
-            parameters[argument.name] = argument.kind(text)
+            # bool("false") is true; _checked has let nothing but the two words through.
+            parameters[argument.name] = text == "true" if argument.kind is bool else argument.kind(text)
         except ValueError:
             raise StartupError(
                 f"{argument.name} is {text!r}, which is not of type {argument.kind.__name__}. Remedy: give a number"
