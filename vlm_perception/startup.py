@@ -57,7 +57,7 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument(
         "prompt", "", "What to look for from the start; empty: as in config_file, or wait for ~/prompt.", kind=str
     ),
-    LaunchArgument("image_topic", "image", "Camera topic to subscribe to."),
+    LaunchArgument("image_topic", "image", "Camera topic to subscribe to; left at image with scene_camera: that one."),
     LaunchArgument(
         "image_transport",
         "",
@@ -103,12 +103,8 @@ LAUNCH_ARGUMENTS = (
 )
 
 # What the demo sets differently; everything else is as above.
-DEMO_DEFAULTS = {
-    "model": TINY_MODEL,
-    "prompt": "all objects",
-    "image_topic": "scene_camera/image",
-    "scene_camera": "true",
-}
+DEMO_DEFAULTS = {"model": TINY_MODEL, "prompt": "all objects", "scene_camera": "true"}
+SCENE_CAMERA_TOPIC = "scene_camera/image"
 
 
 def share_directory() -> Path:
@@ -147,6 +143,9 @@ def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         StartupError: An unknown argument, a value that is not allowed, or a file that does not exist.
     """
     chosen = _checked(values)
+    if chosen["scene_camera"] == "true" and chosen["image_topic"] == "image":
+        # Whoever starts the camera wants to see it.
+        chosen["image_topic"] = SCENE_CAMERA_TOPIC
     config_file = Path(chosen["config_file"] or share_directory() / "config" / "vlm_perception.yaml").expanduser()
     if not config_file.is_file():
         raise StartupError(f"config_file {config_file} is not a file. Remedy: name an existing parameter file")

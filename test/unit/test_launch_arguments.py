@@ -96,6 +96,18 @@ def test_demo_starts_the_camera_beside_the_node() -> None:
     assert [plan.executable for plan in plan_processes(DEMO_DEFAULTS)] == ["vlm_perception_node", "scene_camera"]
 
 
+@pytest.mark.parametrize(
+    ("values", "topic"),
+    [
+        ({"scene_camera": "true"}, "scene_camera/image"),
+        ({"scene_camera": "true", "image_topic": "/front/image_raw"}, "/front/image_raw"),
+        ({"image_topic": "image"}, ""),
+    ],
+)
+def test_a_drawn_camera_that_is_started_is_looked_at(values: dict[str, str], topic: str) -> None:
+    assert node_plan(**values).remappings == ((("image", topic),) if topic else ())
+
+
 def test_rviz_that_is_not_installed_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
