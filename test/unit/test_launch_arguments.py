@@ -10,6 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_perception.generated_pages import with_block
+from vlm_perception.launch_docs import BLOCK, MADE_BY, table
 from vlm_perception.processes import ProcessPlan
 from vlm_perception.settings import parameters
 from vlm_perception.startup import (
@@ -152,3 +154,8 @@ def test_command_line_offers_the_same_arguments_and_defaults() -> None:
 def test_wrong_value_on_the_command_line_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--max-rate-hz", "fast"]) == 2
     assert "Remedy" in capsys.readouterr().err
+
+
+def test_the_page_has_the_table_of_the_source() -> None:
+    page = (ROOT / "docs" / "robot.md").read_text(encoding="utf-8")
+    assert with_block(page, BLOCK, MADE_BY, table()) == page, f"run {MADE_BY}"
