@@ -59,3 +59,19 @@ def test_the_fields_of_an_answer_are_those_that_are_written() -> None:
     named = set(re.findall(r"`(\w+)`", TOPICS.split("\n## Answer\n")[1].split("\n## ")[0]))
     assert named >= fields["timings"].keys() | {"latency_s", "age_s"}
     assert named >= object_fields(thing).keys()
+
+
+def test_the_values_of_diagnostics_that_pages_name_are_published() -> None:
+    table = TOPICS.split("\n## Diagnostics\n")[1].split("\nLevels:")[0]
+    named = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
+    }
+    tuning = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^\*Look at\*: (.*)$", tuning, re.MULTILINE):
+        values = [name for name in re.findall(r"`([^`]+)`", line) if " " in name]
+        named |= {re.sub(r": .*", ": X", name) for name in values}
+    source = (ROOT / "vlm_perception" / "ros" / "diagnostics.py").read_text(encoding="utf-8")
+    for name in named:
+        # What is made of a cause, a topic or the engine's facts has only its beginning in the source.
+        fixed = re.sub(r"(?<=: )[A-Z]+$|\.\.\.$|(?<=^engine )dtype$", "", name)
+        assert f'"{fixed}' in source, name
