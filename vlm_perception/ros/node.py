@@ -17,8 +17,9 @@ from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError
 from vlm_perception.health import CameraHealth
 from vlm_perception.lifecycle import State
+from vlm_perception.process_memory import resident_mb
 from vlm_perception.ros.cameras import Cameras
-from vlm_perception.ros.diagnostics import Diagnostics, NodeState
+from vlm_perception.ros.diagnostics import diagnostics_message
 from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.looking_for import LookingFor
 from vlm_perception.ros.managed import Managed
@@ -33,6 +34,7 @@ from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.timers import steady_timer
 from vlm_perception.settings import Settings
+from vlm_perception.vitals import Vitals
 from vlm_perception.worker import Worker
 
 _WATCH_PERIOD_S = 0.25
@@ -74,7 +76,6 @@ class VlmPerceptionNode(Node):
         self._worker.deactivate()
         self._cameras = Cameras(self, settings.image_transport, self._on_image)
         self._take_cameras(settings)
-        self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._managed = Managed(self, self)
@@ -208,25 +209,29 @@ class VlmPerceptionNode(Node):
         return "" if state is State.UNCONFIGURED else f"it is {state.label}: deactivate it and clean it up first"
 
     def _publish_diagnostics(self) -> None:
-        state = NodeState(
+        settings = self._settings.current
+        vitals = Vitals(
             lifecycle=self.state,
             problem=self._managed.problem,
             engine_state=self._worker.state,
             engine={"name": self._engine.name, **self._engine.describe()},
             prompts=self._worker.prompts,
             silent_s=self._cameras.silent_s(),
+            total=self._health.total.report(),
             cameras=self._health.reports(),
-            policy=self._settings.current.frame_policy,
+            policy=settings.frame_policy,
             paused=self._worker.paused,
-            no_image_warning_s=self._settings.current.no_image_warning_s,
+            max_age_s=settings.max_age_s,
+            no_image_warning_s=settings.no_image_warning_s,
             budget=self._worker.budget,
             lowered=self._worker.lowered,
             asking_s=self._worker.asking_s,
             hang=self._recovery.hang,
             qos_mismatches=self._qos.texts,
+            resident_mb=resident_mb(),
         )
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
+        name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(diagnostics_message(name, vitals, stamp))
 
 
 def _transformers_engine(settings: Settings) -> Engine:

@@ -65,7 +65,9 @@ class Reporter:
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
-        self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
+        self._health.count_answer(
+            result.request.frame.camera, latency_s, age_s, len(result.rejects), weak, len(result.objects)
+        )
         self._recovery.note_result(result)
         if result.answer.finish_reason == "repetition":
             count = self._health.total.count_repetition()
