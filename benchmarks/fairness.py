@@ -73,6 +73,13 @@ class Listener:
     def on_partial(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`; not asked for."""
 
+    def on_out_of_memory(self, text: str) -> None:
+        """See `WorkerListener`; it would spoil the run."""
+        raise SystemExit(text)
+
+    def on_more_pixels(self, text: str) -> None:
+        """See `WorkerListener`; never without the other."""
+
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """See `WorkerListener`; a frame that fails would spoil the run."""
         if error is not None:

@@ -131,6 +131,13 @@ class DataPath:
     def on_partial(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
 
+    def on_out_of_memory(self, text: str) -> None:
+        """See `WorkerListener`; it would spoil the run."""
+        raise SystemExit(text)
+
+    def on_more_pixels(self, text: str) -> None:
+        """See `WorkerListener`; never without the other."""
+
     def on_result(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
         told_s = time.perf_counter()

@@ -1,19 +1,25 @@
-"""One pass through the model: turns -> requests -> answers -> results, each delivered on its own."""
+"""One pass through the model: turns -> requests -> answers -> results, each delivered on its own.
+
+What does not fit into memory is asked once more with half the pixels, and what takes too long is cut.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import cast
 
+from vlm_perception.deadline import Deadline, PassClock, Running
 from vlm_perception.engines.base import BatchEngine, Engine
-from vlm_perception.errors import GeometryError, ImageError, VlmPerceptionError
+from vlm_perception.errors import GeometryError, ImageError, ModelMemoryError, VlmPerceptionError
 from vlm_perception.perception import Follower
+from vlm_perception.pixel_relief import Lowered, PixelRelief
+from vlm_perception.scheduling import Clock
 from vlm_perception.settings import Settings
 from vlm_perception.turn_taking import Turn
-from vlm_perception.types import Answer, Request, Result
+from vlm_perception.types import Answer, PixelBudget, Request, Result
 from vlm_perception.worker_seam import Deliver, DropCause, WorkerListener
 
 _log = logging.getLogger(__name__)
@@ -26,9 +32,24 @@ class Row:
     turn: Turn
     request: Request
 
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row while the model is asked."""
+
+    row: Row
+    follower: Follower
+    deadline: Deadline
+
     def should_stop(self) -> bool:
-        """Whether nobody wants the answer any more."""
-        return self.turn.over is not None
+        """Whether nobody wants the answer any more, or its time is over."""
+        return self.row.turn.over is not None or self.deadline.look()
+
+    def finish(self, answer: Answer) -> Result:
+        """Make the result; an answer that was stopped for its time alone is one that timed out."""
+        if answer.finish_reason == "aborted" and self.deadline.has_passed:
+            answer = replace(answer, finish_reason="timeout")
+        return self.follower.finish(answer)
 
 
 class Asker:
@@ -38,12 +59,33 @@ class Asker:
         engine: The model; one with `answer_batch` is asked several things in one pass.
         listener: Gets results and drops.
         delivery: Held while something is published; no turn becomes `over` meanwhile.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, engine: Engine, listener: WorkerListener, delivery: AbstractContextManager[object]) -> None:
+    def __init__(
+        self, engine: Engine, listener: WorkerListener, delivery: AbstractContextManager[object], clock: Clock
+    ) -> None:
         self._engine = engine
         self._listener = listener
         self._delivery = delivery
+        self._clock = clock
+        self._relief = PixelRelief()
+        self._pass: PassClock | None = None
+
+    @property
+    def running(self) -> Running | None:
+        """The pass that the model is in; None between passes. For any thread."""
+        current = self._pass
+        return None if current is None else current.now()
+
+    @property
+    def lowered(self) -> Lowered | None:
+        """The limit of pixels after memory ran out; None when there is none. For any thread."""
+        return self._relief.lowered
+
+    def fit(self, settings: Settings) -> PixelBudget:
+        """Return the pixels that the model may see with these settings now. For any thread."""
+        return self._relief.fit(settings.budget)
 
     def limit(self, settings: Settings) -> int:
         """Return how many turns fit in one pass."""
@@ -60,7 +102,7 @@ class Asker:
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the thread
                 self._fail(turn, error)
             else:
-                rows.append(Row(turn, Request(frame, turn.prompt, settings.budget, settings.max_new_tokens)))
+                rows.append(Row(turn, Request(frame, turn.prompt, self.fit(settings), settings.max_new_tokens)))
         return rows
 
     def ask(self, rows: Sequence[Row], settings: Settings) -> None:
@@ -68,27 +110,87 @@ class Asker:
         answered = self._ask_together(rows, settings) if len(rows) > 1 else None
         for place, row in enumerate(rows):
             try:
-                follower, answer = answered[place] if answered else self._ask_one(row, settings)
-                self._finish(row, follower.finish(answer))
+                attempt, answer = answered[place] if answered else self._ask_one(row, settings)
+                result = attempt.finish(answer)
+                self._note_fitting(result)
+                self._finish(row, result)
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
                 self._fail(row.turn, error)
 
-    def _ask_together(self, rows: Sequence[Row], settings: Settings) -> list[tuple[Follower, Answer]] | None:
-        """Return who read along and the answer, row by row; None when the pass failed and each is to be asked alone."""
+    def _ask_together(self, rows: Sequence[Row], settings: Settings) -> list[tuple[Attempt, Answer]] | None:
+        """Return each row's attempt and answer; None when the pass failed and each is to be asked alone."""
         engine = cast(BatchEngine, self._engine)
-        followers = [self._follower(row, settings) for row in rows]
         try:
-            answers = engine.answer_batch(
-                [row.request for row in rows], [row.should_stop for row in rows], [each.read for each in followers]
-            )
+            with self._measured(settings) as clock:
+                attempts = [self._attempt(row, settings, clock) for row in rows]
+                answers = engine.answer_batch(
+                    [each.row.request for each in attempts],
+                    [each.should_stop for each in attempts],
+                    [each.follower.read for each in attempts],
+                )
+        except ModelMemoryError as error:
+            self._listener.on_out_of_memory(f"{error}; asking one by one, lower max_batch to avoid this")
+            return None
         except Exception as error:  # noqa: BLE001 - the rows are asked again and then tell themselves what is wrong
             _log.info("a pass of %d failed, asking one by one: %s", len(rows), error)
             return None
-        return list(zip(followers, answers, strict=True))
+        return list(zip(attempts, answers, strict=True))
 
-    def _ask_one(self, row: Row, settings: Settings) -> tuple[Follower, Answer]:
-        follower = self._follower(row, settings)
-        return follower, self._engine.answer(row.request, row.should_stop, follower.read)
+    def _ask_one(self, row: Row, settings: Settings) -> tuple[Attempt, Answer]:
+        """Ask alone; when memory does not hold it, once more with half the pixels.
+
+        Raises:
+            ModelMemoryError: It did not fit with fewer pixels either, or cannot have fewer.
+        """
+        try:
+            return self._try(row, self.fit(settings), settings)
+        except ModelMemoryError as error:
+            smaller = self._lower(row, settings, error, "it is asked again")
+            if smaller is None or row.turn.over is not None:
+                raise
+        # Outside of the handler, where nothing refers to the failed try any more.
+        try:
+            return self._try(row, smaller, settings)
+        except ModelMemoryError as error:
+            self._lower(row, settings, error, "it is dropped, the next one is asked")
+            raise
+
+    def _try(self, row: Row, budget: PixelBudget, settings: Settings) -> tuple[Attempt, Answer]:
+        asked = Row(row.turn, replace(row.request, budget=budget))
+        with self._measured(settings) as clock:
+            attempt = self._attempt(asked, settings, clock)
+            return attempt, self._engine.answer(asked.request, attempt.should_stop, attempt.follower.read)
+
+    def _attempt(self, row: Row, settings: Settings, clock: PassClock) -> Attempt:
+        return Attempt(row, self._follower(row, settings), clock.deadline())
+
+    @contextmanager
+    def _measured(self, settings: Settings) -> Iterator[PassClock]:
+        self._pass = clock = PassClock(settings.timeout_s, self._clock)
+        try:
+            yield clock
+        finally:
+            self._pass = None
+
+    def _lower(self, row: Row, settings: Settings, error: ModelMemoryError, then: str) -> PixelBudget | None:
+        """Lower the pixels for all that follows, and tell; None when they cannot be lowered."""
+
+        def area_of(budget: PixelBudget) -> int:
+            width, height = self._engine.blank_answer(replace(row.request, budget=budget)).model_wh
+            return width * height
+
+        budget = self._relief.lower(settings.budget, area_of)
+        done = "fewer pixels are not possible" if budget is None else f"{then} with {budget.max_pixels} px at most"
+        self._listener.on_out_of_memory(f"image of {row.turn.camera}: {error}; {done}")
+        return budget
+
+    def _note_fitting(self, result: Result) -> None:
+        # Those that were ended from outside may have ended before anything was asked of the memory.
+        if result.answer.finish_reason in ("aborted", "timeout") or not self._relief.note_good_answer():
+            return
+        lowered = self._relief.lowered
+        allowed = "as many pixels as before" if lowered is None else f"{lowered.max_pixels} px"
+        self._listener.on_more_pixels(f"memory was enough for a while: looking at {allowed} again")
 
     def _follower(self, row: Row, settings: Settings) -> Follower:
         def on_partial(result: Result) -> None:
@@ -143,6 +245,8 @@ def _cause_of(error: Exception) -> str:
         return error.cause
     if isinstance(error, GeometryError):
         return DropCause.BAD_GEOMETRY.value
+    if isinstance(error, ModelMemoryError):
+        return DropCause.OUT_OF_MEMORY.value
     if isinstance(error, VlmPerceptionError):
         return DropCause.INFERENCE_ERROR.value
     return DropCause.INTERNAL_ERROR.value

@@ -26,6 +26,8 @@ def summary(result: Result, left_out: int) -> str:
         parts.append(f"{left_out} without label")
     if result.partial:
         parts.append("partial")
+    if result.truncated:
+        parts.append("truncated")
     return ", ".join(parts)
 
 

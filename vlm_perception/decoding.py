@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from vlm_perception.object_motion import moved
-from vlm_perception.reply_shape import Shape, read_shape
+from vlm_perception.object_motion import Expected, ObjectTracks
+from vlm_perception.reply_shape import read_shape
 from vlm_perception.reply_walk import ReplyWalk
 from vlm_perception.types import WH, Request
 
 LONGEST_DRAFT = 128
 LONGEST_TOKEN = 16
 MOST_THREADS = 64
-# What one more token in a pass costs, in passes; measured by benchmarks/pass_cost.py.
-TOKEN_COST = 0.03
+# What one more token in a pass costs, in passes; benchmarks/pass_cost.py measures 0.03 to 0.07 for the tiny model.
+TOKEN_COST = 0.05
 # What a token counts once another one of its kind was verified.
 FADING = 0.9
 
@@ -99,25 +99,17 @@ ALL_SOURCES = frozenset(Source)
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One answer that was given: its shape and its frame's time in seconds."""
-
-    shape: Shape
-    stamp_s: float
-
-
-@dataclass(slots=True)
 class _Thread:
-    """What is kept of one question to one camera: the last two answers and how drafting went."""
+    """What is kept of one question to one camera: the objects of its answers and how drafting went."""
 
-    told: tuple[_Told, ...] = ()
+    tracks: ObjectTracks = field(default_factory=ObjectTracks)
     length: DraftLength = field(default_factory=DraftLength)
 
 
 class AnswerMemory:
     """The last answers to each question and camera, and drafts of the next one.
 
-    Bounded: the 64 questions asked last are kept, two answers each.
+    Bounded: the 64 questions asked last are kept, a few sightings of each object.
 
     Args:
         encode: Token ids of a text, no special ones added.
@@ -151,8 +143,7 @@ class AnswerMemory:
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """Keep a finished answer; those that were aborted say nothing about the next one."""
-        thread = self._thread(request, model_wh)
-        thread.told = (*thread.told[-1:], _Told(read_shape(text), _stamp_s(request)))
+        self._thread(request, model_wh).tracks.tell(read_shape(text), _stamp_s(request), model_wh)
 
     def _thread(self, request: Request, model_wh: WH) -> _Thread:
         key = (request.frame.camera, request.prompt.instruction, model_wh)
@@ -162,16 +153,11 @@ class AnswerMemory:
             self._threads.popitem(last=False)
         return thread
 
-    def _expected(self, thread: _Thread, request: Request, model_wh: WH) -> Shape | None:
-        if not thread.told or not self._sources & {Source.MOTION, Source.LAST}:
-            return None
-        last = thread.told[-1]
-        if Source.MOTION in self._sources and len(thread.told) == 2:
-            before = thread.told[0]
-            between_s = last.stamp_s - before.stamp_s
-            if between_s > 0:
-                return moved(last.shape, before.shape, (_stamp_s(request) - last.stamp_s) / between_s, model_wh)
-        return last.shape
+    def _expected(self, thread: _Thread, request: Request, model_wh: WH) -> Expected | None:
+        if Source.MOTION in self._sources:
+            return thread.tracks.expect(_stamp_s(request), model_wh)
+        last = thread.tracks.last
+        return Expected(last) if last and Source.LAST in self._sources else None
 
 
 class AnswerDrafter:

@@ -11,6 +11,7 @@
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
+            └── ModelMemoryError  memory ran out; a smaller image may fit
 
 Every message names the value, the limit it broke and the remedy. A reply that cannot be parsed is
 not an exception: it becomes a `Reject` (see `types.py`), because the rest of the reply may be good.
@@ -67,3 +68,7 @@ class ModelLoadError(EngineError):
 
 class InferenceError(EngineError):
     """The loaded model failed on one request; the next request may succeed."""
+
+
+class ModelMemoryError(InferenceError):
+    """The memory of the device or the machine did not hold one request; fewer pixels or tokens may fit."""

@@ -12,6 +12,8 @@ from vlm_perception.types import WH
 _DIGITS = re.compile(r"\d{1,9}")
 _LAST_WORD = re.compile(r"\S+\Z")
 _MOST_DIGITS = 5
+# A model's own coordinates tremble by this much, each edge for itself.
+_TREMBLE_PX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class Step:
 def continue_item(written: str, item: Item, model_wh: WH, known_words: Sequence[str] = ()) -> Step | None:
     """Lay what was written over the expected item; a number with other digits, or more of them, loses nothing.
 
-    A coordinate that came out otherwise moves those of the same axis that follow it: an object that
-    is not where it was expected is so with both its edges.
+    A coordinate that came out otherwise by more than a tremble moves those of the same axis that
+    follow it: an object that is not where it was expected is so with both its edges.
 
     Args:
         written: The item so far.
@@ -99,7 +101,8 @@ class _Walk:
         else:
             self._distances.append(abs(value - expected))
             rest = ""
-        self._shift[axis] += value - expected
+        if abs(value - expected) > _TREMBLE_PX:
+            self._shift[axis] += value - expected
         return rest
 
     def _read_words(self, index: int) -> str | None:

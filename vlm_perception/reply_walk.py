@@ -8,9 +8,10 @@ whatever the model says next is looked for among the objects that are left.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vlm_perception.item_walk import Step, continue_item, render_from
+from vlm_perception.object_motion import Expected
 from vlm_perception.reply_shape import (
     TRAINED_SHAPES,
     Item,
@@ -39,15 +40,17 @@ class ReplyWalk:
     """Follows one reply.
 
     Args:
-        expected: The reply that is expected, None when there is none.
+        expected: What is expected, None when nothing is.
         model_wh: Bounds of the coordinates, pixels.
         grammar: Whether to go on by the form alone where nothing is expected.
         targets: Phrases that were asked for.
     """
 
-    def __init__(self, expected: Shape | None, model_wh: WH, grammar: bool, targets: Sequence[str] = ()) -> None:
-        self._expected, self._wh, self._grammar, self._targets = expected, model_wh, grammar, targets
-        self._left = dict(enumerate(expected.items)) if expected else {}
+    def __init__(self, expected: Expected | None, model_wh: WH, grammar: bool, targets: Sequence[str] = ()) -> None:
+        self._expected = expected.shape if expected else None
+        self._away = expected.away if expected else frozenset[int]()
+        self._wh, self._grammar, self._targets = model_wh, grammar, targets
+        self._left = dict(enumerate(self._expected.items)) if self._expected else {}
         self._next = 0
         self._text = ""
         self._done = 0
@@ -114,13 +117,14 @@ class ReplyWalk:
         if shape is None or not shape.items:
             return None, None
         side, words = max(self._wh), self._known_words()
+        for place in self._following(left, self._next):
+            step = continue_item(written, left[place], self._wh, words)
+            if step is not None:
+                if step.distance_px <= _NEXT_ONE * side and not step.words_differ:
+                    return place, step
+                break
         steps = {place: continue_item(written, item, self._wh, words) for place, item in left.items()}
         fits = {place: step for place, step in steps.items() if step is not None}
-        upcoming = next((place for place in sorted(fits) if place >= self._next), None)
-        if upcoming is not None:
-            step = fits[upcoming]
-            if step.distance_px <= _NEXT_ONE * side and not step.words_differ:
-                return upcoming, step
         if fits:
             place = min(fits, key=lambda p: (fits[p].distance_px + fits[p].words_differ * _NEXT_ONE * side, p))
             if fits[place].distance_px <= _FARTHEST * side:
@@ -130,16 +134,17 @@ class ReplyWalk:
     def _after_item(self, place: int | None, step: Step, shape: Shape, left: dict[int, Item]) -> Continuation:
         if not step.whole:
             return step.text, False
-        following = [p for p in sorted(left) if p > place] if place is not None else self._upcoming(left)
+        following = self._following(left, self._next if place is None else place + 1)
         rest, ends = self._chain(shape, [left[p] for p in following])
         return step.text + rest, ends
 
-    def _upcoming(self, left: dict[int, Item]) -> list[int]:
-        return [place for place in sorted(left) if place >= self._next]
+    def _following(self, left: Iterable[int], start: int) -> list[int]:
+        """Places from `start` on whose objects are expected, and not only possible."""
+        return [place for place in sorted(left) if place >= start and place not in self._away]
 
     def _between(self, since: str, shape: Shape, left: dict[int, Item]) -> Continuation | None:
         """Go on behind an item: with the next expected one, with the end, or with one more that is not expected."""
-        items = [left[place] for place in self._upcoming(left)]
+        items = [left[place] for place in self._following(left, self._next)]
         opening = shape.gap + shape.items[-1].texts[0]
         for option in (self._chain(shape, items), self._chain(shape, []), (opening, False)):
             if option[0].startswith(since) and (option[1] or len(option[0]) > len(since)):
@@ -150,7 +155,7 @@ class ReplyWalk:
         """Go on within the text before the first item."""
         rest, ends = "", not shape.items
         if left:
-            rest, ends = self._chain(shape, [left[place] for place in sorted(left)])
+            rest, ends = self._chain(shape, [left[place] for place in self._following(left, 0)])
             rest = rest[len(shape.gap) :]
         elif shape.items:
             rest = shape.items[0].texts[0]

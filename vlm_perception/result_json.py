@@ -17,8 +17,8 @@ def result_fields(result: Result) -> dict[str, Any]:
     Keys: `prompt`, `prompt_id` (of a standing query, else empty), `task`, `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `count` (or null), `count_agrees` (or null),
     `objects` (see `object_fields`), `score` (`formula`, `calibrated`), `rejects` (reason, text),
-    `image_wh` and `model_wh` (pixels), `finish_reason`, `partial`, `passes` (of the decoder), `timings`
-    (seconds; see `Timings`).
+    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),
+    `timings` (seconds; see `Timings`).
     """
     answer = result.answer
     return {
@@ -35,6 +35,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "image_wh": list(result.request.frame.image_wh),
         "model_wh": list(answer.model_wh),
         "finish_reason": answer.finish_reason,
+        "truncated": result.truncated,
         "partial": result.partial,
         "passes": answer.passes,
         "timings": asdict(answer.timings),

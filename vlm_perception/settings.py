@@ -1,13 +1,12 @@
 """Every parameter of the product, once: name, type, default, bounds, unit, description, live or not.
 
-ROS descriptors, `config/vlm_perception.yaml` and the README table are made from `parameters()` or
-checked against it, so a parameter cannot mean two things in two places.
+ROS descriptors, `config/vlm_perception.yaml` and the tables of the README and docs/parameters.md are made from
+`parameters()`, so a parameter cannot mean two things in two places.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -29,7 +28,7 @@ _Weight = Annotated[float, Field(ge=0.01, le=100.0)]
 # ROS and files bring lists; settings are frozen.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
-__all__ = ["FramePolicy", "Parameter", "Settings", "markdown_table", "parameters"]
+__all__ = ["FramePolicy", "Parameter", "Settings", "parameters"]
 
 
 def _extra(*, live: bool, unit: str = "", fixed: bool = False) -> dict[str, Any]:
@@ -89,6 +88,21 @@ class Settings(BaseModel):
         le=32768,
         description="Longest reply; one box takes about 40 tokens.",
         json_schema_extra=_extra(live=True, unit="tokens"),
+    )
+    timeout_s: float = Field(
+        60.0,
+        ge=0.1,
+        le=3600.0,
+        description="Longest time for one answer; then its complete objects are published as `truncated`.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    hang_exit_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=86_400.0,
+        description="End the process with exit code 75 when the model has not come back for this long after "
+        "timeout_s, so that respawn starts it afresh; 0 never does.",
+        json_schema_extra=_extra(live=True, unit="s"),
     )
     prompt: str = Field(
         "",
@@ -254,17 +268,6 @@ class Settings(BaseModel):
 def parameters() -> tuple[Parameter, ...]:
     """List every parameter in declaration order."""
     return tuple(describe_field(name, info) for name, info in Settings.model_fields.items())
-
-
-def markdown_table() -> str:
-    """Return the README's parameter table."""
-    rows = ["| parameter | type | default | allowed | live | what it does |"]
-    rows.append("| --- | --- | --- | --- | --- | --- |")
-    for p in parameters():
-        default = f"`{json.dumps(p.default)}`"
-        allowed = f"{p.limits} {p.unit}".strip() if p.limits else "any"
-        rows.append(f"| `{p.name}` | {p.kind} | {default} | {allowed} | {p.changes} | {p.description} |")
-    return "\n".join(rows) + "\n"
 
 
 def _explain(detail: ErrorDetails) -> str:

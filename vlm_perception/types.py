@@ -22,7 +22,7 @@ XYXY = tuple[float, float, float, float]
 XY = tuple[float, float]
 WH = tuple[int, int]
 CoordinateFrame = Literal["absolute", "relative_1000"]
-FinishReason = Literal["stop", "length", "aborted", "repetition", "unfinished"]
+FinishReason = Literal["stop", "length", "aborted", "timeout", "repetition", "unfinished"]
 
 
 class Task(str, Enum):
@@ -162,9 +162,10 @@ class Answer:
     """What the model said about one request, before anything is read into it.
 
     `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
-    is "repetition" when a certain repetition loop was ended early, and "unfinished" in a partial
-    result, whose answer is what was written so far. `passes` counts the decoder passes it took, the
-    one that read the question included; 0 where none was needed or the engine does not tell.
+    is "repetition" when a certain repetition loop was ended early, "timeout" when the answer took
+    too long, and "unfinished" in a partial result, whose answer is what was written so far. `passes`
+    counts the decoder passes it took, the one that read the question included; 0 where none was
+    needed or the engine does not tell.
     """
 
     text: str
@@ -248,3 +249,8 @@ class Result:
     count_agrees: bool | None = None
     calibrated: bool = False
     partial: bool = False
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a limit of time or length ended the reply, so that more may be there than is listed."""
+        return not self.partial and self.answer.finish_reason in ("length", "timeout")

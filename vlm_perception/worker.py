@@ -23,12 +23,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from vlm_perception.asking import Asker, describe
+from vlm_perception.deadline import Running
 from vlm_perception.engines.base import Engine
 from vlm_perception.once import Once
+from vlm_perception.pixel_relief import Lowered
 from vlm_perception.scheduling import Clock
 from vlm_perception.settings import Settings
 from vlm_perception.turn_taking import News, Turn, TurnTaking
-from vlm_perception.types import Prompt, Result
+from vlm_perception.types import PixelBudget, Prompt, Result
 from vlm_perception.worker_seam import Arrival, Deliver, DropCause, EngineState, WorkerListener
 
 __all__ = ["Arrival", "Deliver", "DropCause", "EngineState", "Worker", "WorkerListener"]
@@ -54,7 +56,8 @@ class Worker:
         self._delivery = threading.RLock()
         self._changed = threading.Condition()
         self._turns = TurnTaking(settings, clock)
-        self._asker = Asker(engine, listener, self._delivery)
+        self._clock = clock
+        self._asker = Asker(engine, listener, self._delivery, clock)
         self._thread = threading.Thread()
 
     @property
@@ -81,12 +84,35 @@ class Worker:
         """When the model was last done with a frame of that camera; see `TurnTaking.last_asked_s`."""
         return self._turns.last_asked_s(camera)
 
+    @property
+    def running(self) -> Running | None:
+        """The pass that the model is in, with its times; None when it is not being asked."""
+        return self._asker.running
+
+    @property
+    def asking_s(self) -> float | None:
+        """Seconds since the running pass began; None when there is none."""
+        running = self.running
+        return None if running is None else running.asking_s
+
+    @property
+    def budget(self) -> PixelBudget:
+        """The pixels that the model may see now: those of the settings, or fewer after memory ran out."""
+        return self._asker.fit(self._settings)
+
+    @property
+    def lowered(self) -> Lowered | None:
+        """The limit of pixels after memory ran out; None when there is none."""
+        return self._asker.lowered
+
     def start(self) -> None:
         """Start a thread, which loads the engine first; again after a `stop` whose thread has ended."""
         if self._thread.ident is not None:
             self._thread.join()
         with self._changing() as turns:
             turns.start()
+        # What memory was lowered for was another model.
+        self._asker = Asker(self._engine, self._listener, self._delivery, self._clock)
         self._thread = threading.Thread(target=self._run, name="vlm_perception_worker")
         self._thread.start()
 

@@ -27,6 +27,7 @@ class DropCause(str, Enum):
 
     REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
     asked for it under `on_demand`. STALE: it waited over `max_age_s`. INACTIVE: the node was deactivated.
+    OUT_OF_MEMORY: with fewer pixels too.
     """
 
     REPLACED = "replaced"
@@ -41,6 +42,7 @@ class DropCause(str, Enum):
     CAMERA_GONE = "camera_gone"
     STOPPED = "stopped"
     BAD_GEOMETRY = "bad_geometry"
+    OUT_OF_MEMORY = "out_of_memory"
     INFERENCE_ERROR = "inference_error"
     INTERNAL_ERROR = "internal_error"
 
@@ -90,4 +92,15 @@ class WorkerListener(Protocol):
 
         Also called from the threads that call `offer`, `set_cameras`, `pause` and `apply`.
         """
+        ...
+
+    def on_out_of_memory(self, text: str) -> None:
+        """Memory ran out; `text` says with what sizes, what is done about it, and the remedy.
+
+        `on_drop` follows when nothing could be done about it.
+        """
+        ...
+
+    def on_more_pixels(self, text: str) -> None:
+        """After a lack of memory the model is shown more pixels again; `text` says how many."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,13 @@ class Parts:
         self.writer = QuestionWriter(plain.processor, plain.model.config.image_token_id)
         self.prefill = Prefill(plain.model)
 
-    def read(self, request: Request) -> Any:
+    def read(self, request: Request, draft: Sequence[int] = ()) -> Any:
         model_wh = self.writer.plan_wh(request)
         frame, question = FrameKey.of(request.frame, model_wh), self.writer.write(request.prompt.instruction)
         known = self.prefill.knows(frame, question)
         patches = None if known else self.writer.patches(request)
         with torch.inference_mode():
-            return self.prefill.read(frame, question, patches)
+            return self.prefill.read(frame, question, patches, draft)
 
 
 def test_answers_are_those_of_plain_generate_whatever_is_kept(tiny: TransformersEngine, plain: PlainModel) -> None:
@@ -103,9 +103,35 @@ def test_positions_and_logits_are_those_of_the_whole_prompt_in_one_pass(plain: P
             read = parts.read(request)
             assert read.length == inputs["input_ids"].shape[1] == read.cache.get_seq_length()
             assert read.next_position == read.length + int(plain.model.model.rope_deltas[0, 0])
-            torch.testing.assert_close(read.logits, whole.logits[0, -1], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(read.logits, whole.logits[:, -1], atol=1e-4, rtol=1e-4)
             for mine, its in zip(read.cache.layers, whole.past_key_values.layers, strict=True):
                 torch.testing.assert_close(mine.keys, its.keys, atol=1e-4, rtol=1e-4)
+
+
+def test_a_draft_is_read_with_the_question_and_is_not_kept(plain: PlainModel) -> None:
+    parts = Parts(plain)
+    request = scene_request(2, "all objects")
+    ids = plain.answer(request).ids
+    inputs = plain.prepare(request)
+    whole = torch.cat([inputs["input_ids"], torch.tensor([ids])], dim=1)
+    kinds = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(ids)))
+    given = {**inputs, "input_ids": whole, "mm_token_type_ids": kinds, "attention_mask": torch.ones_like(whole)}
+    with torch.inference_mode():
+        expected = plain.model(**given).logits[0, -len(ids) - 1 :]
+    length = inputs["input_ids"].shape[1]
+    # The frame is not known, then it is; what is kept of it does not hold the draft.
+    for _ in range(2):
+        read = parts.read(request, ids)
+        assert (read.draft, read.length, read.cache.get_seq_length()) == (ids, length, length + len(ids))
+        torch.testing.assert_close(read.logits, expected, atol=1e-4, rtol=1e-4)
+    assert parts.read(request).cache.get_seq_length() == length
+
+
+def test_a_draft_ends_where_a_token_would_stand_for_an_image(plain: PlainModel) -> None:
+    config, request = plain.model.config, scene_request(2, "all objects")
+    for placeholder in (config.image_token_id, config.video_token_id):
+        read = Parts(plain).read(request, (20, 21, placeholder, 22))
+        assert (read.draft, len(read.logits)) == ((20, 21), 3)
 
 
 def test_image_positions_are_those_of_the_model(plain: PlainModel) -> None:

@@ -93,6 +93,7 @@ def test_the_answer_says_everything_in_plain_json():
     assert (fields["count"], fields["rejects"]) == (3, [{"reason": "no box", "text": "{"}])
     assert fields["stamp"] == {"sec": HEADER.stamp.sec, "nanosec": HEADER.stamp.nanosec}
     assert (fields["image_wh"], fields["model_wh"], fields["finish_reason"]) == ([6, 4], [28, 28], "length")
+    assert fields["truncated"]
     assert (fields["camera"], fields["frame_id"]) == ("/image", HEADER.frame_id)
     assert (fields["partial"], fields["score"]["calibrated"], fields["count_agrees"]) == (False, False, None)
     assert fields["timings"] == {

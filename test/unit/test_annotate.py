@@ -147,6 +147,12 @@ def test_summary_names_count_partial_and_labels_left_out() -> None:
     assert summary(result_of(rgb, BOX, POINT, count=3, partial=True), 1) == "count 3, 2 found, 1 without label, partial"
 
 
+def test_summary_says_that_more_may_be_there() -> None:
+    result = result_of(gray(), BOX)
+    cut = replace(result, answer=replace(result.answer, finish_reason="timeout"))
+    assert summary(cut, 0) == "1 found, truncated"
+
+
 def test_every_edge_of_a_box_at_the_borders_is_seen() -> None:
     rgb = gray()
     whole = DetectedObject("room", (0.0, 0.0, 640.0, 480.0), None)

@@ -37,7 +37,14 @@ def test_the_same_bytes_in_another_shape_are_another_image() -> None:
 
 @pytest.mark.parametrize(
     ("finish_reason", "kept"),
-    [("stop", True), ("length", True), ("repetition", True), ("aborted", False), ("unfinished", False)],
+    [
+        ("stop", True),
+        ("length", True),
+        ("repetition", True),
+        ("aborted", False),
+        ("timeout", False),
+        ("unfinished", False),
+    ],
 )
 def test_only_what_is_finished_is_kept(finish_reason: FinishReason, kept: bool) -> None:
     answered, asked = AnsweredQuestions(), AskedKey(key_of(np.zeros((4, 4, 3), np.uint8)), "cup", 8)

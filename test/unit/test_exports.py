@@ -24,10 +24,12 @@ from vlm_perception.exports.jsonl import JsonLines
 from vlm_perception.exports.yolo import YoloFolder, yolo_line
 from vlm_perception.inputs import Failure, Picture
 from vlm_perception.prompts import build_prompt
+from vlm_perception.result_json import result_fields
 from vlm_perception.scores import DEFAULT_FORMULA
 from vlm_perception.types import (
     Answer,
     DetectedObject,
+    FinishReason,
     Frame,
     FrameHeader,
     PixelBudget,
@@ -94,11 +96,23 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
         "count": 2,
         "count_agrees": True,
         "finish_reason": "stop",
+        "truncated": False,
         "partial": False,
         "score": {"formula": DEFAULT_FORMULA, "calibrated": False},
     }
     assert {key: fields[key] for key in expected} == expected
     assert fields["timings"]["generate_s"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "truncated"),
+    [("stop", False), ("length", True), ("timeout", True), ("repetition", False), ("aborted", False)],
+)
+def test_a_line_says_whether_more_may_be_there(finish_reason: FinishReason, truncated: bool) -> None:
+    result = result_with(frame_of(Path("clip.mp4"), 0), CUP)
+    ended = replace(result, answer=replace(result.answer, finish_reason=finish_reason))
+    assert result_fields(ended)["truncated"] == truncated
+    assert result_fields(replace(ended, partial=True))["truncated"] is False
 
 
 def test_partial_lines_tell_each_object_once_and_start_anew_with_the_next_picture(tmp_path: Path) -> None:

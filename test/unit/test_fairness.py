@@ -106,6 +106,10 @@ class Simulation:
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None: ...
 
+    def on_out_of_memory(self, text: str) -> None: ...
+
+    def on_more_pixels(self, text: str) -> None: ...
+
 
 @settings(max_examples=30)
 @given(

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vlm_perception.settings import markdown_table
+import pytest
+
+from vlm_perception.parameter_docs import with_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_parameter_table_is_the_source_s() -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/parameters.md"])
+def test_parameter_table_is_the_source_s(page: str) -> None:
     """Every parameter, default, bound and description, as `settings.py` has it."""
-    between = re.search(r"<!-- parameters:.*?-->\n(.*)<!-- end of parameters -->", README, re.DOTALL)
-    assert between is not None
-    assert between.group(1) == markdown_table()
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text == with_table(text), "run python -m vlm_perception.parameter_docs"
+
+
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 places"):
+        with_table("nothing")
 
 
 def test_linked_files_exist() -> None:

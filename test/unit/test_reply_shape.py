@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.item_walk import render_from
-from vlm_perception.object_motion import moved
 from vlm_perception.reply_shape import TRAINED_SHAPES, Shape, gap_after, read_item, read_shape
 
 WH = (1000, 800)
@@ -68,43 +67,3 @@ def test_trained_forms_know_nothing_but_the_form() -> None:
     assert all(slot is None for shape in TRAINED_SHAPES for item in shape.items for slot in item.slots)
     item = read_item('{"bbox_2d": [1, 2, 30, 40], "label": "cup"}')
     assert item.emptied() == TRAINED_SHAPES[0].items[0]
-
-
-def boxes(*items: tuple[str, int, int, int, int]) -> Shape:
-    inside = ", ".join(f'{{"bbox_2d": [{a}, {b}, {c}, {d}], "label": "{label}"}}' for label, a, b, c, d in items)
-    return read_shape(f"[{inside}]")
-
-
-@pytest.mark.parametrize(
-    ("before", "last", "ahead", "expected"),
-    [
-        # Straight on, by as much as lay between the two answers, or twice that.
-        ([("cup", 10, 10, 50, 50)], [("cup", 20, 14, 60, 54)], 1.0, [[30, 18, 70, 58]]),
-        ([("cup", 10, 10, 50, 50)], [("cup", 20, 14, 60, 54)], 2.0, [[40, 22, 80, 62]]),
-        # A tremble of a pixel is no motion; neither is one edge that jumps by less than two.
-        ([("cup", 10, 10, 50, 50)], [("cup", 10, 11, 51, 50)], 1.0, [[10, 11, 51, 50]]),
-        # Each object has its own match: by label, then by place, not by its turn in the list.
-        (
-            [("pan", 300, 300, 400, 400), ("cup", 10, 10, 50, 50), ("cup", 500, 10, 540, 50)],
-            [("cup", 510, 10, 550, 50), ("cup", 20, 10, 60, 50), ("pan", 300, 290, 400, 390)],
-            1.0,
-            [[520, 10, 560, 50], [30, 10, 70, 50], [300, 280, 400, 380]],
-        ),
-        # No match: another label, or too far away.
-        ([("pan", 10, 10, 50, 50)], [("cup", 20, 14, 60, 54)], 1.0, [[20, 14, 60, 54]]),
-        ([("cup", 900, 700, 950, 750)], [("cup", 20, 14, 60, 54)], 1.0, [[20, 14, 60, 54]]),
-        # Never outside of the image, nor far into an unknown future or the past.
-        ([("cup", 60, 10, 100, 50)], [("cup", 5, 10, 45, 50)], 1.0, [[0, 10, 0, 50]]),
-        ([("cup", 10, 10, 50, 50)], [("cup", 20, 10, 60, 50)], 99.0, [[50, 10, 90, 50]]),
-        ([("cup", 10, 10, 50, 50)], [("cup", 20, 10, 60, 50)], -5.0, [[20, 10, 60, 50]]),
-    ],
-)
-def test_objects_go_straight_on(
-    before: list[tuple[str, int, int, int, int]],
-    last: list[tuple[str, int, int, int, int]],
-    ahead: float,
-    expected: list[list[int]],
-) -> None:
-    result = moved(boxes(*last), boxes(*before), ahead, WH)
-    assert [item.numbers() for item in result.items] == expected
-    assert [item.words() for item in result.items] == [item.words() for item in boxes(*last).items]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.settings import Parameter, Settings, markdown_table, parameters
+from vlm_perception.parameter_docs import config_yaml, markdown_table
+from vlm_perception.settings import Parameter, Settings, parameters
 from vlm_perception.types import PixelBudget, Task
 
 CONFIG = Path(__file__).parents[2] / "config" / "vlm_perception.yaml"
@@ -108,22 +110,14 @@ def test_every_parameter_is_described_and_accepts_its_bounds(parameter: Paramete
 
 def test_config_file_holds_every_parameter_at_its_default_and_says_which_are_live() -> None:
     text = CONFIG.read_text(encoding="utf-8")
+    assert text == config_yaml(), "run python -m vlm_perception.parameter_docs"
     written = yaml.safe_load(text)["/**"]["ros__parameters"]
     assert written == Settings().to_mapping()
     assert list(written) == [p.name for p in parameters()]
-    comments: dict[str, str] = {}
-    gathered: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("    #"):
-            gathered.append(line.strip("# "))
-        elif ":" in line:
-            comments[line.split(":")[0].strip()] = " ".join(gathered)
-            gathered = []
     for parameter in parameters():
-        comment = comments[parameter.name]
-        assert comment.startswith(parameter.description)
-        assert ("(live)" in comment) == parameter.live
-        assert parameter.limits in comment
+        above = re.search(rf"((?:    # .*\n)+)    {parameter.name}:", text)
+        assert above is not None
+        assert ("(live)" in above.group(1), "(fixed)" in above.group(1)) == (parameter.live, parameter.fixed)
 
 
 def test_table_has_a_row_per_parameter() -> None:

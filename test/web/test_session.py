@@ -17,7 +17,7 @@ from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.errors import InferenceError, ModelLoadError
 from vlm_perception.prompts import MAX_PROMPT_CHARS
 from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, Request, Timings, Token
+from vlm_perception.types import Answer, FinishReason, Request, Timings, Token
 from vlm_perception.web.session import Question, Session
 from vlm_perception.web.show import NO_ANSWER, Shown
 
@@ -39,6 +39,7 @@ class WritingEngine:
         self.may_write.set()
         self.writing = threading.Event()
         self.failure: Exception | None = None
+        self.reason: FinishReason = "stop"
         self.asked: list[str] = []
         self.users = 0
         self.most_users = 0
@@ -68,7 +69,7 @@ class WritingEngine:
             on_text(piece, (token,))
             self.writing.set()
             assert self.may_write.wait(TIMEOUT_S)
-        reason = "aborted" if should_stop() else "stop"
+        reason = "aborted" if should_stop() else self.reason
         self.users -= 1
         return replace(self.blank_answer(request), text=text, tokens=tuple(tokens), finish_reason=reason)
 
@@ -129,6 +130,19 @@ def test_everything_of_an_answer_is_shown(open_session: OpenSession, picture: Pa
     assert "200 x 100 px" in shown.facts
     assert "100 x 100 px" in shown.facts
     assert "objects <b>2</b>" in shown.answer
+
+
+@pytest.mark.parametrize(
+    ("reason", "remark"), [("length", "raise --max-new-tokens"), ("timeout", "took too long"), ("stop", "")]
+)
+def test_a_truncated_answer_says_so(
+    open_session: OpenSession, picture: Path, reason: FinishReason, remark: str
+) -> None:
+    engine = WritingEngine(f"[{CAT}, ")
+    engine.reason = reason
+    shown = last(open_session(engine), question(picture))
+    assert remark in shown.notice
+    assert (f"{reason}, truncated" in shown.facts) == (reason != "stop")
 
 
 def test_a_count_is_shown_with_whether_it_agrees(open_session: OpenSession, picture: Path) -> None:

@@ -41,8 +41,8 @@ class AnsweredQuestions:
         return answer
 
     def keep(self, asked: AskedKey, answer: Answer) -> None:
-        """Keep an answer that is finished; one that was aborted says less than the model would have."""
-        if answer.finish_reason in ("aborted", "unfinished"):
+        """Keep an answer that is finished; one that was cut off in time says less than the model would have."""
+        if answer.finish_reason in ("aborted", "timeout", "unfinished"):
             return
         self._answers[asked] = answer
         while len(self._answers) > MAX_ANSWERS:

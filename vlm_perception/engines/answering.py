@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from vlm_perception.decoding import AnswerMemory, Source
+from vlm_perception.decoding import AnswerMemory, Drafter, NoDraft, Source
 from vlm_perception.engines.answered import AnsweredQuestions, AskedKey
 from vlm_perception.engines.base import OnText, ShouldStop
 from vlm_perception.engines.batched import decode_batch
@@ -16,7 +16,7 @@ from vlm_perception.engines.generation import PrefillStopped, ReplyReader, stopp
 from vlm_perception.engines.prefill import Prefill, Prefilled
 from vlm_perception.engines.question import FrameKey, QuestionWriter
 from vlm_perception.engines.token_text import TokenText
-from vlm_perception.engines.verified import decode
+from vlm_perception.engines.verified import decode, usable_draft
 from vlm_perception.types import Answer, Request, Timings
 
 
@@ -62,6 +62,10 @@ class Answering:
         self._answered = AnsweredQuestions()
         self._memory = self._new_memory()
 
+    def release(self) -> None:
+        """Let go of what earlier frames keep in the device's memory; finished answers stay known."""
+        self._prefill = Prefill(self._loaded.model)
+
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`."""
         card, unknown = self._loaded.checkpoint, Timings(0.0, 0.0, 0.0)
@@ -70,10 +74,10 @@ class Answering:
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText) -> Answer:
         """See `Engine.answer`."""
-        asked = self._ask(request, should_stop, on_text)
+        drafter = self._memory.drafter(request, self._writer.plan_wh(request))
+        asked = self._ask(request, should_stop, on_text, drafter)
         began_s, passes = time.perf_counter(), 0
         if asked.prefilled is not None:
-            drafter = self._memory.drafter(request, asked.blank.model_wh)
             limit = request.max_new_tokens
             passes = decode(self._loaded.model, asked.prefilled, asked.reply, drafter, max_new_tokens=limit).passes
         return self._finish(asked, passes, time.perf_counter() - began_s)
@@ -82,7 +86,7 @@ class Answering:
         self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText]
     ) -> list[Answer]:
         """See `BatchEngine.answer_batch`."""
-        batch = [self._ask(*row) for row in zip(requests, should_stop, on_text, strict=True)]
+        batch = [self._ask(*row, NoDraft()) for row in zip(requests, should_stop, on_text, strict=True)]
         began_s = time.perf_counter()
         rows = {place: asked.prefilled for place, asked in enumerate(batch) if asked.prefilled is not None}
         replies = [batch[place].reply for place in rows]
@@ -92,7 +96,7 @@ class Answering:
         decoding_s = time.perf_counter() - began_s
         return [self._finish(asked, passes.get(place, 0), decoding_s) for place, asked in enumerate(batch)]
 
-    def _ask(self, request: Request, should_stop: ShouldStop, on_text: OnText) -> _Asked:
+    def _ask(self, request: Request, should_stop: ShouldStop, on_text: OnText, drafter: Drafter) -> _Asked:
         """Bring a question to where its answer can be written: known already, or read by the model."""
         began_s = time.perf_counter()
         blank = self.blank_answer(request)
@@ -109,10 +113,11 @@ class Answering:
         question = self._writer.write(request.prompt.instruction)
         is_known = self._prefill.knows(frame, question)
         patches = None if is_known else self._writer.patches(request)
+        draft = usable_draft(self._loaded.model, drafter, request.max_new_tokens)
         prepared_s = time.perf_counter()
         prefilled = None
         with suppress(PrefillStopped), stoppable_prefill(self._loaded.model, reply):
-            prefilled = self._prefill.read(frame, question, patches)
+            prefilled = self._prefill.read(frame, question, patches, draft)
         prefill_s = time.perf_counter() - prepared_s
         timings = Timings(prepared_s - began_s, prefill_s, 0.0, prefill_s=prefill_s)
         return _Asked(request, key, blank, reply, None, prefilled, timings)

@@ -24,7 +24,7 @@ def decode_batch(
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
-        prefilled: The questions as the model has read them; their caches are used up.
+        prefilled: The questions as the model has read them, without drafts; their caches are used up.
         replies: Read the tokens in order and tell when they are over.
         limits: No reply has more tokens than its own, at least 1.
 
@@ -36,7 +36,7 @@ def decode_batch(
         return passes
     rows = list(range(len(prefilled)))
     written = 0
-    logits = torch.stack([question.logits for question in prefilled])
+    logits = torch.cat([question.logits for question in prefilled])
     cache, mask = _side_by_side(prefilled)
     while True:
         choices = _read(logits, [replies[row] for row in rows])

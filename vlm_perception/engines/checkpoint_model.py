@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from vlm_perception.engines.loading import Checkpoint, check_device, check_memory, find_checkpoint, is_out_of_memory
+from vlm_perception.engines.patch_embedding import flatten_patch_embedding
 from vlm_perception.engines.progress import Tell, weights_told
 from vlm_perception.engines.token_text import TokenBytes
 from vlm_perception.errors import ModelLoadError
@@ -87,6 +88,7 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
             f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
         ) from error
     model.eval()
+    flatten_patch_embedding(model)
     model.generation_config = _greedy(model.generation_config, processor.tokenizer)
     return CheckpointModel(checkpoint, model, processor, token_bytes)
 

@@ -131,8 +131,10 @@ def check_device(device: str) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error of torch or Python means that memory ran out."""
-    signs = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+    # Libraries below torch report a device without room for their workspaces in their own words.
+    signs = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(sign in str(error).lower() for sign in signs)
 
 
 def _remedy() -> str:

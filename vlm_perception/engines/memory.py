@@ -14,6 +14,8 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     if sys.platform == "linux":
         # glibc keeps what was freed for later, which after a model is gigabytes; musl has no such function.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

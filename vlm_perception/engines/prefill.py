@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -29,16 +30,19 @@ class Prefilled:
     """A question that the model has read, before its first answer token.
 
     Attributes:
-        cache: Keys and values of all prompt tokens; owned by the answer, which appends to it and crops it.
-        logits: (vocabulary,) float32, unprocessed, at the last prompt token.
+        cache: Keys and values of all prompt tokens and of the draft; owned by the answer, which appends to it and
+            crops it.
+        logits: (1 + drafted, vocabulary) float32, unprocessed, at the last prompt token and at each of the draft.
         length: Prompt tokens in the cache.
         next_position: Text position of the first answer token, the same in all three axes.
+        draft: How the answer may begin; read in the same pass, and not verified yet.
     """
 
     cache: DynamicCache
     logits: torch.Tensor
     length: int
     next_position: int
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Prefill:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._merge = int(model.config.vision_config.spatial_merge_size)
+        self._placeholders = (model.config.image_token_id, model.config.video_token_id)
         self._constant: tuple[tuple[int, ...], Prefix] = ((), Prefix())
         self._frames: OrderedDict[tuple[FrameKey, tuple[int, ...]], Prefix] = OrderedDict()
 
@@ -101,13 +106,16 @@ class Prefill:
         """Tell whether the question can be read without the image's patches."""
         return (frame, question.before) in self._frames
 
-    def read(self, frame: FrameKey, question: Question, patches: Patches | None) -> Prefilled:
-        """Read a question about a frame.
+    def read(
+        self, frame: FrameKey, question: Question, patches: Patches | None, draft: Sequence[int] = ()
+    ) -> Prefilled:
+        """Read a question about a frame, and with it how the answer may begin.
 
         Args:
             frame: Tells whether this very image was read before.
             question: The prompt's tokens around the image.
             patches: The image; None when it is known.
+            draft: Tokens of the vocabulary; cut off where one would stand for an image.
 
         Returns:
             The prompt in a cache of its own.
@@ -117,19 +125,23 @@ class Prefill:
         """
         key = (frame, question.before)
         prefix = self._frames.get(key)
+        draft = tuple(takewhile(lambda token: token not in self._placeholders, draft))
+        behind, choices = (*question.after, *draft), 1 + len(draft)
         if prefix is not None:
             self._frames.move_to_end(key)
             cache = prefix.opened()
-            logits = self._forward(question.after, _text_positions(prefix.next_position, len(question.after)), cache)
+            logits = self._forward(behind, _text_positions(prefix.next_position, len(behind)), cache, choices)
         elif patches is not None:
-            prefix, cache, logits = self._read_frame(question, patches)
+            prefix, cache, logits = self._read_frame(replace(question, after=behind), patches, choices)
             self._keep(key, prefix)
         else:
             raise ValueError(f"frame {frame.digest.hex()} is not kept any more; give its patches")
         read = len(question.after)
-        return Prefilled(cache, logits, prefix.length + read, prefix.next_position + read)
+        return Prefilled(cache, logits, prefix.length + read, prefix.next_position + read, draft)
 
-    def _read_frame(self, question: Question, patches: Patches) -> tuple[Prefix, DynamicCache, torch.Tensor]:
+    def _read_frame(
+        self, question: Question, patches: Patches, choices: int
+    ) -> tuple[Prefix, DynamicCache, torch.Tensor]:
         constant = self._read_constant(question.before)
         cache = constant.opened()
         _, rows, columns = patches.grid_thw
@@ -140,31 +152,31 @@ class Prefill:
         positions = torch.cat([image_at, _text_positions(behind, len(question.after))], dim=1)
         grid_thw = torch.tensor([patches.grid_thw])
         ids = (*image_ids, *question.after)
-        logits = self._forward(ids, positions, cache, pixel_values=patches.pixels, image_grid_thw=grid_thw)
+        logits = self._forward(ids, positions, cache, choices, pixel_values=patches.pixels, image_grid_thw=grid_thw)
         return Prefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
 
     def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
         """Read what stands before the image; a template that changes it has it read again."""
         if ids and self._constant[0] != ids:
             cache = DynamicCache()
-            self._forward(ids, _text_positions(0, len(ids)), cache)
+            self._forward(ids, _text_positions(0, len(ids)), cache, 1)
             self._constant = (ids, Prefix.copied(cache, len(ids), len(ids)))
         return self._constant[1] if ids else Prefix()
 
     def _forward(
-        self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, **image: torch.Tensor
+        self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, choices: int, **image: torch.Tensor
     ) -> torch.Tensor:
-        """Run the model over more tokens of the prompt; return the logits of the last, (vocabulary,) float32."""
+        """Run the model over more tokens; return the logits of the last ones, (choices, vocabulary) float32."""
         device = self._model.device
         seen = self._model(
             input_ids=torch.tensor([ids], device=device),
             position_ids=positions[:, None].to(device),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=choices,
             **{name: tensor.to(device) for name, tensor in image.items()},
         )
-        logits: torch.Tensor = seen.logits[0, -1].float()
+        logits: torch.Tensor = seen.logits[0].float()
         return logits
 
     def _keep(self, key: tuple[FrameKey, tuple[int, ...]], prefix: Prefix) -> None:

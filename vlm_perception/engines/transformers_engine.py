@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -14,10 +14,11 @@ from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.checkpoint_model import load_checkpoint
 from vlm_perception.engines.loading import is_out_of_memory
 from vlm_perception.engines.memory import free_memory
-from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.errors import GeometryError, InferenceError, ModelMemoryError
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -80,12 +81,12 @@ class TransformersEngine:
         """Answer one request; see `Engine.answer`.
 
         Raises:
-            InferenceError: The model is not loaded, ran out of memory or failed on this request.
+            ModelMemoryError: Memory ran out; what the failed try held is free again.
+            InferenceError: The model is not loaded or failed on this request.
             GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
         """
         answering = self._loaded()
-        with self._told(request):
-            return answering.answer(request, should_stop, on_text)
+        return self._told([request], lambda: answering.answer(request, should_stop, on_text))
 
     def answer_batch(
         self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText] = ()
@@ -93,12 +94,12 @@ class TransformersEngine:
         """Answer several requests at once; see `BatchEngine.answer_batch`.
 
         Raises:
+            ModelMemoryError: As `answer`, for all of them together.
             InferenceError: As `answer`, for any of them.
             GeometryError: As `answer`, for any of them.
         """
-        answering = self._loaded()
-        with self._told(*requests):
-            return answering.answer_batch(requests, should_stop, on_text or [ignore_text] * len(requests))
+        answering, told = self._loaded(), on_text or [ignore_text] * len(requests)
+        return self._told(requests, lambda: answering.answer_batch(requests, should_stop, told))
 
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`.
@@ -136,19 +137,22 @@ class TransformersEngine:
             raise InferenceError(f"{self._id} is not loaded; call load() first")
         return self._answering
 
-    @contextmanager
-    def _told(self, *requests: Request) -> Iterator[None]:
+    def _told(self, requests: Sequence[Request], ask: Callable[[], _T]) -> _T:
         """Run the model, and make an `InferenceError` that names the requests of whatever goes wrong."""
         try:
             with torch.inference_mode():
-                yield
+                return ask()
         except GeometryError:
             raise
         except Exception as error:
-            if is_out_of_memory(error):
-                pixels = max(request.budget.max_pixels for request in requests)
-                limit = max(request.max_new_tokens for request in requests)
-                budget = f"{len(requests)} at once, max_pixels {pixels}, max_new_tokens {limit}"
-                raise InferenceError(f"out of memory with {budget}; lower them: {error}") from error
-            sizes = ", ".join(str(request.frame.image_wh) for request in requests)
-            raise InferenceError(f"{self._id} failed on a {sizes} frame: {error}") from error
+            if not is_out_of_memory(error):
+                sizes = ", ".join(str(request.frame.image_wh) for request in requests)
+                raise InferenceError(f"{self._id} failed on a {sizes} frame: {error}") from error
+            reason = str(error).rstrip(".") or type(error).__name__
+        # Not before here: the error held the frames of the failed try, and with them its tensors.
+        self._loaded().release()
+        free_memory()
+        pixels = max(request.budget.max_pixels for request in requests)
+        limit = max(request.max_new_tokens for request in requests)
+        budget = f"{len(requests)} at once, max_pixels {pixels}, max_new_tokens {limit}"
+        raise ModelMemoryError(f"out of memory with {budget}; lower them: {reason}")

@@ -1,7 +1,8 @@
 """Greedy decoding that verifies drafts: one decoder pass for as many tokens as were drafted rightly.
 
 A pass reads the newest token and a draft of what follows it, and gives the model's own choice
-after each of them. The draft is kept as far as it is what the model chose, plus the choice after
+after each of them; the pass that reads the question does the same with a draft of how the answer
+begins. The draft is kept as far as it is what the model chose, plus the choice after
 that; keys and values of the rest are cropped away. So the tokens are those of plain greedy
 decoding whatever was drafted, and a pass with no draft is plain greedy decoding.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -44,7 +46,7 @@ def decode(
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
-        prefilled: The question as the model has read it; its cache is used up.
+        prefilled: The question as the model has read it, with a draft of `drafter`; its cache is used up.
         reply: Reads the tokens in order and tells when the reply is over.
         drafter: Proposes what follows.
         max_new_tokens: The reply has no more tokens than this, at least 1.
@@ -52,7 +54,7 @@ def decode(
     Returns:
         What it cost; the reply itself is in `reply`.
     """
-    logits, draft = prefilled.logits[None], list[int]()
+    logits, draft = prefilled.logits, prefilled.draft
     written_count, passes, drafted, agreed_count = 0, 1, 0, 0
     while True:
         written = _read_agreed(logits, draft, reply, max_new_tokens - written_count)
@@ -63,7 +65,7 @@ def decode(
         if reply.over or written_count >= max_new_tokens:
             return DecodePasses(passes, drafted, agreed_count)
         prefilled.cache.crop(agreed - len(draft))
-        draft = _usable(drafter, max_new_tokens - written_count - 1, logits.shape[-1])
+        draft = usable_draft(model, drafter, max_new_tokens - written_count)
         # The cache holds every token but the newest one.
         position = prefilled.next_position + written_count - 1
         logits = _verify(model, prefilled, [written[-1], *draft], position)
@@ -97,12 +99,18 @@ def _agreeing(written: Sequence[int], draft: Sequence[int]) -> int:
     return next(differing, min(len(written), len(draft)))
 
 
-def _usable(drafter: Drafter, limit: int, vocabulary: int) -> list[int]:
-    """Take a draft that fits, up to the first id that the model does not know."""
+def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
+    """Take a draft that fits, up to the first id that the model does not know.
+
+    Args:
+        model: As in `decode`.
+        drafter: Proposes it.
+        room: How many tokens the reply may still have; one of them is the model's own choice.
+    """
+    limit, vocabulary = room - 1, model.get_input_embeddings().num_embeddings
     if limit <= 0:
-        return []
-    draft = list(drafter.propose(limit))[:limit]
-    return draft[: next((place for place, token in enumerate(draft) if not 0 <= token < vocabulary), limit)]
+        return ()
+    return tuple(takewhile(lambda token: 0 <= token < vocabulary, drafter.propose(limit)[:limit]))
 
 
 def _verify(model: Any, prefilled: Prefilled, ids: Sequence[int], position: int) -> torch.Tensor:

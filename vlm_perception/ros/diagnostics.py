@@ -10,8 +10,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from vlm_perception.health import HealthReport
 from vlm_perception.lifecycle import State
+from vlm_perception.pixel_relief import Lowered
 from vlm_perception.process_memory import resident_mb
-from vlm_perception.types import Prompt
+from vlm_perception.types import PixelBudget, Prompt
 from vlm_perception.worker import DropCause, EngineState
 
 # Drops that are the node doing its job, not something being wrong.
@@ -43,6 +44,10 @@ class NodeState:
         paused: Whether detection is paused.
         no_image_warning_s: An image later than this is a warning.
         qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
+        budget: The pixels that the model may see now.
+        lowered: Why they are fewer than those of the parameters, or None.
+        asking_s: For how long the model has been asked; None while it is not.
+        hang: That the model does not come back, or empty.
     """
 
     lifecycle: State
@@ -56,6 +61,10 @@ class NodeState:
     paused: bool
     no_image_warning_s: float
     qos_mismatches: Mapping[str, str]
+    budget: PixelBudget
+    lowered: Lowered | None
+    asking_s: float | None
+    hang: str
 
 
 class Diagnostics:
@@ -93,6 +102,8 @@ class Diagnostics:
         new_failures, self._last_failures = failures - self._last_failures, failures
         if state.problem:
             return DiagnosticStatus.ERROR, state.problem
+        if state.hang:
+            return DiagnosticStatus.ERROR, state.hang
         if state.lifecycle is State.CONFIGURING:
             return DiagnosticStatus.WARN, f"loading the model: {state.engine.get('loading', 'begins')}"
         if state.lifecycle is not State.ACTIVE:
@@ -108,6 +119,9 @@ class Diagnostics:
             return DiagnosticStatus.WARN, f"no image on {', '.join(silent)}"
         if state.qos_mismatches:
             return DiagnosticStatus.WARN, "; ".join(state.qos_mismatches.values())
+        if state.lowered is not None and state.budget.max_pixels == state.lowered.max_pixels:
+            fewer, more = state.lowered.max_pixels, state.lowered.instead_of
+            return DiagnosticStatus.WARN, f"out of memory recovered: looking at {fewer} px instead of {more}"
         if new_failures > 0:
             return DiagnosticStatus.WARN, f"{new_failures} new failures, see drops and errors"
         if state.paused:
@@ -125,6 +139,9 @@ def _values(report: HealthReport, state: NodeState) -> dict[str, str]:
         "frame policy": state.policy,
         "paused": str(state.paused).lower(),
         "image topic": ", ".join(state.silent_s),
+        "min_pixels in force": str(state.budget.min_pixels),
+        "max_pixels in force": str(state.budget.max_pixels),
+        "model busy (s)": "" if state.asking_s is None else f"{state.asking_s:.2f}",
         **_counts(report),
         "resident memory (MB)": f"{resident_mb():.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",

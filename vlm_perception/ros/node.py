@@ -14,29 +14,28 @@ from sensor_msgs.msg import CompressedImage, Image
 from vlm_perception.deferred_engine import DeferredEngine
 from vlm_perception.engines.base import Engine
 from vlm_perception.environment import describe_environment
-from vlm_perception.errors import ImageError, ModelLoadError
+from vlm_perception.errors import ImageError
 from vlm_perception.health import CameraHealth
 from vlm_perception.lifecycle import State
-from vlm_perception.process_memory import resident_mb
 from vlm_perception.ros.cameras import Cameras
 from vlm_perception.ros.diagnostics import Diagnostics, NodeState
 from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.looking_for import LookingFor
 from vlm_perception.ros.managed import Managed
+from vlm_perception.ros.model_life import ModelLife
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
 from vlm_perception.ros.publishers import Outputs
 from vlm_perception.ros.qos_watch import QosWatch
+from vlm_perception.ros.recovery import Recovery
 from vlm_perception.ros.reporting import Reporter
 from vlm_perception.ros.result_messages import answer_json
 from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.timers import steady_timer
-from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
-from vlm_perception.worker import EngineState, Worker
+from vlm_perception.worker import Worker
 
 _WATCH_PERIOD_S = 0.25
-_LOADING_LOG_PERIOD_S = 5.0
 _STOP_TIMEOUT_S = 1.5
 
 
@@ -58,11 +57,18 @@ class VlmPerceptionNode(Node):
         self._engine = engine or DeferredEngine(
             lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
         )
-        self._change: Future[None] | None = None
-        self._health, self._loading_log = CameraHealth(), Throttle(_LOADING_LOG_PERIOD_S)
+        self._health = CameraHealth()
         self._outputs = Outputs(self)
+        self._recovery = Recovery(
+            self, lambda: self._worker.running, self._health.total, lambda: self._settings.current
+        )
         self._report = Reporter(
-            self, self._outputs, self._health, lambda: self._settings.current.jpeg_quality, self._on_engine
+            self,
+            self._outputs,
+            self._health,
+            self._recovery,
+            lambda: self._settings.current.jpeg_quality,
+            lambda state, detail: self._model.on_engine(state, detail),
         )
         self._worker = Worker(self._engine, settings, self._report)
         self._worker.deactivate()
@@ -72,6 +78,7 @@ class VlmPerceptionNode(Node):
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._managed = Managed(self, self)
+        self._model = ModelLife(self, self._worker, self._engine, self._managed.call_soon)
         self._looking_for = LookingFor(
             self,
             self._worker,
@@ -120,14 +127,10 @@ class VlmPerceptionNode(Node):
 
     def configure(self) -> Future[None]:
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
-        settings = self._settings.current
         self._looking_for.reload()
-        self._cameras.transport = settings.image_transport
-        self._take_cameras(settings)
-        self.get_logger().info(f"loading the model {self._engine.name}")
-        self._change = Future()
-        self._worker.start()
-        return self._change
+        self._cameras.transport = self._settings.current.image_transport
+        self._take_cameras(self._settings.current)
+        return self._model.load(lambda: self._outputs.use(self._topics))
 
     def activate(self) -> None:
         """Listen to the cameras and answer."""
@@ -140,16 +143,12 @@ class VlmPerceptionNode(Node):
         self._worker.deactivate()
         self._cameras.use((), False)
 
-    def cleanup(self) -> Future[None] | None:
+    def cleanup(self) -> Future[None]:
         """Free the model and take the results' topics away."""
         self.deactivate()
-        if self._worker.state in (EngineState.WAITING, EngineState.FAILED, EngineState.STOPPED):
-            return None
-        self._change = Future()
-        self._worker.stop(0.0)
-        return self._change
+        return self._model.free(lambda: self._outputs.use(()))
 
-    def shutdown(self) -> Future[None] | None:
+    def shutdown(self) -> Future[None]:
         """End for good what `cleanup` ends."""
         return self.cleanup()
 
@@ -174,8 +173,7 @@ class VlmPerceptionNode(Node):
 
     def _watch(self) -> None:
         self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.last_asked_s)
-        if self.state is State.CONFIGURING and self._loading_log.allows("loading"):
-            self.get_logger().info(f"loading: {self._engine.describe().get('loading', 'begins')}")
+        self._model.tell_loading()
 
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
         self._health.count_frame(camera)
@@ -222,34 +220,13 @@ class VlmPerceptionNode(Node):
             paused=self._worker.paused,
             no_image_warning_s=self._settings.current.no_image_warning_s,
             qos_mismatches=self._qos.texts,
+            budget=self._worker.budget,
+            lowered=self._worker.lowered,
+            asking_s=self._worker.asking_s,
+            hang=self._recovery.hang,
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
-
-    def _end_change(self, state: EngineState, detail: str) -> None:
-        change, self._change = self._change, None
-        if change is None:
-            return
-        if state is EngineState.FAILED:
-            change.set_exception(ModelLoadError(f"the model cannot be used: {detail}"))
-            return
-        try:
-            self._outputs.use(self._topics if state is EngineState.READY else ())
-        except Exception as error:  # noqa: BLE001 - told to whoever waits, as any other failure on the way
-            change.set_exception(error)
-        else:
-            change.set_result(None)
-
-    # On the worker's thread.
-
-    def _on_engine(self, state: EngineState, detail: str) -> None:
-        if state is EngineState.READY:
-            facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
-            self.get_logger().info(f"the model is ready: {facts}")
-        elif state is EngineState.STOPPED:
-            self.get_logger().info(f"the model is freed; the process takes {resident_mb():.0f} MB")
-        if state is not EngineState.LOADING:
-            self._managed.call_soon(lambda: self._end_change(state, detail))
 
 
 def _transformers_engine(settings: Settings) -> Engine:

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.health import CameraHealth
 from vlm_perception.ros.publishers import Outputs
+from vlm_perception.ros.recovery import Recovery
 from vlm_perception.scheduling import Throttle
 from vlm_perception.types import Result
 from vlm_perception.worker import Deliver, EngineState
@@ -25,6 +26,7 @@ class Reporter:
         node: Its clock and its log.
         outputs: The publishers.
         health: The counters.
+        recovery: Hears of what the node gets over by itself.
         jpeg_quality: Tells the quality of compressed pictures, 1 to 100.
         on_engine: Hears about the model's state; on the worker's thread.
     """
@@ -34,10 +36,12 @@ class Reporter:
         node: Node,
         outputs: Outputs,
         health: CameraHealth,
+        recovery: Recovery,
         jpeg_quality: Callable[[], int],
         on_engine: Callable[[EngineState, str], None],
     ) -> None:
         self._node, self._outputs, self._health = node, outputs, health
+        self._recovery = recovery
         self._jpeg_quality, self._on_engine = jpeg_quality, on_engine
         self._throttle = Throttle(_WARNING_PERIOD_S)
 
@@ -62,6 +66,7 @@ class Reporter:
             return
         weak = sum(reject.score is not None for reject in result.rejects)
         self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
+        self._recovery.note_result(result)
         if result.answer.finish_reason == "repetition":
             count = self._health.total.count_repetition()
             self.warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
@@ -81,6 +86,14 @@ class Reporter:
             return
         text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))
         self.warn(cause, f"image of {camera} dropped ({cause}, {count} so far): {text}")
+
+    def on_out_of_memory(self, text: str) -> None:
+        """See `WorkerListener`."""
+        self._recovery.note_out_of_memory(text)
+
+    def on_more_pixels(self, text: str) -> None:
+        """See `WorkerListener`."""
+        self._recovery.note_more_pixels(text)
 
     def times_of(self, result: Result) -> tuple[float, float]:
         """Return the seconds since the image's arrival and since its stamp; on any thread."""

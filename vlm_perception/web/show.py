@@ -73,6 +73,7 @@ def _remark(result: Result) -> str:
     limit = result.request.max_new_tokens
     remarks = {
         "length": f"The reply was cut at {limit} tokens, the limit; raise --max-new-tokens for longer lists.",
+        "timeout": "The reply took too long and was cut; these are the objects that were complete by then.",
         "aborted": "The reply was stopped early; these are the objects that were complete by then.",
         "repetition": "The model repeated itself without end, so the reply was stopped early.",
     }

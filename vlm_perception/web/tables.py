@@ -73,7 +73,7 @@ def timings_of(result: Result) -> tuple[tuple[str, str], ...]:
         ("the model saw", f"{answer.model_wh[0]} x {answer.model_wh[1]} px"),
         ("task", result.request.prompt.task.value),
         ("instruction sent", result.request.prompt.instruction),
-        ("ended by", answer.finish_reason),
+        ("ended by", answer.finish_reason + (", truncated" if result.truncated else "")),
     ]
     return tuple(facts)
 

@@ -1,0 +1,405 @@
+"""Too little memory and too little time, with the real tiny model behind the worker."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from small_memory import OUT_OF_MEMORY, TINY, SmallMemory, small_memory, wide_tiny
+
+from vlm_perception.engines.base import Engine, never_stop
+from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.errors import InferenceError, ModelMemoryError
+from vlm_perception.pixel_relief import FIRST_PATIENCE
+from vlm_perception.prompts import build_prompt
+from vlm_perception.scenes import MovingScene
+from vlm_perception.settings import Settings
+from vlm_perception.standing import parse_prompts
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Result
+from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
+
+PATIENCE_S = 120.0
+SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels
+SCENES = [MovingScene(seed, (640, 480), n_objects=2).at(0.0).rgb for seed in (7, 8, 9)]
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
+    """A small tiny model that takes images of any size; outside of what it learned, it answers anything."""
+    engine = TransformersEngine(str(wide_tiny(tmp_path_factory.mktemp("wide") / "model")), "cpu")
+    engine.load()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def memory() -> Iterator[SmallMemory]:
+    with small_memory() as watched:
+        yield watched
+
+
+def request(scene: int = 0, max_pixels: int = 224 * 224, limit: int = 24, text: str = "all objects") -> Request:
+    frame = Frame(SCENES[scene], FrameHeader(scene, 0, "c"), "/image", 0.0)
+    return Request(frame, build_prompt(text), PixelBudget(3136, max_pixels), limit)
+
+
+class ManualClock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Bench:
+    """A worker around a loaded engine, and everything that it reports."""
+
+    def __init__(self, engine: Engine, **settings: object) -> None:
+        self.clock, self.changed = ManualClock(), threading.Condition()
+        self.results: list[Result] = []
+        self.drops: list[tuple[str, Exception | None]] = []
+        self.warnings: list[str] = []
+        self.news: list[str] = []
+        given = {"max_rate_hz": 1000.0, "max_pixels": 224 * 224, "min_pixels": 3136, "max_new_tokens": 24, **settings}
+        self.worker = Worker(Kept(engine), Settings.from_mapping(given), self, self.clock)
+        self.worker.set_cameras({"/image": 1.0})
+        self.numbers = itertools.count(1)
+        self.worker.set_prompts((build_prompt("all objects"),))
+
+    def on_state(self, state: EngineState, detail: str) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def on_result(self, result: Result, deliver: Deliver) -> None:
+        deliver(lambda: self._note(self.results, result))
+
+    def on_partial(self, result: Result, deliver: Deliver) -> None: ...
+
+    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
+        self._note(self.drops, (cause, error))
+
+    def on_out_of_memory(self, text: str) -> None:
+        self._note(self.warnings, text)
+
+    def on_more_pixels(self, text: str) -> None:
+        self._note(self.news, text)
+
+    def _note(self, notes: list, note: object) -> None:
+        with self.changed:
+            notes.append(note)
+            self.changed.notify_all()
+
+    def wait(self, predicate: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(predicate, PATIENCE_S), (self.results, self.drops, self.warnings)
+
+    def start(self) -> Bench:
+        self.worker.start()
+        self.wait(lambda: self.worker.state is EngineState.READY)
+        return self
+
+    def show(self, scene: int | None = None) -> None:
+        """Hand in a frame and wait until it was answered or dropped."""
+        number = next(self.numbers)
+        self.clock.now_s += 0.01  # past the rate gate
+        done = len(self.results) + len(self.drops)
+        rgb = SCENES[scene or 0].copy()
+        if scene is None:
+            rgb[0, 0] = (*divmod(number, 256), 0)  # unlike all others, so that no answer is known
+        frame = Frame(rgb, FrameHeader(number, 0, "c"), "/image", self.clock())
+        self.worker.offer(Arrival("/image", self.clock(), lambda: frame))
+        self.wait(lambda: len(self.results) + len(self.drops) > done)
+
+
+class Kept:
+    """The module's engine, which a worker may neither load nor close; without batches unless it is asked."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.blank_answer, self.describe = engine.name, engine.blank_answer, engine.describe
+        self.answer, self.answer_batch = engine.answer, engine.answer_batch  # type: ignore[attr-defined]
+
+    def load(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def bench(wide: TransformersEngine) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(engine: Engine = wide, **settings: object) -> Bench:
+        made.append(Bench(engine, **settings))
+        return made[-1].start()
+
+    wide.forget()
+    yield make
+    for each in made:
+        assert each.worker.stop(PATIENCE_S)
+
+
+# The engine: what it says, and what it lets go of.
+
+
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+@pytest.mark.parametrize("place", ["image", "decoding"])
+def test_the_engine_says_that_memory_ran_out_and_keeps_nothing(
+    wide: TransformersEngine, memory: SmallMemory, kind: str, place: str
+) -> None:
+    wide.forget()
+    whole = wide.answer(request(), never_stop)
+    wide.forget()
+    memory.passes, memory.raises = 0, OUT_OF_MEMORY[kind]
+    memory.room_px, memory.failing = (0, set()) if place == "image" else (float("inf"), {5})
+    with pytest.raises(ModelMemoryError, match=r"1 at once, max_pixels 50176, max_new_tokens 24; lower them") as caught:
+        wide.answer(request(), never_stop)
+    assert isinstance(caught.value, InferenceError)
+    assert [kept() for kept in memory.held] == [None], "the error keeps the tensors of the failed pass"
+    assert wide._answering is not None
+    assert wide._answering._prefill.kept_frames == 0, "the frame's keys and values are kept"
+    memory.room_px, memory.failing = float("inf"), set()
+    assert wide.answer(request(), never_stop).text == whole.text
+
+
+def test_other_failures_are_no_lack_of_memory(wide: TransformersEngine, memory: SmallMemory) -> None:
+    wide.forget()
+    memory.room_px, memory.raises = 0, lambda: RuntimeError("a kernel has failed")
+    with pytest.raises(InferenceError, match="a kernel has failed") as caught:
+        wide.answer(request(), never_stop)
+    assert not isinstance(caught.value, ModelMemoryError)
+
+
+# The worker: half the pixels, for a while.
+
+
+def test_the_frame_is_asked_again_with_half_the_pixels_and_they_stay_halved(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench()
+    memory.room_px = SEEN_PX - 1
+    b.show()
+    assert (b.drops, len(b.results), len(b.warnings)) == ([], 1, 1)
+    assert memory.images_px[0] == SEEN_PX
+    assert memory.images_px[1] <= SEEN_PX // 2
+    width, height = b.results[0].answer.model_wh
+    assert width * height == memory.images_px[1]
+    for part in ("/image", "max_pixels 50176", f"asked again with {SEEN_PX // 2} px", "lower them", "2.00 GiB"):
+        assert part in b.warnings[0]
+    assert b.worker.lowered is not None
+    assert b.worker.budget == PixelBudget(3136, SEEN_PX // 2)
+    b.show()
+    assert (len(memory.images_px), len(b.results), len(b.warnings)) == (3, 2, 1), "the next one fits at once"
+
+
+def test_the_pixels_come_back_and_a_limit_that_stays_is_tried_less_and_less_often(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench(max_new_tokens=1)
+    memory.room_px = SEEN_PX - 1
+    b.show()
+    for _ in range(FIRST_PATIENCE - 1):
+        b.show()
+    assert (b.worker.lowered, b.news) == (
+        None,
+        ["memory was enough for a while: looking at as many pixels as before again"],
+    )
+    b.show()
+    assert (len(b.warnings), b.drops) == (2, [])
+    before = len(b.results)
+    memory.room_px = float("inf")
+    for _ in range(FIRST_PATIENCE):
+        b.show()
+    assert b.worker.lowered is not None, "twice the patience this time"
+    for _ in range(FIRST_PATIENCE - 1):
+        b.show()
+    assert b.worker.lowered is None
+    b.show()
+    assert memory.images_px[-1] == SEEN_PX
+    assert (len(b.warnings), b.drops, len(b.results) - before) == (2, [], 2 * FIRST_PATIENCE)
+
+
+def test_what_does_not_fit_with_half_is_dropped_and_the_next_frame_has_a_quarter(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench()
+    memory.room_px = SEEN_PX // 4
+    b.show()
+    assert [cause for cause, _ in b.drops] == ["out_of_memory"]
+    assert isinstance(b.drops[0][1], ModelMemoryError)
+    assert len(memory.images_px) == 2, "retried once"
+    b.show()
+    assert (len(b.results), len(b.drops), len(b.warnings)) == (1, 1, 2)
+
+
+def test_what_cannot_be_smaller_is_dropped(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+    b = bench(max_pixels=3136)
+    memory.room_px = 0
+    b.show()
+    assert (len(memory.images_px), [cause for cause, _ in b.drops]) == (1, ["out_of_memory"])
+    assert "fewer pixels are not possible" in b.warnings[0]
+    assert b.worker.lowered is None
+    memory.room_px = float("inf")
+    b.show()
+    assert len(b.results) == 1
+
+
+def test_a_checkpoint_with_bounds_of_its_own_is_not_shown_more_than_what_failed(memory: SmallMemory) -> None:
+    """The tiny model takes 30,000 to 38,416 px: half of that is not what it would see."""
+    engine = TransformersEngine(str(TINY), "cpu")
+    engine.load()
+    b = Bench(engine).start()
+    memory.room_px = 0
+    b.show()
+    assert b.worker.stop(PATIENCE_S)
+    engine.close()
+    assert ([cause for cause, _ in b.drops], b.worker.lowered) == (["out_of_memory"], None)
+    assert len(memory.images_px) == 1
+
+
+def test_memory_that_ends_in_the_middle_of_a_reply_is_got_over_too(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench()
+    memory.failing = {4}
+    b.show()
+    assert (b.drops, len(b.results), len(b.warnings)) == ([], 1, 1)
+    assert b.results[0].answer.tokens
+
+
+def test_a_batch_that_does_not_fit_is_asked_one_by_one_with_all_pixels(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench(max_batch=2)
+    b.worker.set_prompts(parse_prompts('["all objects", "red circle"]', build_prompt))
+    # Constant words, the image with the first question, the second question, and their first pass together.
+    memory.failing = {3}
+    b.show()
+    b.wait(lambda: len(b.results) == 2)
+    assert {result.request.prompt.text for result in b.results} == {"all objects", "red circle"}
+    assert (b.drops, b.worker.lowered, len(b.warnings)) == ([], None, 1)
+    assert "2 at once" in b.warnings[0]
+    assert "max_batch" in b.warnings[0]
+
+
+def test_each_row_of_a_batch_that_does_not_fit_has_its_own_second_try(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench(max_batch=2)
+    b.worker.set_prompts(parse_prompts('["all objects", "red circle"]', build_prompt))
+    memory.room_px = SEEN_PX - 1
+    b.show()
+    b.wait(lambda: len(b.results) == 2)
+    # The batch, the first one alone, and then both with half: one frame is read once for both.
+    assert [px == SEEN_PX for px in memory.images_px] == [True, True, False]
+    assert (b.drops, len(b.warnings)) == ([], 2)
+
+
+# Time.
+
+
+def test_an_answer_ends_within_a_pass_of_its_time_and_its_complete_objects_are_delivered(memory: SmallMemory) -> None:
+    engine = TransformersEngine(str(TINY), "cpu", drafts=frozenset())
+    engine.load()
+    b = Bench(engine, max_new_tokens=400).start()
+    b.show(0)
+    whole = b.results[0]
+    assert (whole.answer.finish_reason, whole.truncated, len(whole.objects)) == ("stop", False, 2)
+    engine.forget()
+    timeout_s = float(whole.answer.passes * 3 // 4)
+    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 400, "timeout_s": timeout_s}))
+    began = memory.passes
+
+    def pass_by() -> None:
+        b.clock.now_s += 1.0
+
+    memory.before_pass = pass_by
+    b.show(0)
+    cut = b.results[1]
+    assert (cut.answer.finish_reason, cut.truncated) == ("timeout", True)
+    # Each pass takes a second, the first one before the model begins to ask whether to stop.
+    assert timeout_s < memory.passes - began <= timeout_s + 2
+    assert 1 <= len(cut.objects) < len(whole.objects)
+    assert cut.objects == whole.objects[: len(cut.objects)]
+    assert whole.answer.text.startswith(cut.answer.text)
+    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 400, "timeout_s": 3600.0}))
+    future = b.worker.detect_once()
+    b.show(0)
+    again = future.result(PATIENCE_S)
+    assert again.answer.passes > 0, "an answer that was cut must not be remembered"
+    assert (again.answer.text, again.answer.finish_reason) == (whole.answer.text, "stop")
+    assert b.worker.stop(PATIENCE_S)
+    engine.close()
+
+
+def test_who_waits_for_one_answer_gets_what_there_is_in_time(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+    b = bench(timeout_s=3.5, frame_policy="on_demand")
+
+    def pass_by() -> None:
+        b.clock.now_s += 1.0
+
+    memory.before_pass = pass_by
+    future = b.worker.detect_once()
+    b.show()
+    assert (future.result(PATIENCE_S).answer.finish_reason, b.drops) == ("timeout", [])
+
+
+def test_time_that_is_over_while_the_image_is_read_gives_an_empty_answer(
+    bench: Callable[..., Bench], memory: SmallMemory
+) -> None:
+    b = bench(timeout_s=0.5)
+
+    def pass_by() -> None:
+        b.clock.now_s += 1.0
+
+    memory.before_pass = pass_by
+    b.show()
+    assert (b.results[0].answer.finish_reason, b.results[0].answer.text, b.drops) == ("timeout", "", [])
+
+
+def test_a_new_prompt_is_no_time_out(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+    b = bench(timeout_s=3.5)
+
+    def pass_by() -> None:
+        b.clock.now_s += 1.0
+        if memory.passes == 3:
+            b.worker.set_prompts((build_prompt("red circle"),))
+
+    memory.before_pass = pass_by
+    b.show()
+    assert ([cause for cause, _ in b.drops], b.results) == (["prompt_changed"], [])
+
+
+def test_a_row_of_a_batch_times_out_alone(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+    """The first question waits for the second one to be read; each has its own time."""
+    b = bench(max_batch=2, timeout_s=10.0, max_new_tokens=8)
+    b.worker.set_prompts(parse_prompts('["all objects", "red circle"]', build_prompt))
+
+    def pass_by() -> None:
+        # Before the second question is read, and once more when both are being written.
+        b.clock.now_s += {2: 6.0, 5: 6.0}.get(memory.passes, 0.0)
+
+    memory.before_pass = pass_by
+    b.show()
+    b.wait(lambda: len(b.results) == 2)
+    ends = {result.request.prompt.text: result.answer.finish_reason for result in b.results}
+    assert ends["all objects"] == "timeout"
+    assert ends["red circle"] in ("stop", "length")
+
+
+def test_the_worker_says_for_how_long_it_has_been_asking(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+    b = bench(timeout_s=100.0)
+    seen: list[tuple[float | None, float]] = []
+
+    def pass_by() -> None:
+        b.clock.now_s += 1.0
+        running = b.worker.running
+        assert running is not None
+        seen.append((b.worker.asking_s, running.overdue_s))
+
+    memory.before_pass = pass_by
+    assert b.worker.asking_s is None
+    b.show()
+    assert seen[:3] == [(1.0, -99.0), (2.0, -99.0), (3.0, -98.0)], "counted from the first layer of the first pass"
+    b.wait(lambda: b.worker.asking_s is None)
