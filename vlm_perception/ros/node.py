@@ -54,6 +54,14 @@ class VlmPerceptionNode(Node):
 
     def __init__(self, engine: Engine | None = None, **node_arguments: Any) -> None:
         super().__init__("vlm_perception", **node_arguments)
+        try:
+            self._build(engine)
+        except BaseException:
+            # Half a node would stay in the graph, and another one of its name could not log.
+            self.destroy_node()
+            raise
+
+    def _build(self, engine: Engine | None) -> None:
         self._settings = LiveSettings(self)
         settings = self._settings.current
         self._engine = engine or DeferredEngine(
