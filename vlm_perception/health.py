@@ -25,6 +25,8 @@ class HealthReport:
 
     Attributes:
         frames: Images received, good or bad.
+        outages: How often a camera fell silent.
+        prompts: Prompts received, good or bad.
         answers: Results published.
         rate_hz: Answers per second over the last 10 s.
         frame_rate_hz: Images per second over the last 10 s.
@@ -45,6 +47,8 @@ class HealthReport:
     """
 
     frames: int
+    outages: int
+    prompts: int
     answers: int
     rate_hz: float
     frame_rate_hz: float
@@ -98,7 +102,7 @@ class Health:
         self._clock = clock
         self._lock = threading.Lock()
         self._started_s = clock()
-        self._frames = self._answers = 0
+        self._frames = self._answers = self._outages = self._prompts = 0
         self._frame_times_s: deque[float] = deque(maxlen=5000)
         self._answer_times_s: deque[float] = deque(maxlen=5000)
         self._latencies_s: deque[float] = deque(maxlen=_WINDOW)
@@ -115,10 +119,20 @@ class Health:
             self._frames += 1
             self._frame_times_s.append(self._clock())
 
+    def count_outage(self) -> None:
+        """No image came for too long."""
+        with self._lock:
+            self._outages += 1
+
+    def count_prompt(self) -> None:
+        """A prompt arrived."""
+        with self._lock:
+            self._prompts += 1
+
     def count_answer(
-        self, latency_s: float, age_s: float, n_rejects: int = 0, n_below_threshold: int = 0, n_objects: int = 0
+        self, latency_s: float, age_s: float | None, n_rejects: int = 0, n_below_threshold: int = 0, n_objects: int = 0
     ) -> None:
-        """A result with `n_objects` was published `latency_s` after arrival and `age_s` after its stamp.
+        """A result with `n_objects` was published `latency_s` after arrival and `age_s` after its stamp, if known.
 
         `n_below_threshold` of its `n_rejects` were good objects with too low a score.
         """
@@ -128,7 +142,8 @@ class Health:
             self._answer_times_s.append(now_s)
             self._answered_arrival_s = max(now_s - latency_s, self._answered_arrival_s or now_s - latency_s)
             self._latencies_s.append(latency_s)
-            self._ages_s.append(age_s)
+            if age_s is not None:
+                self._ages_s.append(age_s)
             self._rejects += n_rejects
             self._below_threshold += n_below_threshold
             self._recent.add("answers")
@@ -161,6 +176,8 @@ class Health:
         with self._lock:
             return HealthReport(
                 frames=self._frames,
+                outages=self._outages,
+                prompts=self._prompts,
                 answers=self._answers,
                 rate_hz=self._rate_hz(self._answer_times_s, now_s),
                 frame_rate_hz=self._rate_hz(self._frame_times_s, now_s),
@@ -206,11 +223,16 @@ class CameraHealth:
         for health in self._both(camera):
             health.count_frame()
 
+    def count_outage(self, camera: str) -> None:
+        """See `Health.count_outage`."""
+        for health in self._both(camera):
+            health.count_outage()
+
     def count_answer(
         self,
         camera: str,
         latency_s: float,
-        age_s: float,
+        age_s: float | None,
         n_rejects: int = 0,
         n_below_threshold: int = 0,
         n_objects: int = 0,

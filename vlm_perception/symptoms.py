@@ -179,6 +179,7 @@ RULES: tuple[Rule, ...] = (
         _images_unreadable,
     ),
     Rule("loading", Level.WARN, "the model is being loaded", _loading),
+    Rule("same name", Level.WARN, "another node has the same full name", lambda vitals: vitals.namesakes),
     Rule("camera QoS", Level.WARN, "a camera and this node cannot hear each other", _camera_mismatch),
     Rule("no image", Level.WARN, "no image for `no_image_warning_s` on a camera while the node is active", _no_image),
     Rule(

@@ -33,6 +33,7 @@ class Vitals:
         lowered: Why they are fewer than those of the parameters, or None.
         asking_s: For how long the model has been asked; None while it is not.
         hang: That the model does not come back, or empty.
+        namesakes: That other nodes have the same name, or empty.
         qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
         resident_mb: Memory that the process takes, MB.
     """
@@ -53,5 +54,6 @@ class Vitals:
     lowered: Lowered | None = None
     asking_s: float | None = None
     hang: str = ""
+    namesakes: str = ""
     qos_mismatches: Mapping[str, str] = field(default_factory=dict)
     resident_mb: float = 0.0

@@ -68,6 +68,7 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
         lambda p: {"lifecycle": State.CONFIGURING, "engine": {"loading": "weights: 3 of 9"}},
         "weights: 3 of 9",
     ),
+    ("same name", lambda p: {"namesakes": "another node is named /eyes, too"}, "named /eyes"),
     ("camera QoS", lambda p: {"qos_mismatches": {"/image": "/cam offers less"}}, "/cam offers less"),
     ("no image", lambda p: {"silent_s": {"/front": 0.1, "/rear": 5.1}}, "no image on /rear"),
     ("stale frames", lambda p: p.drop(stale=3) or {}, "3 were dropped after max_age_s 2"),

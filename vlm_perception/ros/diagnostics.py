@@ -55,6 +55,7 @@ def _values(vitals: Vitals, judgement: Judgement) -> dict[str, str]:
         "symptoms": "; ".join(judgement.symptoms),
         "prompt": "; ".join(prompt.text for prompt in vitals.prompts),
         "task": "; ".join(prompt.task.value for prompt in vitals.prompts),
+        "prompts received": str(report.prompts),
         "frame policy": vitals.policy,
         "paused": str(vitals.paused).lower(),
         "image topic": ", ".join(vitals.silent_s),
@@ -79,6 +80,7 @@ def _counts(report: HealthReport) -> dict[str, str]:
     age_s = report.answer_age_s
     return {
         "images received": str(report.frames),
+        "camera outages": str(report.outages),
         "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
         "answers": str(report.answers),
         "answer rate (Hz)": f"{report.rate_hz:.2f}",

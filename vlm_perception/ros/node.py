@@ -19,11 +19,13 @@ from vlm_perception.health import CameraHealth
 from vlm_perception.lifecycle import State
 from vlm_perception.process_memory import resident_mb
 from vlm_perception.ros.cameras import Cameras
+from vlm_perception.ros.clock_watch import ClockWatch
 from vlm_perception.ros.diagnostics import diagnostics_message
 from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.looking_for import LookingFor
 from vlm_perception.ros.managed import Managed
 from vlm_perception.ros.model_life import ModelLife
+from vlm_perception.ros.name_watch import NameWatch
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
 from vlm_perception.ros.publishers import Outputs
 from vlm_perception.ros.qos_watch import QosWatch
@@ -82,10 +84,12 @@ class VlmPerceptionNode(Node):
         )
         self._worker = Worker(self._engine, settings, self._report)
         self._worker.deactivate()
-        self._cameras = Cameras(self, settings.image_transport, self._on_image)
+        self._cameras = Cameras(self, settings.image_transport, self._on_image, self._health.count_outage)
         self._take_cameras(settings)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
+        self._names = NameWatch(self, lambda: self._health.total.count_error("same_name"))
+        self._clock_watch = ClockWatch(self, lambda: self._health.total.count_error("time_went_back"))
         self._managed = Managed(self, self)
         self._model = ModelLife(self, self._worker, self._engine, self._managed.call_soon)
         self._looking_for = LookingFor(
@@ -235,6 +239,7 @@ class VlmPerceptionNode(Node):
             lowered=self._worker.lowered,
             asking_s=self._worker.asking_s,
             hang=self._recovery.hang,
+            namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
             resident_mb=resident_mb(),
         )
