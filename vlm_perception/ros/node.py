@@ -69,7 +69,7 @@ class VlmPerceptionNode(Node):
         self._engine = engine or DeferredEngine(
             lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
         )
-        self._health = CameraHealth()
+        self._health, self._usable_s = CameraHealth(), 0.0
         self._outputs = Outputs(self)
         self._recovery = Recovery(
             self, lambda: self._worker.running, self._health.total, lambda: self._settings.current
@@ -172,7 +172,7 @@ class VlmPerceptionNode(Node):
             self,
             self._worker,
             lambda result: answer_json(result, *self._report.times_of(result)),
-            lambda: min(self._cameras.silent_s().values(), default=0.0),
+            lambda: self._usable_s,
             lambda: self._settings.current.no_image_warning_s,
             self._cameras.want_image,
         )
@@ -192,6 +192,7 @@ class VlmPerceptionNode(Node):
         self._health.count_frame(camera)
         try:
             self._worker.offer(arrival_of(message, camera, received_s))
+            self._usable_s = received_s
         except ImageError as error:
             self._report.on_drop(camera, error.cause, error)
 
