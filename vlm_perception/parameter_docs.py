@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
-from pathlib import Path
 
+from vlm_perception.generated_pages import ROOT, rewrite, with_block
 from vlm_perception.parameter import Parameter
 from vlm_perception.settings import parameters
 
@@ -22,8 +21,7 @@ _CONFIG_HEAD = """\
 /**:
   ros__parameters:
 """
-_MARK_BEGIN = "<!-- parameters: made by python -m vlm_perception.parameter_docs -->\n"
-_MARK_END = "<!-- end of parameters -->"
+_MADE_BY = "python -m vlm_perception.parameter_docs"
 
 
 def markdown_table() -> str:
@@ -51,15 +49,7 @@ def with_table(page: str) -> str:
     Raises:
         ValueError: The page has no marks.
     """
-    written, count = re.subn(
-        r"<!-- parameters:.*?-->\n.*?<!-- end of parameters -->",
-        lambda _: _MARK_BEGIN + markdown_table() + _MARK_END,
-        page,
-        flags=re.DOTALL,
-    )
-    if count != 1:
-        raise ValueError(f"the page has {count} places for the parameter table, marked {_MARK_BEGIN.strip()}, not one")
-    return written
+    return with_block(page, "parameters", _MADE_BY, markdown_table())
 
 
 def _comment(parameter: Parameter) -> str:
@@ -70,11 +60,9 @@ def _comment(parameter: Parameter) -> str:
 
 def main() -> None:
     """Write every page that holds parameters."""
-    root = Path(__file__).resolve().parents[1]
-    (root / "config" / "vlm_perception.yaml").write_text(config_yaml(), encoding="utf-8")
+    (ROOT / "config" / "vlm_perception.yaml").write_text(config_yaml(), encoding="utf-8")
     for name in ("README.md", "docs/parameters.md"):
-        page = root / name
-        page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
+        rewrite(ROOT / name, "parameters", _MADE_BY, markdown_table())
 
 
 if __name__ == "__main__":

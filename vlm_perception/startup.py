@@ -20,6 +20,8 @@ from vlm_perception.processes import PACKAGE, ParameterValue, Processes, Process
 
 TINY_MODEL = "tiny"
 BOOLEANS = ("true", "false")
+# An argument that sets a parameter may be left out; the file's value counts then.
+OPTIONAL_BOOLEANS = ("", *BOOLEANS)
 
 
 class StartupError(Exception):
@@ -42,7 +44,7 @@ class LaunchArgument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
-    kind: type[str] | type[int] | type[float] | None = None
+    kind: type[str] | type[int] | type[float] | type[bool] | None = None
 
 
 LAUNCH_ARGUMENTS = (
@@ -55,7 +57,7 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument(
         "prompt", "", "What to look for from the start; empty: as in config_file, or wait for ~/prompt.", kind=str
     ),
-    LaunchArgument("image_topic", "image", "Camera topic to subscribe to."),
+    LaunchArgument("image_topic", "image", "Camera topic to subscribe to; left at image with scene_camera: that one."),
     LaunchArgument(
         "image_transport",
         "",
@@ -69,6 +71,28 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument(
         "max_pixels", "", "Images are shrunk to at most this area in pixels; empty: as in config_file.", kind=int
     ),
+    LaunchArgument(
+        "frame_policy",
+        "",
+        "newest, every (for bags) or on_demand; empty: as in config_file.",
+        ("", "newest", "every", "on_demand"),
+        kind=str,
+    ),
+    LaunchArgument("timeout_s", "", "Longest time for one answer, seconds; empty: as in config_file.", kind=float),
+    LaunchArgument(
+        "autostart",
+        "",
+        "false leaves configuring and activating to a lifecycle manager; empty: as in config_file.",
+        OPTIONAL_BOOLEANS,
+        kind=bool,
+    ),
+    LaunchArgument(
+        "use_sim_time",
+        "",
+        "true takes the time of /clock, for simulations and bags; empty: as in config_file.",
+        OPTIONAL_BOOLEANS,
+        kind=bool,
+    ),
     LaunchArgument("namespace", "", "Namespace of every node that is started; empty: the root or the launch group's."),
     LaunchArgument("config_file", "", "Parameter file; empty: the config/vlm_perception.yaml of the package."),
     LaunchArgument("scene_camera", "false", "Also start a camera that publishes drawn scenes.", BOOLEANS),
@@ -79,12 +103,8 @@ LAUNCH_ARGUMENTS = (
 )
 
 # What the demo sets differently; everything else is as above.
-DEMO_DEFAULTS = {
-    "model": TINY_MODEL,
-    "prompt": "all objects",
-    "image_topic": "scene_camera/image",
-    "scene_camera": "true",
-}
+DEMO_DEFAULTS = {"model": TINY_MODEL, "prompt": "all objects", "scene_camera": "true"}
+SCENE_CAMERA_TOPIC = "scene_camera/image"
 
 
 def share_directory() -> Path:
@@ -123,6 +143,9 @@ def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
         StartupError: An unknown argument, a value that is not allowed, or a file that does not exist.
     """
     chosen = _checked(values)
+    if chosen["scene_camera"] == "true" and chosen["image_topic"] == "image":
+        # Whoever starts the camera wants to see it.
+        chosen["image_topic"] = SCENE_CAMERA_TOPIC
     config_file = Path(chosen["config_file"] or share_directory() / "config" / "vlm_perception.yaml").expanduser()
     if not config_file.is_file():
         raise StartupError(f"config_file {config_file} is not a file. Remedy: name an existing parameter file")
@@ -197,7 +220,8 @@ def _parameters(chosen: Mapping[str, str]) -> dict[str, ParameterValue]:
         if argument.kind is None or text == "":
             continue
         try:
-            parameters[argument.name] = argument.kind(text)
+            # bool("false") is true; _checked has let nothing but the two words through.
+            parameters[argument.name] = text == "true" if argument.kind is bool else argument.kind(text)
         except ValueError:
             raise StartupError(
                 f"{argument.name} is {text!r}, which is not of type {argument.kind.__name__}. Remedy: give a number"

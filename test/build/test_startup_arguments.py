@@ -52,6 +52,17 @@ def test_prompt_stays_the_same_string(prompt: str) -> None:
         context.try_shutdown()
 
 
+def test_autostart_and_clock_are_switches_to_the_node() -> None:
+    node, context = node_started_with({"autostart": "false", "use_sim_time": "true", "frame_policy": "every"})
+    try:
+        assert node.get_parameter("autostart").value is False
+        assert node.get_parameter("use_sim_time").value is True
+        assert node.get_parameter("frame_policy").value == "every"
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+
+
 def test_argument_wins_over_file_and_file_over_nothing(tmp_path: Path) -> None:
     config_file = tmp_path / "robot.yaml"
     config_file.write_text("/**:\n  ros__parameters:\n    device: cpu\n    max_rate_hz: 9.0\n    max_pixels: 5000\n")

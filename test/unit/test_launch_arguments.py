@@ -10,6 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_perception.generated_pages import with_block
+from vlm_perception.launch_docs import BLOCK, MADE_BY, table
 from vlm_perception.processes import ProcessPlan
 from vlm_perception.settings import parameters
 from vlm_perception.startup import (
@@ -23,7 +25,9 @@ from vlm_perception.startup import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"string": str, "integer": int, "double": float}
+KINDS = {"string": str, "integer": int, "double": float, "bool": bool}
+# A parameter of every ROS node, not of ours.
+OF_ROS = {"use_sim_time"}
 BY_NAME = {argument.name: argument for argument in LAUNCH_ARGUMENTS}
 
 
@@ -46,10 +50,11 @@ def test_table_has_what_the_launch_file_must_offer() -> None:
 def test_arguments_that_set_parameters_agree_with_the_settings() -> None:
     settings = {parameter.name: parameter for parameter in parameters()}
     for argument in LAUNCH_ARGUMENTS:
-        if argument.kind is not None:
+        if argument.kind is not None and argument.name not in OF_ROS:
             assert KINDS[settings[argument.name].kind] is argument.kind, argument.name
             if argument.choices:
-                assert set(argument.choices) - {""} == set(settings[argument.name].choices), argument.name
+                allowed = settings[argument.name].limits.split(", ")
+                assert set(argument.choices) - {""} == set(allowed), argument.name
 
 
 def test_nothing_given_leaves_every_parameter_to_the_file() -> None:
@@ -63,6 +68,13 @@ def test_given_parameters_come_after_the_file_so_that_they_win() -> None:
     command = node_plan(model="some/model", max_rate_hz="2").command()
     assert command.index("--params-file") < command.index("model:=" + json.dumps("some/model"))
     assert "max_rate_hz:=2.0" in pairs(command, "-p"), "a double parameter refuses an integer"
+
+
+@pytest.mark.parametrize("name", ["autostart", "use_sim_time"])
+@pytest.mark.parametrize(("text", "said"), [("true", ["true"]), ("false", ["false"]), ("", [])])
+def test_a_switch_reaches_ros_as_a_switch(name: str, text: str, said: list[str]) -> None:
+    given_values = pairs(node_plan(**{name: text}).command(), "-p")
+    assert given_values == [f"{name}:={value}" for value in said]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
@@ -84,6 +96,18 @@ def test_topic_namespace_and_level_are_passed_on() -> None:
 
 def test_demo_starts_the_camera_beside_the_node() -> None:
     assert [plan.executable for plan in plan_processes(DEMO_DEFAULTS)] == ["vlm_perception_node", "scene_camera"]
+
+
+@pytest.mark.parametrize(
+    ("values", "topic"),
+    [
+        ({"scene_camera": "true"}, "scene_camera/image"),
+        ({"scene_camera": "true", "image_topic": "/front/image_raw"}, "/front/image_raw"),
+        ({"image_topic": "image"}, ""),
+    ],
+)
+def test_a_drawn_camera_that_is_started_is_looked_at(values: dict[str, str], topic: str) -> None:
+    assert node_plan(**values).remappings == ((("image", topic),) if topic else ())
 
 
 def test_rviz_that_is_not_installed_is_left_out(
@@ -109,6 +133,7 @@ def test_rviz_sees_the_topics_of_the_namespace(monkeypatch: pytest.MonkeyPatch, 
     [
         ({"modell": "x"}, "unknown argument modell"),
         ({"rviz": "yes"}, "rviz is 'yes', allowed: true, false"),
+        ({"autostart": "no"}, "autostart is 'no', allowed: (empty), true, false"),
         ({"max_rate_hz": "fast"}, "max_rate_hz is 'fast', which is not of type float"),
         ({"config_file": "/no/such.yaml"}, "config_file /no/such.yaml is not a file"),
     ],
@@ -129,3 +154,8 @@ def test_command_line_offers_the_same_arguments_and_defaults() -> None:
 def test_wrong_value_on_the_command_line_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--max-rate-hz", "fast"]) == 2
     assert "Remedy" in capsys.readouterr().err
+
+
+def test_the_page_has_the_table_of_the_source() -> None:
+    page = (ROOT / "docs" / "robot.md").read_text(encoding="utf-8")
+    assert with_block(page, BLOCK, MADE_BY, table()) == page, f"run {MADE_BY}"

@@ -1,19 +1,17 @@
 """The launch files fit launch and launch_ros of ROS 2 Jazzy, which cannot be installed on every machine.
 
 Where they are installed the files are run against them; everywhere, the names and keywords they use are checked
-against those of Jazzy, recorded below from its sources.
+against those of Jazzy, recorded in test/strategies/recorded_launch.py from its sources.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.machinery
 import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from recorded_launch import JAZZY, load, of_type
 
 from vlm_perception.endings import DEMO_ENDINGS, ENDING_ARGUMENTS, ending_of
 from vlm_perception.processes import ProcessPlan
@@ -22,35 +20,8 @@ from vlm_perception.startup import DEMO_DEFAULTS, LAUNCH_ARGUMENTS, StartupError
 ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
 DEFAULTS = {argument.name: argument.default for argument in ARGUMENTS}
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / "launch").glob("*.launch.py"))
-
-# Public names of Jazzy and the keywords their constructors take (those of base classes included).
-ACTION = {"condition"}
-PROCESS = ACTION | {
-    "output", "output_format", "log_cmd", "on_exit", "respawn", "respawn_delay", "respawn_max_retries", "emulate_tty",
-    "sigterm_timeout", "sigkill_timeout", "shell", "prefix", "cwd", "env", "additional_env", "cached_output",
-}  # fmt: skip
-JAZZY = {
-    "launch": {
-        "LaunchContext": set(),
-        "LaunchDescription": {"initial_entities", "deprecated_reason"},
-        "LaunchDescriptionEntity": set(),
-    },
-    "launch.actions": {
-        "DeclareLaunchArgument": ACTION | {"default_value", "description", "choices"},
-        "IncludeLaunchDescription": ACTION | {"launch_description_source", "launch_arguments"},
-        "OpaqueFunction": ACTION | {"function", "args", "kwargs"},
-        "Shutdown": ACTION | {"reason"},
-    },
-    "launch.launch_description_sources": {"PythonLaunchDescriptionSource": {"launch_file_path"}},
-    "launch.substitutions": {"LaunchConfiguration": {"default"}},
-    "launch_ros.actions": {
-        "Node": PROCESS
-        | {"executable", "package", "name", "namespace", "exec_name", "parameters", "remappings", "ros_arguments"}
-        | {"arguments"}
-    },
-    "launch_ros.parameter_descriptions": {"ParameterValue": {"value_type"}},
-}
+OURS = sorted((ROOT / "launch").glob("*.launch.py"))
+FILES = [*OURS, *sorted((ROOT / "launch" / "examples").glob("*.launch.py"))]
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -87,45 +58,6 @@ def test_every_keyword_exists_in_jazzy(path: Path) -> None:
     assert checked
 
 
-class Recorded:
-    """Stands in for any class of launch: keeps what it was made from."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args, self.kwargs = args, kwargs
-
-
-class RecordedConfiguration(Recorded):
-    """A launch configuration that is read from a plain mapping."""
-
-    def perform(self, context: dict[str, str]) -> str:
-        return context[self.args[0]]
-
-
-def load(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a launch file with launch replaced by classes that only record."""
-    for module, names in JAZZY.items():
-        stand_in = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(module, None))
-        for name in names:
-            base = RecordedConfiguration if name == "LaunchConfiguration" else Recorded
-            setattr(stand_in, name, type(name, (base,), {}))
-        monkeypatch.setitem(sys.modules, module, stand_in)
-    monkeypatch.setitem(
-        sys.modules,
-        "launch_ros",
-        importlib.util.module_from_spec(importlib.machinery.ModuleSpec("launch_ros", None)),
-    )
-    spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def of_type(entities: list[Any], name: str) -> list[Any]:
-    return [entity for entity in entities if type(entity).__name__ == name]
-
-
 @pytest.mark.parametrize(
     ("name", "defaults"),
     [("vlm_perception.launch.py", {}), ("demo.launch.py", DEMO_DEFAULTS | DEMO_ENDINGS)],
@@ -155,6 +87,20 @@ def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPat
     assert given["model"].kwargs == {"value_type": str}
     assert node.kwargs["remappings"] == [("image", "/cam")]
     assert node.kwargs["namespace"] == "robot"
+
+
+def test_a_switch_stays_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (node,) = launch_file.start_nodes(DEFAULTS | {"autostart": "false"})
+    given = node.kwargs["parameters"][1]["autostart"]
+    assert (given.args, given.kwargs) == ((False,), {"value_type": bool})
+
+
+def test_in_a_group_the_group_s_namespace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (node,) = launch_file.start_nodes(DEFAULTS)
+    assert node.kwargs["namespace"] is None, "a namespace of its own would be added to a pushed one, or replace it"
+    assert node.kwargs["remappings"] == []
 
 
 def test_a_node_that_ends_leaves_the_robot_running_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +138,7 @@ def test_demo_passes_every_argument_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on this machine")
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", OURS, ids=lambda p: p.name)
 def test_real_launch_accepts_the_file(path: Path) -> None:
     from launch import LaunchContext
     from launch.launch_description_sources import PythonLaunchDescriptionSource

@@ -1,4 +1,4 @@
-"""Nothing in the package can run code that came as data, and no topic can name a file or a model."""
+"""Nothing we ship can run code that came as data, and no topic can name a file or a model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import pytest
 
 from vlm_perception.settings import parameters
 
-PACKAGE = Path(__file__).resolve().parents[2] / "vlm_perception"
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "vlm_perception"
 FILES = sorted(PACKAGE.rglob("*.py"))
+# What runs on the user's machine beside the package: set-up, launch files, training, measurements.
+FOLDERS = ("benchmarks", "launch", "scripts", "training")
+BESIDE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # Modules whose reading of data runs code in it.
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal", "jsonpickle"}
 CALLS = {
@@ -70,7 +74,7 @@ def test_the_check_sees_what_it_looks_for(source: str) -> None:
     assert unsafe(source)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("path", [*FILES, *BESIDE], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_file_runs_code_out_of_data(path: Path) -> None:
     assert unsafe(path.read_text(encoding="utf-8")) == []
 
@@ -87,11 +91,24 @@ def test_every_loader_of_the_model_refuses_foreign_code_by_name() -> None:
     assert all(keywords.get("use_safetensors") == "True" for keywords in loaders if "dtype" in keywords)
 
 
-def test_what_names_a_file_or_a_model_cannot_be_changed_while_the_node_runs() -> None:
+def test_what_names_a_file_or_a_model_can_change_only_while_the_node_is_unconfigured() -> None:
     known = {parameter.name: parameter for parameter in parameters()}
-    assert not known["model"].live
-    assert not known["prompts_file"].live
+    assert known["model"].changes == known["prompts_file"].changes == "unconfigured"
     assert not any("trust" in name or "remote" in name for name in known)
     # A new parameter that names a path has to be thought about here.
     words = ("file", "folder", "path", "dir", "model", "url", "host", "command")
     assert {name for name in known if any(word in name for word in words)} == {"model", "prompts_file"}
+
+
+def test_no_text_from_a_topic_becomes_a_parameter() -> None:
+    """Only parameters name files and models; what a topic brings is never made into one."""
+    setters = {"set_parameters", "set_parameters_atomically", "from_mapping", "changed", "load_prompts", "read_rules"}
+    found = {}
+    for path in (PACKAGE / "ros").glob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        names = {node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func) for node in calls}
+        if names & setters:
+            found[path.name] = names & setters
+    # parameters.py: ROS' own parameter services. looking_for.py: the file that the parameter `prompts_file` names.
+    assert found.keys() == {"looking_for.py", "parameters.py"}, found
+    assert found["looking_for.py"] == {"load_prompts"}

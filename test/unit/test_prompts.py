@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.errors import PromptError
-from vlm_perception.prompts import MAX_PROMPT_CHARS, build_prompt
+from vlm_perception.prompt_rules import PrefixName, TaskName, built_in_rules
+from vlm_perception.prompts import _AUTO_ORDER, MAX_PROMPT_CHARS, build_prompt
 from vlm_perception.types import Task
 
 # What people type, the task of it, and the phrases that are asked for.
@@ -251,3 +256,15 @@ def test_any_text_gives_an_instruction_or_a_prompt_error(text: str) -> None:
     assert prompt.task is not Task.AUTO
     assert prompt.instruction.strip()
     assert all(target.strip() for target in prompt.targets)
+
+
+def test_every_task_has_its_place_everywhere() -> None:
+    """A new task that is forgotten somewhere would fail only when somebody asks for it."""
+    rules, named = built_in_rules(), {task.value for task in Task} - {"auto"}
+    assert set(rules.templates) == set(rules.prefixes) - {"auto"} == set(rules.auto) | {"detect"} == named
+    assert {task.value for task in _AUTO_ORDER} == named
+    assert set(get_args(TaskName)) == set(get_args(PrefixName)) - {"auto"} == named
+    # Read as text, since it needs Gradio.
+    page = Path(__file__).parents[2] / "vlm_perception" / "web" / "page.py"
+    offered = {node.attr for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Attribute)}
+    assert {task.name for task in Task} <= offered

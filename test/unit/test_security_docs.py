@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from vlm_perception.compressed import MAX_PIXELS
 from vlm_perception.pixels import SUPPORTED_ENCODINGS
 from vlm_perception.prompts import MAX_PROMPT_CHARS
-from vlm_perception.security import main
+from vlm_perception.security import main, uses
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECURITY = (DOCS / "security.md").read_text(encoding="utf-8")
@@ -40,6 +41,23 @@ def test_the_limits_are_the_source_s() -> None:
 def test_the_commands_work(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command.split()) == 0
     assert "<enclave path=" in capsys.readouterr().out
+
+
+def test_the_application_s_enclave_fits_the_node_and_configures_nothing() -> None:
+    (text,) = re.findall(r"```xml\n(<enclave .*?</enclave>)\n```", SECURITY, re.DOTALL)
+    enclave = ElementTree.fromstring(text)
+    mine = {(use.access, use.name.replace("~", "/vlm_perception")) for use in uses()}
+    other_side = {"publish": "subscribe", "subscribe": "publish", "request": "reply"}
+    asked = []
+    for group in (*enclave.iter("topics"), *enclave.iter("services")):
+        (access,) = group.attrib
+        for item in group:
+            name = str(item.text)
+            # What every node publishes and offers is its own.
+            if access in other_side and name not in ("/rosout", "/parameter_events"):
+                assert (other_side[access], name) in mine, name
+            asked += [name] if access == "request" else []
+    assert not any(word in name for name in asked for word in ("change_state", "set_parameters"))
 
 
 @pytest.mark.parametrize("page", ["security.md", "image-formats.md"])

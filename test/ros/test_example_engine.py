@@ -1,0 +1,23 @@
+"""The example engine of docs/extending.md, in a real node over DDS."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+
+
+def test_the_example_s_boxes_are_published(robot, talk):
+    names = {"__name__": "red_engine"}
+    (source,) = re.findall(r'```python\n(""".*?)```', PAGE, re.DOTALL)
+    exec(source, names)
+    robot.node(names["RedEngine"](), prompt="red thing")
+    rgb = np.zeros((60, 80, 3), np.uint8)
+    rgb[10:30, 20:50] = (200, 10, 10)
+    t = talk()
+    t.show(1, rgb)
+    (found,) = t.detections.wait_for(lambda message: message.header.stamp.sec == 1).detections
+    assert (found.bbox.center.position.x, found.bbox.size_x, found.bbox.size_y) == (35.0, 30.0, 20.0)
