@@ -21,6 +21,7 @@ import rclpy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from benchmarks.domains import claimed_domain
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.scenes import MovingScene
 
@@ -32,13 +33,14 @@ _DRAWN_S = 3.0
 @contextmanager
 def benchmark_domain() -> Iterator[None]:
     """A DDS domain of this process and its children alone."""
-    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    rclpy.init(args=[])
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
+    with claimed_domain() as number:
+        os.environ["ROS_DOMAIN_ID"] = str(number)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        rclpy.init(args=[])
+        try:
+            yield
+        finally:
+            rclpy.try_shutdown()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import cast
 
 from vlm_perception.deadline import Deadline, PassClock, Running
 from vlm_perception.engines.base import BatchEngine, Engine
-from vlm_perception.errors import GeometryError, ImageError, ModelMemoryError, VlmPerceptionError
+from vlm_perception.errors import GeometryError, ImageError, InferenceError, ModelMemoryError, VlmPerceptionError
 from vlm_perception.perception import Follower
 from vlm_perception.pixel_relief import Lowered, PixelRelief
 from vlm_perception.scheduling import Clock
@@ -123,11 +123,12 @@ class Asker:
         try:
             with self._measured(settings) as clock:
                 attempts = [self._attempt(row, settings, clock) for row in rows]
-                answers = engine.answer_batch(
-                    [each.row.request for each in attempts],
-                    [each.should_stop for each in attempts],
-                    [each.follower.read for each in attempts],
-                )
+                with contained():
+                    answers = engine.answer_batch(
+                        [each.row.request for each in attempts],
+                        [each.should_stop for each in attempts],
+                        [each.follower.read for each in attempts],
+                    )
         except ModelMemoryError as error:
             self._listener.on_out_of_memory(f"{error}; asking one by one, lower max_batch to avoid this")
             return None
@@ -159,7 +160,8 @@ class Asker:
         asked = Row(row.turn, replace(row.request, budget=budget))
         with self._measured(settings) as clock:
             attempt = self._attempt(asked, settings, clock)
-            return attempt, self._engine.answer(asked.request, attempt.should_stop, attempt.follower.read)
+            with contained():
+                return attempt, self._engine.answer(asked.request, attempt.should_stop, attempt.follower.read)
 
     def _attempt(self, row: Row, settings: Settings, clock: PassClock) -> Attempt:
         return Attempt(row, self._follower(row, settings), clock.deadline())
@@ -233,6 +235,21 @@ class Asker:
         self._listener.on_drop(turn.camera, _cause_of(error), error)
         for once in turn.once:
             once.fail(f"the frame of {turn.camera} could not be answered: {describe(error)}")
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Make an `InferenceError` of what would end the thread: a library's `exit()`, or a panic in its Rust part.
+
+    Raises:
+        InferenceError: What was raised is no `Exception`.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        raise InferenceError(f"the model's libraries gave up: {type(error).__name__}: {error}") from error
 
 
 def describe(error: Exception) -> str:

@@ -103,7 +103,7 @@ def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> Row:
         found=statistics.median_high(len(found_boxes(sample.answer)) for sample in samples),
         expected=sum(1 for item in last.truth["objects"] if question.means(item["label"])),
         mean_iou=statistics.fmean(overlaps) if overlaps else 0.0,
-        frame_age_ms=statistics.median(sample.answer["timings"]["age_s"] for sample in samples) * 1000,
+        frame_age_ms=statistics.median(sample.answer["timings"]["age_s"] or 0.0 for sample in samples) * 1000,
         latency_ms=statistics.median(sample.answer["timings"]["latency_s"] for sample in samples) * 1000,
         words=_words(last.answer),
     )

@@ -19,10 +19,13 @@ from dataclasses import replace
 from typing import Any
 
 from vlm_perception.errors import PromptError
+from vlm_perception.prompts import MAX_PROMPT_CHARS
 from vlm_perception.types import Prompt, Task
 
 MAX_QUERIES = 16
 MAX_ID_CHARS = 64
+# Room for all queries with every character escaped (\uXXXX) and the JSON around them; more is not even read.
+MAX_LIST_CHARS = MAX_QUERIES * 6 * (MAX_PROMPT_CHARS + 200)
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[0-9]+")
 _KEYS = ("id", "prompt", "task")
@@ -61,7 +64,7 @@ def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prom
 
 def _listed(text: str) -> list[Any] | None:
     """Return the items of a list of queries, or None when the text is something else."""
-    if not text.lstrip().startswith("["):
+    if len(text) > MAX_LIST_CHARS or not text.lstrip().startswith("["):
         return None
     try:
         items = json.loads(text)

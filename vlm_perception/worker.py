@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from vlm_perception.asking import Asker, describe
+from vlm_perception.asking import Asker, contained, describe
 from vlm_perception.deadline import Running
 from vlm_perception.engines.base import Engine
 from vlm_perception.once import Once
@@ -226,7 +226,7 @@ class Worker:
             self._asker.ask(rows, settings)
             with self._changing() as taking:
                 taking.done()
-        self._engine.close()
+        failure = self._close() or failure
         # Told last: whoever hears it may start again.
         if failure is None:
             self._set_state(EngineState.STOPPED)
@@ -246,10 +246,20 @@ class Worker:
         """Load the engine; return why that failed, or None."""
         self._set_state(EngineState.LOADING)
         try:
-            self._engine.load()
+            with contained():
+                self._engine.load()
         except Exception as error:  # noqa: BLE001 - whatever happens, the node has to say so and live on
             return describe(error)
         self._set_state(EngineState.READY)
+        return None
+
+    def _close(self) -> str | None:
+        """Free the engine; return why that failed, or None."""
+        try:
+            with contained():
+                self._engine.close()
+        except Exception as error:  # noqa: BLE001 - who waits for the end must hear of it
+            return f"it could not be freed: {describe(error)}"
         return None
 
     def _set_state(self, state: EngineState, detail: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
+from benchmarks.domains import claimed_domain
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.lifecycle import State
 from vlm_perception.ros.image_messages import image_message
@@ -32,8 +32,6 @@ from vlm_perception.types import Answer, FinishReason, Request, Timings
 
 # Generous, because a machine may be busy with other work; a test that passes never waits this long.
 PATIENCE_S = 120.0
-_domains = itertools.cycle(range(1, 100))
-_first_domain = os.getpid() * 7 % 99
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -44,11 +42,11 @@ def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
+def domain_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A domain for this test alone, in the environment too, for child processes."""
-    number = (_first_domain + next(_domains)) % 100 + 1
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
-    return number
+    with claimed_domain() as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        yield number
 
 
 class ScriptedEngine:
@@ -329,8 +327,7 @@ def compressed_message() -> Callable[..., CompressedImage]:
 @pytest.fixture(scope="module")
 def shared_robot() -> Iterator[Robot]:
     """One robot for all tests of a module, for nodes that take long to start."""
-    number = (_first_domain + next(_domains)) % 100 + 1
-    with pytest.MonkeyPatch.context() as patch:
+    with claimed_domain() as number, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         patch.setenv("ROS_DOMAIN_ID", str(number))
         made = Robot(number)

@@ -142,7 +142,7 @@ def test_a_model_that_cannot_be_loaded_can_be_tried_again(robot, talk, scripted)
     scripted.reply = BOX
     t.ask("cup")
     t.show_until(t.detections)
-    assert t.diagnostic("lifecycle state", "active")["message"] == "detecting"
+    assert "/nowhere" not in t.diagnostic("lifecycle state", "active")["message"]
 
 
 def test_deactivating_aborts_hears_no_camera_and_keeps_the_model(robot, talk, scripted) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
@@ -65,6 +66,24 @@ def test_a_single_answer_that_cannot_be_given_says_why(robot, talk, scripted, pr
     done = call(robot, Trigger, "detect_once", Trigger.Request())
     assert not done.success
     assert ("no image" if prompt else "prompt") in done.message
+
+
+def test_who_waits_for_one_answer_is_told_when_no_image_can_be_read(robot, talk, scripted, header_of) -> None:
+    robot.node(scripted, prompt="cup", no_image_warning_s=1.0)
+    speaker = talk()
+    client = robot.client.create_client(Trigger, "/vlm_perception/detect_once")
+    robot.until(client.service_is_ready, "service")
+    future = client.call_async(Trigger.Request())
+
+    def film() -> bool:
+        bad = Image(header=header_of(1), height=4, width=4, step=12, encoding="no_such_encoding", data=[0] * 48)
+        speaker.camera.publish(bad)
+        return future.done()
+
+    robot.until(film, "an answer although the camera goes on sending")
+    assert not future.result().success
+    assert "no image that can be read for 1.0 s" in future.result().message
+    assert scripted.requests == []
 
 
 def test_the_executor_is_free_while_somebody_waits_for_an_answer(robot, talk, scripted) -> None:

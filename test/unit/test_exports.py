@@ -324,8 +324,7 @@ def test_a_full_disk_is_told_with_its_remedy(tmp_path: Path) -> None:
     lines = JsonLines(Path("/dev/full"))
     with pytest.raises(OutputError, match=r"/dev/full: No space left on device; free space"):
         lines.add(picture, result_with(picture, CUP))
-    with pytest.raises(OutputError):
-        lines.close()
+    assert lines.close() == (), "it was said once"
     coco = CocoFile(Path("/dev/full"), PROMPT)
     coco.add(picture, result_with(picture, CUP))
     with pytest.raises(OutputError, match=r"/dev/full: No space left on device; free space"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 
 from vlm_perception.annotate import annotate
 from vlm_perception.errors import OutputError
-from vlm_perception.exports.base import FileNames, disk_errors, make_folder
+from vlm_perception.exports.base import FileNames, PartFile, disk_errors, make_folder, whole_file
 from vlm_perception.inputs import Failure, Picture, is_video
 from vlm_perception.pixels import Pixels
 from vlm_perception.types import Result
@@ -54,14 +54,17 @@ class AnnotatedFiles:
         if not is_video(picture.path):
             self._end_video()
             path = self._folder / f"{self._names.stem(picture.path)}{picture.path.suffix}"
-            with disk_errors(path):
-                Image.fromarray(drawn).save(path, quality=_QUALITY)
+            with whole_file(path) as part:
+                Image.fromarray(drawn).save(part, quality=_QUALITY)
             return
         path = self._folder / f"{self._names.stem(picture.path)}.mp4"
         if self._video is None or self._video.path != path:
             self._end_video()
             self._video = _VideoFile(path, drawn)
-        self._video.write(drawn, picture.time_s or 0.0)
+        video, self._video = self._video, None
+        video.write(drawn, picture.time_s or 0.0)
+        # Only one that could be written to is finished later.
+        self._video = video
 
     def fail(self, failure: Failure) -> None:
         """Nothing to draw."""
@@ -78,15 +81,17 @@ class AnnotatedFiles:
 
 
 class _VideoFile:
-    """One MP4 file while it is written; `first` tells the size."""
+    """One MP4 file while it is written, in its place once it is whole; `first` tells the size."""
 
     def __init__(self, path: Path, first: Pixels) -> None:
         self.path = path
         self._last_tick = -1
+        codec = _codec()
         with _writing(path):
-            self._container = av.open(str(path), "w")
+            self._part = PartFile(path)
+            self._container = av.open(str(self._part.path), "w")
             # PyAV's stubs tell kinds of streams apart by literal codec names only.
-            stream: Any = self._container.add_stream(_codec())
+            stream: Any = self._container.add_stream(codec)
         stream.width, stream.height = _even(first).shape[1::-1]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = _CLOCK
@@ -97,16 +102,27 @@ class _VideoFile:
         frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
         self._last_tick = max(self._last_tick + 1, round(time_s / _CLOCK))
         frame.pts, frame.time_base = self._last_tick, _CLOCK
-        with _writing(self.path):
+        with self._whole_or_nothing():
             self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Write what the encoder still holds, and the index without which no player opens the file."""
-        with _writing(self.path):
-            try:
-                self._container.mux(self._stream.encode(None))
-            finally:
+        with self._whole_or_nothing():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._part.keep()
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Remove what was written when it breaks off: without its index no player opens it."""
+        try:
+            with _writing(self.path):
+                yield
+        except BaseException:
+            with suppress(OSError, av.FFmpegError):
                 self._container.close()
+            self._part.drop()
+            raise
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -103,6 +103,57 @@ def disk_errors(path: Path | str) -> Iterator[None]:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; free space or name another place that you may write to"
         ) from error
+
+
+class PartFile:
+    """A file that takes its place under its own name once it is whole; what was there before stays until then.
+
+    Anything that is there and is no regular file, such as `/dev/stdout`, is written to as it is.
+
+    Args:
+        path: Where the file is to be.
+
+    Attributes:
+        path: What to write to, with the same suffix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._final = path
+        is_special = path.exists() and not path.is_file()
+        # Where a link leads, so that the link stays one; short, because the file's own name may be as long as may be.
+        self.path = path if is_special else path.resolve().with_name(f".part-{os.getpid()}{path.suffix}")
+
+    def keep(self) -> None:
+        """Put the file in its place.
+
+        Raises:
+            OSError: That is not possible.
+        """
+        if self.path is not self._final:
+            os.replace(self.path, self._final.resolve())
+
+    def drop(self) -> None:
+        """Remove what was written; nothing more can be done about a disk on which that fails, too."""
+        if self.path is not self._final:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file wholly or not at all: yields what to write to, see `PartFile`.
+
+    Raises:
+        OutputError: The disk is full, or there is no permission.
+    """
+    with disk_errors(path):
+        part = PartFile(path)
+        try:
+            yield part.path
+            part.keep()
+        except BaseException:
+            part.drop()
+            raise
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, TextIO
 
-from vlm_perception.exports.base import ClassNumbers, FileNames, check_file, disk_errors
+from vlm_perception.exports.base import ClassNumbers, FileNames, check_file, disk_errors, whole_file
 from vlm_perception.exports.frames import FrameFiles
 from vlm_perception.inputs import Failure, Picture
 from vlm_perception.types import XYXY, Prompt, Result
@@ -86,8 +86,8 @@ class CocoFile:
         }
         text = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode("utf-8")
         if isinstance(self._target, Path):
-            with disk_errors(self._target):
-                self._target.write_text(text + "\n", encoding="utf-8")
+            with whole_file(self._target) as path:
+                path.write_text(text + "\n", encoding="utf-8")
         else:
             with disk_errors("standard output"):
                 self._target.write(text + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlm_perception.compressed import rgb_to_jpeg
-from vlm_perception.exports.base import FileNames, disk_errors, make_folder
+from vlm_perception.exports.base import FileNames, make_folder, whole_file
 from vlm_perception.inputs import Failure, Picture
 from vlm_perception.types import Result
 
@@ -33,8 +33,8 @@ class FrameFiles:
         if self._last is not None and self._last[0] is picture:
             return self._last[1]
         path = self._folder / f"{self._names.picture_stem(picture)}.jpg"
-        with disk_errors(path):
-            path.write_bytes(rgb_to_jpeg(picture.rgb, _JPEG_QUALITY))
+        with whole_file(path) as part:
+            part.write_bytes(rgb_to_jpeg(picture.rgb, _JPEG_QUALITY))
         self._last = (picture, path)
         return path
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +29,8 @@ class JsonLines:
         self._path = target if isinstance(target, Path) else None
         self._stream: TextIO | None = None if isinstance(target, Path) else target
         self._shown = 0
+        # Bytes in whole lines.
+        self._whole = 0
         if self._path is not None:
             check_file(self._path)
 
@@ -58,13 +62,30 @@ class JsonLines:
                     self._stream.close()
         return ()
 
+    def _forget_half_a_line(self) -> None:
+        """End the file with its last whole line; a stream has to be left as it is."""
+        if self._path is None or self._stream is None:
+            return
+        with suppress(OSError):
+            # What could not be written is tried again.
+            self._stream.close()
+        if self._path.is_file():
+            with suppress(OSError):
+                os.truncate(self._path, self._whole)
+
     def _write(self, fields: Mapping[str, Any]) -> None:
         with disk_errors(self._name):
             if self._stream is None and self._path is not None:
                 self._stream = self._path.open("w", encoding="utf-8")
             if self._stream is not None:
-                self._stream.write(one_line(fields) + "\n")
-                self._stream.flush()
+                line = one_line(fields) + "\n"
+                try:
+                    self._stream.write(line)
+                    self._stream.flush()
+                except BaseException:
+                    self._forget_half_a_line()
+                    raise
+                self._whole += len(line.encode())
 
 
 def _place(picture: Picture) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from vlm_perception.errors import OutputError
-from vlm_perception.exports.base import ClassNumbers, FileNames, disk_errors, make_folder
+from vlm_perception.exports.base import ClassNumbers, FileNames, make_folder, whole_file
 from vlm_perception.exports.frames import FrameFiles
 from vlm_perception.inputs import Failure, Picture
 from vlm_perception.types import WH, XYXY, Prompt, Result
@@ -46,11 +46,11 @@ class YoloFolder:
             self._frames.keep(picture)
         else:
             copy = self._folder / "images" / f"{stem}{picture.path.suffix}"
-            with disk_errors(copy):
-                shutil.copyfile(picture.path, copy)
+            with whole_file(copy) as part:
+                shutil.copyfile(picture.path, part)
         path = self._folder / "labels" / f"{stem}.txt"
-        with disk_errors(path):
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        with whole_file(path) as part:
+            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def fail(self, failure: Failure) -> None:
         """A failure has no place in YOLO text; it is told on stderr and by the exit code."""
@@ -64,10 +64,10 @@ class YoloFolder:
         names = list(self._classes.names())
         # Without `path`, readers take the folder of the file itself.
         data = {"train": "images", "val": "images", "nc": len(names), "names": names}
-        with disk_errors(self._folder):
-            (self._folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-            text = yaml.safe_dump(data, allow_unicode=True, sort_keys=False)
-            (self._folder / "data.yaml").write_text(text, encoding="utf-8")
+        with whole_file(self._folder / "classes.txt") as part:
+            part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        with whole_file(self._folder / "data.yaml") as part:
+            part.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
         if not self._points:
             return ()
         return (f"{self._points} points left out: YOLO text holds boxes only; --format jsonl has the points",)

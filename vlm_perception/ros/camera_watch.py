@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -18,17 +20,36 @@ class CameraWatch:
         node: Whose graph is looked at and whose logger warns.
         topic: Resolved image topic.
         message_type: What the node subscribes to there, Image or CompressedImage.
+        on_outage: Called once whenever it falls silent.
     """
 
-    def __init__(self, node: Node, topic: str, message_type: type[Image] | type[CompressedImage]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        message_type: type[Image] | type[CompressedImage],
+        on_outage: Callable[[], None],
+    ) -> None:
         self._node = node
         self._topic = topic
         self._message_type = message_type
+        self._on_outage = on_outage
+        self._is_silent = self._was_told = False
         self._throttle = Throttle(_REPEAT_S)
 
     def check(self, since_s: float, limit_s: float) -> None:
-        """Warn, at most every 30 s, when the last image (or the start) is longer ago than the limit."""
-        if since_s > limit_s and self._throttle.allows(self._topic):
+        """Warn when the last image (or the start) is longer ago than the limit, and say when that is over.
+
+        It is said at most every 30 s, and told to `on_outage` each time.
+        """
+        was_silent, self._is_silent = self._is_silent, since_s > limit_s
+        if self._is_silent and not was_silent:
+            self._on_outage()
+        if self._was_told and not self._is_silent:
+            self._was_told = False
+            self._node.get_logger().info(f"images come on {self._topic} again")
+        if self._is_silent and self._throttle.allows(self._topic):
+            self._was_told = True
             self._node.get_logger().warning(f"no image on {self._topic} for {since_s:.1f} s: {self._advice()}")
 
     def _advice(self) -> str:

@@ -41,13 +41,20 @@ class Cameras:
         node: Owner of the subscriptions.
         transport: "raw" or "compressed".
         on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
+        on_outage: Called with the topic when a camera has fallen silent.
 
     Attributes:
         transport: As given; to be changed only while no topic is looked at.
     """
 
-    def __init__(self, node: Node, transport: str, on_image: Callable[[Any, str, float], None]) -> None:
-        self._node, self._on_image = node, on_image
+    def __init__(
+        self,
+        node: Node,
+        transport: str,
+        on_image: Callable[[Any, str, float], None],
+        on_outage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._node, self._on_image, self._on_outage = node, on_image, on_outage
         self.transport = transport
         self._every = False
         self._cameras: dict[str, _Camera] = {}
@@ -140,5 +147,5 @@ class Cameras:
 
         inbox = CameraInbox(self._node, topic, message_type, hear)
         now_s = time.monotonic()
-        watch = CameraWatch(self._node, topic, message_type)
+        watch = CameraWatch(self._node, topic, message_type, lambda: self._on_outage(topic))
         return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -11,6 +11,7 @@ from vlm_perception.health import Health
 from vlm_perception.prompts import load_prompts
 from vlm_perception.ros.prompts_in import PromptInbox
 from vlm_perception.ros.publishers import ActivePrompt
+from vlm_perception.ros.timers import steady_timer
 from vlm_perception.scheduling import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.standing import parse_prompts
@@ -18,6 +19,8 @@ from vlm_perception.types import Prompt
 from vlm_perception.worker import Worker
 
 _WARNING_PERIOD_S = 5.0
+# What follows faster is logged when it has lasted that long.
+_TELL_PERIOD_S = 0.5
 
 
 class LookingFor:
@@ -47,11 +50,14 @@ class LookingFor:
     ) -> None:
         self._node, self._worker, self._health = node, worker, health
         self._settings, self._problem, self._want_image = settings, problem, want_image
-        self._throttle = Throttle(_WARNING_PERIOD_S)
+        self._throttle, self._tell_throttle = Throttle(_WARNING_PERIOD_S), Throttle(_TELL_PERIOD_S)
+        self._untold: tuple[Prompt, ...] | None = None
+        self._replaced = 0
         self._prompts = load_prompts(settings().prompts_file)
         self._active = ActivePrompt(node)
         self.use(settings().prompt, self.read(settings().prompt, settings()))
         PromptInbox(node, "~/prompt", self.hear)
+        self._timer = steady_timer(node, _TELL_PERIOD_S, self._tell)
 
     @property
     def text(self) -> str:
@@ -80,16 +86,15 @@ class LookingFor:
         """Ask these questions from now on, and publish the text that they were made of."""
         if self._worker.set_prompts(prompts):
             self._want_image()
-            log = self._node.get_logger()
-            for prompt in prompts:
-                log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
-            if not prompts:
-                log.info("detection stopped: no prompt")
+            self._replaced += self._untold is not None
+            self._untold = prompts
+            self._tell()
             self._tell_neutralised(sum(prompt.neutralised for prompt in prompts))
         self._active.publish(text.strip())
 
     def hear(self, text: str) -> None:
         """Take a prompt as it was sent; one that cannot be used is counted and logged, and the old one stays."""
+        self._health.count_prompt()
         log = self._node.get_logger()
         try:
             self.use(text, self.read(text, self._settings()))
@@ -102,6 +107,19 @@ class LookingFor:
         else:
             if (problem := self._problem()) and self._throttle.allows("problem"):
                 log.error(f"the prompt cannot be answered: {problem}")
+
+    def _tell(self) -> None:
+        """Log what is looked for, not more often than anybody could read it."""
+        if self._untold is None or not self._tell_throttle.allows("looking for"):
+            return
+        log, prompts = self._node.get_logger(), self._untold
+        if self._replaced:
+            log.info(f"{self._replaced} prompts were replaced by the next one within {_TELL_PERIOD_S:g} s")
+        for prompt in prompts:
+            log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
+        if not prompts:
+            log.info("detection stopped: no prompt")
+        self._untold, self._replaced = None, 0
 
     def _tell_neutralised(self, tokens: int) -> None:
         if tokens:

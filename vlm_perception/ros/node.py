@@ -17,12 +17,15 @@ from vlm_perception.environment import describe_environment
 from vlm_perception.errors import ImageError
 from vlm_perception.health import CameraHealth
 from vlm_perception.lifecycle import State
+from vlm_perception.process_memory import resident_mb
 from vlm_perception.ros.cameras import Cameras
-from vlm_perception.ros.diagnostics import Diagnostics, NodeState
+from vlm_perception.ros.clock_watch import ClockWatch
+from vlm_perception.ros.diagnostics import diagnostics_message
 from vlm_perception.ros.image_messages import arrival_of
 from vlm_perception.ros.looking_for import LookingFor
 from vlm_perception.ros.managed import Managed
 from vlm_perception.ros.model_life import ModelLife
+from vlm_perception.ros.name_watch import NameWatch
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
 from vlm_perception.ros.publishers import Outputs
 from vlm_perception.ros.qos_watch import QosWatch
@@ -33,6 +36,7 @@ from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.timers import steady_timer
 from vlm_perception.settings import Settings
+from vlm_perception.vitals import Vitals
 from vlm_perception.worker import Worker
 
 _WATCH_PERIOD_S = 0.25
@@ -52,12 +56,20 @@ class VlmPerceptionNode(Node):
 
     def __init__(self, engine: Engine | None = None, **node_arguments: Any) -> None:
         super().__init__("vlm_perception", **node_arguments)
+        try:
+            self._build(engine)
+        except BaseException:
+            # Half a node would stay in the graph, and another one of its name could not log.
+            self.destroy_node()
+            raise
+
+    def _build(self, engine: Engine | None) -> None:
         self._settings = LiveSettings(self)
         settings = self._settings.current
         self._engine = engine or DeferredEngine(
             lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
         )
-        self._health = CameraHealth()
+        self._health, self._usable_s = CameraHealth(), 0.0
         self._outputs = Outputs(self)
         self._recovery = Recovery(
             self, lambda: self._worker.running, self._health.total, lambda: self._settings.current
@@ -72,11 +84,12 @@ class VlmPerceptionNode(Node):
         )
         self._worker = Worker(self._engine, settings, self._report)
         self._worker.deactivate()
-        self._cameras = Cameras(self, settings.image_transport, self._on_image)
+        self._cameras = Cameras(self, settings.image_transport, self._on_image, self._health.count_outage)
         self._take_cameras(settings)
-        self._diagnostics = Diagnostics(self.get_fully_qualified_name())
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
+        self._names = NameWatch(self, lambda: self._health.total.count_error("same_name"))
+        self._clock_watch = ClockWatch(self, lambda: self._health.total.count_error("time_went_back"))
         self._managed = Managed(self, self)
         self._model = ModelLife(self, self._worker, self._engine, self._managed.call_soon)
         self._looking_for = LookingFor(
@@ -159,7 +172,7 @@ class VlmPerceptionNode(Node):
             self,
             self._worker,
             lambda result: answer_json(result, *self._report.times_of(result)),
-            lambda: min(self._cameras.silent_s().values(), default=0.0),
+            lambda: self._usable_s,
             lambda: self._settings.current.no_image_warning_s,
             self._cameras.want_image,
         )
@@ -179,6 +192,7 @@ class VlmPerceptionNode(Node):
         self._health.count_frame(camera)
         try:
             self._worker.offer(arrival_of(message, camera, received_s))
+            self._usable_s = received_s
         except ImageError as error:
             self._report.on_drop(camera, error.cause, error)
 
@@ -208,25 +222,30 @@ class VlmPerceptionNode(Node):
         return "" if state is State.UNCONFIGURED else f"it is {state.label}: deactivate it and clean it up first"
 
     def _publish_diagnostics(self) -> None:
-        state = NodeState(
+        settings = self._settings.current
+        vitals = Vitals(
             lifecycle=self.state,
             problem=self._managed.problem,
             engine_state=self._worker.state,
             engine={"name": self._engine.name, **self._engine.describe()},
             prompts=self._worker.prompts,
             silent_s=self._cameras.silent_s(),
+            total=self._health.total.report(),
             cameras=self._health.reports(),
-            policy=self._settings.current.frame_policy,
+            policy=settings.frame_policy,
             paused=self._worker.paused,
-            no_image_warning_s=self._settings.current.no_image_warning_s,
+            max_age_s=settings.max_age_s,
+            no_image_warning_s=settings.no_image_warning_s,
             budget=self._worker.budget,
             lowered=self._worker.lowered,
             asking_s=self._worker.asking_s,
             hang=self._recovery.hang,
+            namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
+            resident_mb=resident_mb(),
         )
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(self._diagnostics.message(self._health.total.report(), state, stamp))
+        name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(diagnostics_message(name, vitals, stamp))
 
 
 def _transformers_engine(settings: Settings) -> Engine:

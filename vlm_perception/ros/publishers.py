@@ -101,7 +101,7 @@ class Publishers:
             for publisher in own:
                 self._node.destroy_publisher(publisher)
 
-    def publish_answer(self, result: Result, latency_s: float, age_s: float) -> None:
+    def publish_answer(self, result: Result, latency_s: float, age_s: float | None) -> None:
         """Publish boxes and words, and the camera's calibration beside them; see `answer_json` for the times.
 
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a

@@ -89,7 +89,7 @@ def unmet(offered: QoSProfile, asked: QoSProfile) -> tuple[Unmet, ...]:
 
 
 class QosWatch:
-    """Looks for mismatches on all topics of a node, twice a second, at 20 microseconds a topic.
+    """Looks for mismatches on all topics of a node, twice a second, at some 40 microseconds a topic.
 
     Args:
         node: Whose topics are looked at and whose logger warns.

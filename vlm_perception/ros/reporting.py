@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 
 from vlm_perception.errors import ImageError, VlmPerceptionError
+from vlm_perception.frame_age import FrameAge, frame_age
 from vlm_perception.health import CameraHealth
 from vlm_perception.ros.publishers import Outputs
 from vlm_perception.ros.recovery import Recovery
@@ -65,7 +66,10 @@ class Reporter:
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
-        self._health.count_answer(result.request.frame.camera, latency_s, age_s, len(result.rejects), weak)
+        self._health.count_answer(
+            result.request.frame.camera, latency_s, age_s, len(result.rejects), weak, len(result.objects)
+        )
+        self._note_age(result)
         self._recovery.note_result(result)
         if result.answer.finish_reason == "repetition":
             count = self._health.total.count_repetition()
@@ -95,11 +99,19 @@ class Reporter:
         """See `WorkerListener`."""
         self._recovery.note_more_pixels(text)
 
-    def times_of(self, result: Result) -> tuple[float, float]:
-        """Return the seconds since the image's arrival and since its stamp; on any thread."""
+    def times_of(self, result: Result) -> tuple[float, float | None]:
+        """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
+        return time.monotonic() - result.request.frame.received_s, self._age_of(result).age_s
+
+    def _age_of(self, result: Result) -> FrameAge:
         frame = result.request.frame
-        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
-        return time.monotonic() - frame.received_s, self._node.get_clock().now().nanoseconds * 1e-9 - stamp_s
+        return frame_age(frame.header, self._node.get_clock().now().nanoseconds * 1e-9, frame.camera)
+
+    def _note_age(self, result: Result) -> None:
+        age = self._age_of(result)
+        if age.problem:
+            count = self._health.total.count_error(age.problem)
+            self.warn(age.problem, f"{age.text} ({count} answers so far)")
 
     def warn(self, kind: str, text: str) -> None:
         """Log a warning, each kind at most every 5 s; on any thread."""

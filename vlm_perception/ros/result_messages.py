@@ -47,17 +47,17 @@ def detection_message(item: DetectedObject, header: Header, prompt_id: str = "")
     return message
 
 
-def answer_json(result: Result, latency_s: float, age_s: float) -> str:
+def answer_json(result: Result, latency_s: float, age_s: float | None) -> str:
     """Everything known about one answer, as one line of JSON.
 
     Keys: those of `result_fields`, and `stamp` (sec, nanosec), `frame_id` and `camera` of the
     frame. `timings` are seconds: those of `Timings`, `latency_s` from the image's arrival to this
-    answer, and `age_s` from its stamp, which needs synchronised clocks.
+    answer, and `age_s` from its stamp, which needs synchronised clocks; null when the stamp cannot tell.
 
     Args:
         result: What was found, or what has been found so far.
         latency_s: From the image's arrival to now, seconds.
-        age_s: From the image's stamp to now, seconds.
+        age_s: From the image's stamp to now, seconds; None when it is unknown.
     """
     frame, fields = result.request.frame, result_fields(result)
     fields["stamp"] = {"sec": frame.header.stamp_sec, "nanosec": frame.header.stamp_nanosec}

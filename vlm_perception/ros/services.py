@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 
@@ -22,8 +23,8 @@ class Services:
         node: Owner of the services.
         worker: What is paused and asked.
         to_json: Writes a result as `~/answer` does.
-        silent_s: Seconds since the newest image of any camera.
-        limit_s: After how many of them a request for one answer is given up.
+        usable_s: When an image that can be read last came from any camera, monotonic seconds.
+        limit_s: How long one is waited for when somebody asks for one answer.
         want_image: Called when the next image is waited for, so that latched ones are heard again.
     """
 
@@ -32,12 +33,12 @@ class Services:
         node: Node,
         worker: Worker,
         to_json: Callable[[Result], str],
-        silent_s: Callable[[], float],
+        usable_s: Callable[[], float],
         limit_s: Callable[[], float],
         want_image: Callable[[], None],
     ) -> None:
         self._node, self._worker, self._to_json = node, worker, to_json
-        self._silent_s, self._limit_s, self._want_image = silent_s, limit_s, want_image
+        self._usable_s, self._limit_s, self._want_image = usable_s, limit_s, want_image
         node.create_service(SetBool, "~/enable", self._on_enable)
         # In the node's own group nothing else would be called while somebody waits.
         node.create_service(Trigger, "~/detect_once", self._on_detect_once, callback_group=ReentrantCallbackGroup())
@@ -58,14 +59,20 @@ class Services:
         return response
 
     async def _on_detect_once(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        future = self._worker.detect_once()
+        asked_s, future = time.monotonic(), self._worker.detect_once()
         self._want_image()
-        # An image that has come is answered, however long the model takes.
-        await Done(future, lambda: not self._worker.answering and self._silent_s() > self._limit_s())
+
+        def is_hopeless() -> bool:
+            # An image that has come is answered, however long the model takes.
+            waited_s = time.monotonic() - max(asked_s, self._usable_s())
+            return not self._worker.answering and waited_s > self._limit_s()
+
+        await Done(future, is_hopeless)
         try:
             response.message, response.success = self._to_json(future.result()), True
         except CancelledError:
-            response.message = f"no image for {self._limit_s():.1f} s; start the camera, or see the log for its topic"
+            waited = f"no image that can be read for {self._limit_s():.1f} s"
+            response.message = f"{waited}; start the camera, or see the log for its topic or what is wrong with them"
         except DetectOnceError as error:
             response.message = str(error)
         return response
