@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def test_the_example_s_boxes_are_published(robot, talk):
     rgb = np.zeros((60, 80, 3), np.uint8)
     rgb[10:30, 20:50] = (200, 10, 10)
     t = talk()
-    t.show(1, rgb)
-    (found,) = t.detections.wait_for(lambda message: message.header.stamp.sec == 1).detections
+    numbers = itertools.count(1)
+
+    def answered() -> bool:
+        t.show(next(numbers), rgb)
+        return bool(t.detections.messages)
+
+    robot.until(answered, "an answer to a frame")
+    (found,) = t.detections.messages[0].detections
     assert (found.bbox.center.position.x, found.bbox.size_x, found.bbox.size_y) == (35.0, 30.0, 20.0)
