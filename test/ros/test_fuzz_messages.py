@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from fuzz_images import COMPRESSED, IMAGES, FuzzCompressed, FuzzImage
 from fuzz_messages import message_of
 from fuzz_profile import fuzz
+from fuzz_values import REPLIES
 from hypothesis import given
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
 
+from vlm_perception.answers import parse_answer
 from vlm_perception.errors import ImageError
+from vlm_perception.prompts import build_prompt
 from vlm_perception.ros.image_messages import arrival_of
-from vlm_perception.ros.result_messages import header_message
+from vlm_perception.ros.marker_messages import marker_message
+from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
+from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Result, Timings
 
 
 @fuzz
@@ -24,3 +34,19 @@ def test_any_message_gives_a_frame_with_its_own_header_or_an_image_error(image: 
         return
     assert (frame.rgb.ndim, frame.rgb.shape[2], frame.rgb.dtype) == (3, 3, np.uint8)
     assert header_message(frame.header) == message.header
+
+
+@fuzz
+@given(REPLIES)
+def test_any_reply_goes_over_the_wire(text: str) -> None:
+    wh = (60, 40)
+    parsed = parse_answer(text, model_wh=wh, image_wh=wh, coordinates="absolute")
+    frame = Frame(np.zeros((40, 60, 3), np.uint8), FrameHeader(1, 2, "camera"), "/image", 0.0)
+    request = Request(frame, build_prompt("cup"), PixelBudget(3136, 50176), 10)
+    answer = Answer(text, wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
+    result = Result(request, answer, parsed.objects, parsed.rejects, parsed.text)
+    arrived = deserialize_message(serialize_message(detections_message(result)), Detection2DArray)
+    assert len(arrived.detections) == len(parsed.objects)
+    serialize_message(marker_message(result))
+    line = deserialize_message(serialize_message(String(data=answer_json(result, 1.0, None))), String).data
+    assert len(json.loads(line)["objects"]) == len(parsed.objects)

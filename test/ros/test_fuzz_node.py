@@ -45,6 +45,8 @@ def goes_on(node, scripted, header_of):
         node._on_image(good, "/image", time.monotonic())
         scripted.wait_asked(asked + 1)
         assert scripted.requests[-1].prompt.text == "the last cup"
+        # What a callback or the worker did not expect is caught, and counted here.
+        assert "internal_error" not in node._health.total.report().drops
 
     return check
 
