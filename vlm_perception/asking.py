@@ -18,7 +18,7 @@ from vlm_perception.perception import Follower
 from vlm_perception.pixel_relief import Lowered, PixelRelief
 from vlm_perception.scheduling import Clock
 from vlm_perception.settings import Settings
-from vlm_perception.turn_taking import Turn
+from vlm_perception.turns import Turn
 from vlm_perception.types import Answer, PixelBudget, Request, Result
 from vlm_perception.worker_seam import Deliver, DropCause, WorkerListener
 

@@ -29,7 +29,8 @@ from vlm_perception.once import Once
 from vlm_perception.pixel_relief import Lowered
 from vlm_perception.scheduling import Clock
 from vlm_perception.settings import Settings
-from vlm_perception.turn_taking import News, Turn, TurnTaking
+from vlm_perception.turn_taking import TurnTaking
+from vlm_perception.turns import News, Turn
 from vlm_perception.types import PixelBudget, Prompt, Result
 from vlm_perception.worker_seam import Arrival, Deliver, DropCause, EngineState, WorkerListener
 

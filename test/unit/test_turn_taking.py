@@ -11,7 +11,8 @@ from vlm_perception.once import Once
 from vlm_perception.prompts import build_prompt
 from vlm_perception.settings import Settings
 from vlm_perception.standing import parse_prompts
-from vlm_perception.turn_taking import Turn, TurnTaking
+from vlm_perception.turn_taking import TurnTaking
+from vlm_perception.turns import Turn
 from vlm_perception.types import Frame, FrameHeader
 from vlm_perception.worker_seam import Arrival, EngineState
 
