@@ -10,9 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faults import PATIENCE_S, WATCHED, assert_lives, later
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from vlm_perception.errors import OutputError
+from vlm_perception.ros.demo import _save
+from vlm_perception.ros.image_messages import image_message
 
 QUICK = Path(__file__).with_name("quick_node.py")
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -73,3 +78,16 @@ def test_two_nodes_of_one_name_are_noticed_by_both(robot, talk, scripted, start)
     values = assert_lives(t, 900, counted=["errors: same_name"])["diagnostics"]
     assert "named" not in values["message"]
     assert len([m for m in t.logs.messages if "named /vlm_perception, too" in m.msg]) <= 2, "once each"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_the_demo_tells_that_the_disk_is_full(tmp_path, header_of):
+    picture = image_message(np.zeros((28, 42, 3), np.uint8), header_of(1))
+    full = tmp_path / "1_red_cup.png"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space left on device"):
+        _save(full, picture)
+    full.unlink()
+    _save(full, picture)
+    assert [path.name for path in tmp_path.iterdir()] == ["1_red_cup.png"]
+    assert full.stat().st_size > 0

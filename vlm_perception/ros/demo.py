@@ -35,6 +35,8 @@ from vlm_perception.demo_report import (
     summary_json,
     table,
 )
+from vlm_perception.errors import OutputError
+from vlm_perception.exports.base import whole_file
 from vlm_perception.processes import Processes, ProcessPlan
 from vlm_perception.ros.image_messages import rgb_of
 from vlm_perception.startup import DEMO_DEFAULTS, StartupError, plan_processes
@@ -166,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         rows = _interview(processes, options.output)
-    except (DemoError, OSError) as error:
+    except (DemoError, OutputError, OSError) as error:
         print(f"vlm-perception-demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -202,7 +204,8 @@ def _interview(processes: Processes, output: Path) -> list[Row]:
         client.close()
     finally:
         rclpy.try_shutdown()
-    (output / "summary.json").write_text(summary_json(rows), encoding="utf-8")
+    with whole_file(output / "summary.json") as part:
+        part.write_text(summary_json(rows), encoding="utf-8")
     return rows
 
 
@@ -243,7 +246,10 @@ def _empty(output: Path) -> None:
 
 
 def _save(path: Path, picture: Image) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR))
+    # Not imwrite: on a full disk it returns False and says nothing.
+    _, png = cv2.imencode(path.suffix, cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR))
+    with whole_file(path) as part:
+        part.write_bytes(png.tobytes())
 
 
 def _stamp(fields: Mapping[str, Any]) -> Stamp:

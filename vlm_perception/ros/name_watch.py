@@ -51,5 +51,5 @@ class NameWatch:
         return (
             f"{them} named {self._node.get_fully_qualified_name()}, too: services, parameters and prompts reach any of "
             f"them; start each under a name or namespace of its own (-r __node:=NAME, -r __ns:=/NAMESPACE). A process "
-            f"that was killed a moment ago is forgotten by itself"
+            f"that was killed a moment ago is forgotten after about 20 s"
         )
