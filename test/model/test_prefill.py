@@ -376,15 +376,37 @@ def test_patches_are_those_of_the_processor_left_to_itself(plain: PlainModel, im
     assert [list(ours.grid_thw)] == theirs["image_grid_thw"].tolist()
 
 
-@pytest.mark.parametrize("image_wh", [(640, 480), (1280, 720), (31, 200)])
-def test_read_only_pixels_are_cut_like_others_without_a_warning(plain: PlainModel, image_wh: tuple[int, int]) -> None:
+def _read_only(rgb: np.ndarray) -> np.ndarray:
+    return np.frombuffer(rgb.tobytes(), np.uint8).reshape(rgb.shape)
+
+
+def _padded(rgb: np.ndarray) -> np.ndarray:
+    height, width, _ = rgb.shape
+    rows = np.zeros((height, width * 3 + 7), np.uint8)
+    rows[:, : width * 3] = rgb.reshape(height, -1)
+    return rows[:, : width * 3].reshape(height, width, 3)
+
+
+LAYOUTS = {
+    "read-only": _read_only,
+    "bgr seen as rgb": lambda rgb: rgb[..., ::-1].copy()[..., ::-1],
+    "upside down": lambda rgb: rgb[::-1].copy()[::-1],
+    "padded rows": _padded,
+    "columns first": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("image_wh", [(640, 480), (31, 200)])
+def test_pixels_are_cut_alike_however_they_lie_in_memory(
+    plain: PlainModel, image_wh: tuple[int, int], layout: Callable[[np.ndarray], np.ndarray]
+) -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (*image_wh[::-1], 3), dtype=np.uint8)
-    fixed = np.frombuffer(rgb.tobytes(), np.uint8).reshape(rgb.shape)
     budget = PixelBudget(224 * 224, 1024 * 1024)
     writer = Parts(plain).writer
     cut = [
         writer.patches(Request(Frame(pixels, FrameHeader(0, 0, ""), "/image", 0.0), build_prompt("x"), budget, 8))
-        for pixels in (rgb, fixed)
+        for pixels in (rgb, layout(rgb))
     ]
     assert torch.equal(cut[0].pixels, cut[1].pixels)
 

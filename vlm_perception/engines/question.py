@@ -125,6 +125,7 @@ class QuestionWriter:
 
 def _channels_first(rgb: NDArray[np.uint8]) -> torch.Tensor:
     """Look at (height, width, 3) pixels as (1, 3, height, width), in the same memory where torch can."""
-    # torch cannot look at read-only memory.
-    pixels = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy())
+    # torch cannot look at read-only memory, nor backwards, as at a BGR image in RGB order.
+    usable = rgb.flags.writeable and min(rgb.strides) > 0
+    pixels = torch.from_numpy(rgb if usable else rgb.copy())
     return pixels.permute(2, 0, 1)[None]
