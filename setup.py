@@ -46,7 +46,7 @@ def environment_at_build():
 
 
 class BuildAndRemember(build_py):
-    """Also writes down which environment holds torch; vlm_perception/environment.py reads it at start."""
+    """Also writes down which environment holds torch; vlm_perception/startup/environment.py reads it at start."""
 
     def run(self):
         super().run()
@@ -65,7 +65,7 @@ setup(
     name=PACKAGE,
     version=read_version(),
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "prompt_templates.yaml", "web/style.css"]},
+    package_data={PACKAGE: ["py.typed", "prompts/templates.yaml", "apps/web/style.css"]},
     data_files=data_files(),
     install_requires=read_requirements("requirements.txt"),
     extras_require={"ui": read_requirements("requirements-ui.txt")},
@@ -78,14 +78,14 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            f"vlm_perception_node = {PACKAGE}.console:vlm_perception_node",
-            f"scene_camera = {PACKAGE}.console:scene_camera",
-            f"file_camera = {PACKAGE}.console:file_camera",
-            f"vlm-perception-run = {PACKAGE}.console:vlm_perception_run",
-            f"vlm-perception-demo = {PACKAGE}.console:vlm_perception_demo",
-            f"vlm-detect = {PACKAGE}.console:vlm_detect",
-            f"vlm-perception-ui = {PACKAGE}.console:vlm_perception_ui",
-            f"vlm-perception-doctor = {PACKAGE}.console:vlm_perception_doctor",
+            f"vlm_perception_node = {PACKAGE}.startup.commands:vlm_perception_node",
+            f"scene_camera = {PACKAGE}.startup.commands:scene_camera",
+            f"file_camera = {PACKAGE}.startup.commands:file_camera",
+            f"vlm-perception-run = {PACKAGE}.startup.commands:vlm_perception_run",
+            f"vlm-perception-demo = {PACKAGE}.startup.commands:vlm_perception_demo",
+            f"vlm-detect = {PACKAGE}.startup.commands:vlm_detect",
+            f"vlm-perception-ui = {PACKAGE}.startup.commands:vlm_perception_ui",
+            f"vlm-perception-doctor = {PACKAGE}.startup.commands:vlm_perception_doctor",
         ],
     },
 )

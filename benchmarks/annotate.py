@@ -23,7 +23,7 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from vlm_perception.annotate import annotate
+from vlm_perception.drawing.annotate import annotate
 from vlm_perception.scenes import COLOURS, KINDS, random_scene, render
 from vlm_perception.types import (
     Answer,

@@ -20,10 +20,10 @@ import torch
 from benchmarks.report import print_table, write_json
 from benchmarks.videos import SPEEDS, video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.quiet import silence_libraries
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.quiet import silence_libraries
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 ROWS = (1, 2, 4, 8)

@@ -30,9 +30,9 @@ def answer_times_s(frames: int) -> list[float]:
     """Answer a video in this process."""
     from benchmarks.videos import video
     from vlm_perception.engines.base import never_stop
-    from vlm_perception.engines.loading import find_tiny_model
-    from vlm_perception.engines.transformers_engine import TransformersEngine
-    from vlm_perception.prompts import build_prompt
+    from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+    from vlm_perception.engines.transformers.engine import TransformersEngine
+    from vlm_perception.prompts.builder import build_prompt
     from vlm_perception.settings import Settings
     from vlm_perception.types import Request
 

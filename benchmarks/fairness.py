@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from benchmarks.report import write_json
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import random_scene, render
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, Result
-from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
 
 SAMPLE_S = 0.02
 IMAGE_WHS = ((320, 240), (640, 480), (480, 360), (400, 300))

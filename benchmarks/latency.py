@@ -23,7 +23,7 @@ from typing import Any
 import rclpy
 from std_msgs.msg import String
 
-from vlm_perception.startup import DEMO_DEFAULTS, plan_processes
+from vlm_perception.startup.arguments import DEMO_DEFAULTS, plan_processes
 
 READY_TIMEOUT_S = 120.0
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.replies import COLOURS_ZH, KINDS_ZH, in_chinese
-from vlm_perception.matching import iou, match_boxes
 from vlm_perception.scenes import MovingScene, Scene, Truth
+from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import WH, XY, XYXY, Task
 
 IMAGE_WH: WH = (640, 480)

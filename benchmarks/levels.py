@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.level_questions import ROWS, Row, Seen, question_of, scene_of
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
 
 # Held out: training draws its scenes from other seeds and sizes.

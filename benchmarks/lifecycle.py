@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
 from benchmarks.soak import sample
-from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
 
 TIMEOUT_S = 300.0
 STEPS = (

@@ -20,10 +20,10 @@ from benchmarks.plain import TIE, PlainAnswer, PlainModel, first_difference
 from benchmarks.report import print_table, write_json
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.quiet import silence_libraries
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.quiet import silence_libraries
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 PROMPTS = (

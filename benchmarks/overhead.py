@@ -28,16 +28,16 @@ from vision_msgs.msg import Detection2DArray
 
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
-from vlm_perception.annotate import annotate
+from vlm_perception.drawing.annotate import annotate
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import arrival_of, image_message
-from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
+from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request, Result, Token
-from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
 
 CAMERA = "/image"
 STAGES = ("receive", "convert", "prepare", "wait", "prefill", "decode", "parse", "publish", "draw")

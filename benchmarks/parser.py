@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import supervision as sv
 
-from vlm_perception.answers import AnswerReader, parse_answer
+from vlm_perception.replies.reader import AnswerReader, parse_answer
 
 MODEL_WH, IMAGE_WH = (1344, 756), (1920, 1080)
 COUNTS = (1, 10, 100, 1000)

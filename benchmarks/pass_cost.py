@@ -22,8 +22,8 @@ from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2_5_VLCo
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding, Qwen2_5_VLTextModel
 
 from benchmarks.report import print_table, write_json
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.quiet import silence_libraries
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.quiet import silence_libraries
 
 LENGTHS = (1, 8, 16, 32, 64)
 # Sizes of the language model as published in Qwen2.5-VL-3B-Instruct's config.json.

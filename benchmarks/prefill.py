@@ -29,12 +29,12 @@ from benchmarks.pass_cost import TEXT_3B
 from benchmarks.report import print_table, write_json
 from benchmarks.videos import video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.prefill import Prefill
-from vlm_perception.engines.question import FrameKey, Patches, Question
-from vlm_perception.engines.quiet import silence_libraries
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.inputs import FrameKey, Patches, Question
+from vlm_perception.engines.transformers.prefill import Prefill
+from vlm_perception.engines.transformers.quiet import silence_libraries
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)

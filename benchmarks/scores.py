@@ -1,7 +1,7 @@
 """Which score formula parts right boxes from wrong ones best: `python -m benchmarks.scores`.
 
 Asks a checkpoint the evaluation's questions about held-out scenes through the product's own path,
-and compares the formulas of `vlm_perception/scores.py` on the boxes of all answers, those to
+and compares the formulas of `vlm_perception/replies/scores.py` on the boxes of all answers, those to
 questions about absent things too:
 
 * AP: area under precision over recall of all expected boxes, boxes in the order of their scores;
@@ -32,8 +32,8 @@ from benchmarks.reliability import BINS, plot
 from training.calibrate import fit
 from training.evaluate import FIRST_SEED, make_cases
 from training.scored import Asked, ask_all
-from vlm_perception.checkpoint_card import read_calibration
-from vlm_perception.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score
+from vlm_perception.engines.model_card import read_calibration
+from vlm_perception.replies.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score
 
 OUTPUT = Path("build/benchmarks")
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(10))

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
-from vlm_perception.engines.loading import find_tiny_model
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
 
 PROMPTS = (
     "all objects",

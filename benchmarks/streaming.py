@@ -32,10 +32,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.loading import find_tiny_model
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.scenes import random_scene, render
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Result, Token

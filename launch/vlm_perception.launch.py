@@ -8,9 +8,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vlm_perception.endings import ENDING_ARGUMENTS, Ending, ending_of
-from vlm_perception.processes import ProcessPlan
-from vlm_perception.startup import LAUNCH_ARGUMENTS, LaunchArgument, plan_processes
+from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS, LaunchArgument, plan_processes
+from vlm_perception.startup.endings import ENDING_ARGUMENTS, Ending, ending_of
+from vlm_perception.startup.processes import ProcessPlan
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -258,7 +258,7 @@ def set_up(venv: Path, kind: str, wanted_python: str | None, pip_extra: str) -> 
     install(python, setting, kind, pip_extra)
     finished = {done: state_key(setting, done, pip_extra) for done in KINDS[kind]}
     (venv / STAMP_NAME).write_text(json.dumps({**stamped_keys(venv), **finished}) + "\n")
-    run([python, "-m", "vlm_perception.environment"], "what is there now", cwd=str(ROOT))
+    run([python, "-m", "vlm_perception.startup.environment"], "what is there now", cwd=str(ROOT))
 
 
 def main() -> int:

@@ -18,8 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from training.cache import FIRST_TRAINING_SEED
 from training.evaluate import make_cases
 from training.scored import Asked, ask_all
-from vlm_perception.checkpoint_card import write_calibration
-from vlm_perception.scores import DEFAULT_FORMULA, log_odds, raw_score
+from vlm_perception.engines.model_card import write_calibration
+from vlm_perception.replies.scores import DEFAULT_FORMULA, log_odds, raw_score
 from vlm_perception.types import Calibration
 
 # Evaluation's seeds begin at 500,000, training's at 1,000,000.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from training.cache import model_size
 from training.questions import Question
-from vlm_perception.answers import count_of, parse_answer
-from vlm_perception.matching import iou, match_boxes
+from vlm_perception.replies.reader import count_of, parse_answer
 from vlm_perception.scenes import Scene
+from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import XYXY, DetectedObject
 
 POINT_TOLERANCE = 0.05

@@ -32,7 +32,7 @@ shown without a GPU and without a model hub. It knows coloured circles, squares,
 faces, plain or striped, and their shadows; it knows nothing of the real world. Use
 `Qwen/Qwen2.5-VL-3B-Instruct` or larger on a robot.
 
-- Prompts: English and some Chinese, in the wording of `vlm_perception/prompt_templates.yaml`.
+- Prompts: English and some Chinese, in the wording of `vlm_perception/prompts/templates.yaml`.
 - Replies: Qwen2.5-VL's own forms, `bbox_2d`, `point_2d`, `sub_label`, and a sentence when counting.
 - Image sizes: {pixels}. Larger and smaller camera images are resized to these areas.
 - Scores: `vlm_perception: score:` above, where it stands, is their fitted calibration (`training/calibrate.py`).

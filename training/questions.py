@@ -1,6 +1,6 @@
 """Questions about a scene and the right replies to them.
 
-Every question goes through `vlm_perception.prompts`, so the tiny model is trained on exactly the
+Every question goes through `vlm_perception.prompts.builder`, so the tiny model is trained on exactly the
 instructions that the node sends, plus a few in the wording of Qwen's cookbook, sent as they are.
 """
 
@@ -21,7 +21,7 @@ from training.replies import (
     render_reply,
     to_model_box,
 )
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import COLOURS, KINDS, Truth
 
 # How often each kind of question is asked.

@@ -14,10 +14,10 @@ from pathlib import Path
 from training.cache import model_size
 from training.evaluate import Case
 from training.judge import POINT_TOLERANCE, exact_box
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.evidence import Evidence, gather_evidence
-from vlm_perception.matching import match_boxes
-from vlm_perception.perception import perceive
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.replies.token_evidence import Evidence, gather_evidence
+from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 
 _BUDGET = PixelBudget(224 * 224, 1024 * 1024)

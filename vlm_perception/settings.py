@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.parameter import Parameter, ParameterValue, describe_field
+from vlm_perception.settings_parameter import Parameter, ParameterValue, describe_field
 from vlm_perception.types import PixelBudget, Task
 
 # One image token covers a 28 x 28 pixel cell; the family takes 4 to 16384 of them.

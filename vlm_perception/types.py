@@ -26,7 +26,7 @@ FinishReason = Literal["stop", "length", "aborted", "timeout", "repetition", "un
 
 
 class Task(str, Enum):
-    """What is asked of the model; `AUTO` lets `prompts.py` choose from the wording."""
+    """What is asked of the model; `AUTO` lets `prompts/builder.py` choose from the wording."""
 
     AUTO = "auto"
     DETECT = "detect"
@@ -147,7 +147,7 @@ class Calibration:
     """Fitted map from a raw score to a chance of being right; lives in a checkpoint's card.
 
     Attributes:
-        formula: Name of the formula in `scores.py` it was fitted for.
+        formula: Name of the formula in `replies/scores.py` it was fitted for.
         temperature: Divides the raw score's log-odds.
         bias: Added to the divided log-odds.
     """
@@ -188,7 +188,7 @@ class DetectedObject:
         point_xy: Clipped point, or None.
         attributes: Extra keys of the reply such as `sub_label`.
         span: Character range of this object in `Answer.text`, for its score.
-        score: 0..1; None until `scores.py` has filled it.
+        score: 0..1; None until `replies/scores.py` has filled it.
         part: Which of the boxes and points that share its span this is, in the order of the text.
     """
 

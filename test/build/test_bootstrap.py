@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout import ROOT
 import os
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 BOOTSTRAP = ROOT / "scripts" / "bootstrap.py"
 sys.path.insert(0, str(BOOTSTRAP.parent))
 

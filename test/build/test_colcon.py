@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout import ROOT
 import os
 import shlex
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 280
 # What the outer environment may carry and a fresh terminal on a robot does not.
 LEAKS = ("PYTHONPATH", "VIRTUAL_ENV", "VLM_PERCEPTION_VENV", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
@@ -113,7 +113,7 @@ def test_one_clear_error_when_the_environment_is_not_there(installed: Path, bare
 
 def test_installed_package_finds_its_own_files(installed: Path, bare_python: Path) -> None:
     code = (
-        "from vlm_perception.startup import plan_processes, DEMO_DEFAULTS as D; node = plan_processes(D)[0]; "
+        "from vlm_perception.startup.arguments import plan_processes, DEMO_DEFAULTS as D; node = plan_processes(D)[0]; "
         "print(node.parameters['model']); print(node.parameter_files[0])"
     )
     done = run_sourced(installed, bare_python, ["python3", "-c", code])

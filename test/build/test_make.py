@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checkout import ROOT
 import json
 import os
 import shutil
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 SHOW_ARGUMENTS = "#!/bin/sh\nexec {python} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\"\n"
 
 
@@ -62,7 +62,7 @@ def test_variables_of_the_shell_do_not_open_the_page_to_the_network(checkout: Pa
 
 
 def test_every_argument_of_the_command_can_be_given_to_make() -> None:
-    from vlm_perception.startup import LAUNCH_ARGUMENTS
+    from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
 
     line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("RUN_ARGUMENTS"))
     assert set(line.partition(":=")[2].split()) == {argument.name.upper() for argument in LAUNCH_ARGUMENTS}

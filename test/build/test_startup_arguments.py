@@ -10,7 +10,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from vlm_perception.ros.parameters import LiveSettings
-from vlm_perception.startup import plan_processes
+from vlm_perception.startup.arguments import plan_processes
 
 DOMAIN_ID = 72
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer
 
 from training.checkpoint import build_model, build_processor, build_tokenizer
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 
 RequestMaker = Callable[..., Request]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
-from pathlib import Path
 
 import pytest
 import torch
+from checkout import TINY
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 from training.checkpoint import build_model, build_processor, build_tokenizer, save
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
-from vlm_perception.repetition import RepetitionWatch
+from vlm_perception.engines.repetition import RepetitionWatch
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Result, Token
 
 RequestMaker = Callable[..., Request]
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 ITEM = ('{"bbox_2d": [', "10, ", "20, ", "60, ", "80", '], "label": "', "cup", '"}, ')
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from checkout import TINY
 from torch import nn
 
 from benchmarks.plain import PlainModel
-from vlm_perception.engines.checkpoint_model import load_checkpoint
-from vlm_perception.engines.patch_embedding import FlatPatchEmbedding, flatten_patch_embedding
-
-TINY = str(Path(__file__).parents[2] / "models" / "tiny")
+from vlm_perception.engines.transformers.loading import load_checkpoint
+from vlm_perception.engines.transformers.patch_embedding import FlatPatchEmbedding, flatten_patch_embedding
 
 
 def with_layer(layer: nn.Module) -> SimpleNamespace:

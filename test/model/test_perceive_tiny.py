@@ -6,18 +6,17 @@ A smoke test with floors well under the figures of the model card; `make evaluat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from checkout import TINY
 
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.matching import iou
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
+from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY, Frame, FrameHeader, PixelBudget, Request, Result
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 SEEDS = range(9000, 9012)
 MEAN_IOU_FLOOR = 0.5
 FOUND_FLOOR = 0.7

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkout import TINY
 from transformers import AutoProcessor
 
-import vlm_perception.engines.prefill as prefill_module
+import vlm_perception.engines.transformers.prefill as prefill_module
 from benchmarks.plain import TIE, PlainModel, first_difference
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.prefill import Prefill, Prefix
-from vlm_perception.engines.question import FrameKey, QuestionWriter
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.inputs import FrameKey, QuestionWriter
+from vlm_perception.engines.transformers.prefill import Prefill, Prefix
 from vlm_perception.errors import InferenceError
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task, Token
 
 RequestMaker = Callable[..., Request]
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 PROMPTS = (
     "all objects",
     "red circle",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Task
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 TOKENIZER: Any = AutoTokenizer.from_pretrained(TINY)
 SPECIAL = {index: token.content for index, token in TOKENIZER.added_tokens_decoder.items() if token.special}
 

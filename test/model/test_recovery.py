@@ -10,15 +10,15 @@ import pytest
 from small_memory import OUT_OF_MEMORY, TINY, SmallMemory, small_memory, wide_tiny
 
 from vlm_perception.engines.base import Engine, never_stop
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import InferenceError, ModelMemoryError
-from vlm_perception.pixel_relief import FIRST_PATIENCE
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.prompts.queries import parse_prompts
 from vlm_perception.scenes import MovingScene
 from vlm_perception.settings import Settings
-from vlm_perception.standing import parse_prompts
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Result
-from vlm_perception.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.memory_backoff import FIRST_PATIENCE
+from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
 
 PATIENCE_S = 120.0
 SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels

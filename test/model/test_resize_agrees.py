@@ -9,7 +9,7 @@ from qwen_vl_utils import vision_process
 from transformers.models.qwen2_vl import image_processing_qwen2_vl
 
 from vlm_perception.errors import GeometryError
-from vlm_perception.geometry import plan_resize
+from vlm_perception.replies.coordinates import plan_resize
 from vlm_perception.types import PixelBudget
 
 sides = st.integers(1, 6000)

@@ -8,24 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from checkout import TINY
 from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from training.evaluate import Case, make_cases
 from training.scored import Asked, ask_all
-from vlm_perception.answers import parse_answer
-from vlm_perception.checkpoint_card import write_calibration
-from vlm_perception.engines.token_text import align_tokens
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.evidence import gather_evidence
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
-from vlm_perception.result_json import result_fields
-from vlm_perception.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score, score_objects
+from vlm_perception.engines.model_card import write_calibration
+from vlm_perception.engines.transformers.detokenizer import align_tokens
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.replies.reader import parse_answer
+from vlm_perception.replies.result_json import result_fields
+from vlm_perception.replies.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score, score_objects
+from vlm_perception.replies.token_evidence import gather_evidence
 from vlm_perception.types import Answer, Calibration, Frame, FrameHeader, PixelBudget, Request, Result, Timings, Token
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 SCENES = 10
 # 0.9 and more on 150 scenes; chance is 0.5.
 AUROC_FLOOR = 0.7

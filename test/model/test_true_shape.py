@@ -18,8 +18,8 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from training.checkpoint import CHAT_TEMPLATE
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.loading import find_checkpoint
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.types import Request
 
 # As published, but 2 layers instead of 36 and 2 vision blocks, one of them windowed, instead of 32.

@@ -17,11 +17,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vlm_perception.engines.loading import _HUB_FILES
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.checkpoint import _HUB_FILES
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import InferenceError, ModelLoadError
-from vlm_perception.perception import perceive
-from vlm_perception.prompts import build_prompt
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Request, Task
 
 

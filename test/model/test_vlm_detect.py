@@ -18,17 +18,17 @@ import cv2
 import numpy as np
 import pytest
 import supervision as sv
+from checkout import ROOT
 from PIL import Image
 
-from vlm_perception import cli
-from vlm_perception.engines.transformers_engine import TransformersEngine
-from vlm_perception.matching import match_boxes
+from vlm_perception.apps.detect import command as cli
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.scenes.__main__ import main as draw_scenes
+from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.settings import Settings
-from vlm_perception.startup import resolve_model
+from vlm_perception.startup.arguments import resolve_model
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "vlm-detect.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 WH = (640, 480)
@@ -66,7 +66,7 @@ def start(tmp_path: Path, *arguments: str, **more: Any) -> subprocess.Popen[str]
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text(NO_ROS)
     environment = {**os.environ, "PYTHONPATH": f"{blocked}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vlm_perception.console", "vlm-detect", *arguments, "--model", "tiny"]
+    command = [sys.executable, "-m", "vlm_perception.startup.commands", "vlm-detect", *arguments, "--model", "tiny"]
     return subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
@@ -188,7 +188,7 @@ def test_points_left_out_of_boxes_are_told(
 
 def test_the_default_engine_takes_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     # It would silence the libraries for all tests of this process.
-    monkeypatch.setattr("vlm_perception.engines.quiet.silence_libraries", lambda progress: None)
+    monkeypatch.setattr("vlm_perception.engines.transformers.quiet.silence_libraries", lambda progress: None)
     settings = Settings.from_mapping({"model": "/nowhere", "device": "cpu"})
     made = cli._transformers_engine(settings)
     assert (made.name, made.describe()["device"]) == ("/nowhere", "cpu")

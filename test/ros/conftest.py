@@ -25,8 +25,8 @@ from vision_msgs.msg import Detection2DArray
 
 from benchmarks.domains import claimed_domain
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
-from vlm_perception.lifecycle import State
 from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.node import VlmPerceptionNode
 from vlm_perception.types import Answer, FinishReason, Request, Timings
 

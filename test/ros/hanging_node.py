@@ -9,7 +9,7 @@ from rclpy.parameter import Parameter
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.ros.node import VlmPerceptionNode
-from vlm_perception.ros.running import run
+from vlm_perception.ros.spin import run
 from vlm_perception.types import Answer, Request, Timings
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import TINY
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Answer, Request, Token
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 PATIENCE_S = 120.0
 
 

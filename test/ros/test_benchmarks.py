@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from checkout import ROOT
 
 
 def test_the_soak_runs_the_node_and_reports_what_it_holds(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profi
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
-from vlm_perception.ros.camera_info import CameraInfoRelay
 from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.types import FrameHeader
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)

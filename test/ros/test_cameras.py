@@ -12,10 +12,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
+from vlm_perception.apps.cameras.file_camera import FileCamera
+from vlm_perception.apps.cameras.scene_camera import SceneCamera
 from vlm_perception.errors import ImageError, SettingsError
-from vlm_perception.ros.file_camera import FileCamera
 from vlm_perception.ros.image_messages import rgb_of
-from vlm_perception.ros.scene_camera import SceneCamera
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from vlm_perception.doctor.finding import Finding, Level
-from vlm_perception.doctor.graph import GraphFacts, judge
-from vlm_perception.lifecycle import State
+from vlm_perception.apps.doctor.finding import Finding, Level
+from vlm_perception.apps.doctor.graph import GraphFacts, judge
+from vlm_perception.apps.doctor.ros_probe import GraphObserver
 from vlm_perception.ros import doctor_graph
-from vlm_perception.ros.doctor_graph import GraphObserver
 from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.lifecycle.states import State
 
 NODE = "/vlm_perception"
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -155,7 +155,7 @@ def test_a_graph_without_the_node_names_who_is_there(robot, look) -> None:
 
 def test_the_command_sees_the_graph_and_leaves_the_model_of_a_running_node_alone(robot, scripted) -> None:
     robot.node(scripted)
-    command = [sys.executable, "-m", "vlm_perception.console", "vlm-perception-doctor", "--json"]
+    command = [sys.executable, "-m", "vlm_perception.startup.commands", "vlm-perception-doctor", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
     told = json.loads(done.stdout)
     assert done.returncode == 2, done.stderr

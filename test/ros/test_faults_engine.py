@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from small_memory import TINY
 from visualization_msgs.msg import ImageMarker
 
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import GeometryError, InferenceError, VlmPerceptionError
 
 BOX = '[{"bbox_2d": [2, 4, 11, 20], "label": "cup"}]'

@@ -15,8 +15,8 @@ import pytest
 from faults import PATIENCE_S, WATCHED, assert_lives, later
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from vlm_perception.apps.demo.demo import _save
 from vlm_perception.errors import OutputError
-from vlm_perception.ros.demo import _save
 from vlm_perception.ros.image_messages import image_message
 
 QUICK = Path(__file__).with_name("quick_node.py")

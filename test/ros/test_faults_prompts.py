@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
-from vlm_perception.ros.prompts_in import PromptInbox
+from vlm_perception.ros.inputs.prompt_subscription import PromptInbox
 
 HUGE = 10**7
 PACED, ENDS_WITH = 2000, 4000

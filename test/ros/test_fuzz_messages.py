@@ -14,12 +14,12 @@ from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from vlm_perception.answers import parse_answer
 from vlm_perception.errors import ImageError
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.replies.reader import parse_answer
 from vlm_perception.ros.image_messages import arrival_of
-from vlm_perception.ros.marker_messages import marker_message
-from vlm_perception.ros.result_messages import answer_json, detections_message, header_message
+from vlm_perception.ros.outputs.marker_messages import marker_message
+from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Result, Timings
 
 

@@ -13,8 +13,8 @@ from fuzz_prompts import HUGE, SENDABLE
 from hypothesis import given
 from rclpy.executors import SingleThreadedExecutor
 
-from vlm_perception.lifecycle import State
 from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.node import VlmPerceptionNode
 
 PATIENCE_S = 60.0

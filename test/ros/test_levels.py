@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import TINY
 
 from benchmarks.level_questions import ROWS, Asked, Row, Seen, question_of, scene_of
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 SEEDS: dict[str, int] = json.loads((Path(__file__).parent / "level_seeds.json").read_text(encoding="utf-8"))
 # Longer than an answer takes on a busy machine; a frame may be lost, so one is sent again.
 RESEND_S = 2.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import TINY
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
@@ -15,9 +15,8 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from vlm_perception.errors import ModelLoadError
-from vlm_perception.lifecycle import State
+from vlm_perception.ros.lifecycle.states import State
 
-TINY = str(Path(__file__).parents[2] / "models" / "tiny")
 BOX = '[{"bbox_2d": [1, 2, 20, 20], "label": "cup"}]'
 UNSET = {"autostart": False, "diagnostics_period_s": 0.1}
 

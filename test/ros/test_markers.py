@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from visualization_msgs.msg import ImageMarker
 
-from vlm_perception.class_colours import class_colours
-from vlm_perception.prompts import build_prompt
-from vlm_perception.ros.marker_messages import marker_message
+from vlm_perception.drawing.class_colours import class_colours
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -89,7 +89,7 @@ def test_each_answer_replaces_the_marker_before_and_an_empty_one_clears_it(robot
 
 
 def test_nothing_is_built_for_nobody(robot, talk, scripted, monkeypatch):
-    import vlm_perception.ros.publishers as publishers
+    import vlm_perception.ros.outputs.publishers as publishers
 
     built = []
     real = publishers.marker_message

@@ -9,9 +9,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from vlm_perception.errors import ImageError
-from vlm_perception.prompts import build_prompt
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import arrival_of, image_message, rgb_of
-from vlm_perception.ros.result_messages import answer_json, detections_message
+from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
 from vlm_perception.types import (
     Answer,
     DetectedObject,

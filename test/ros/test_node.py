@@ -84,7 +84,7 @@ def test_no_frame_is_answered_twice_and_stamps_only_rise(robot, talk, scripted):
 
 def test_nothing_is_drawn_for_nobody(robot, talk, scripted, monkeypatch):
     drawn = []
-    import vlm_perception.ros.publishers as publishers
+    import vlm_perception.ros.outputs.publishers as publishers
 
     real = publishers.annotate
     monkeypatch.setattr(publishers, "annotate", lambda rgb, result: drawn.append(1) or real(rgb, result))
@@ -366,7 +366,7 @@ def test_parameters_describe_themselves(robot, scripted):
 
 def test_prompts_are_heard_on_a_ros_without_message_info(robot, talk, scripted, monkeypatch):
     """Humble's rclpy hands no message info to callbacks."""
-    import vlm_perception.ros.prompts_in as prompts_in
+    import vlm_perception.ros.inputs.prompt_subscription as prompts_in
 
     class OldSubscription:
         pass

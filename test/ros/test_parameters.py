@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from checkout import ROOT
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import DescribeParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
@@ -136,7 +136,7 @@ def test_prompt_and_rate_change_live(robot, talk, scripted) -> None:
 
 
 def test_every_shipped_parameter_file_is_good() -> None:
-    root = Path(__file__).parents[2]
+    root = ROOT
     files = [*root.glob("config/*.yaml"), *root.glob("launch/examples/*.yaml")]
     # That one is for another node, Nav2's.
     ours = [file for file in files if file.name != "lifecycle_manager.yaml"]

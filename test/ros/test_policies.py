@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
-from vlm_perception.ros.file_camera import FileCamera
+from vlm_perception.apps.cameras.file_camera import FileCamera
 
 BURST = 40
 PATIENCE_S = 120.0

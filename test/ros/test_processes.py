@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from vlm_perception.startup import resolve_model
+from vlm_perception.startup.arguments import resolve_model
 
 TINY = Path(resolve_model("tiny"))
 PATIENCE_S = 200.0
@@ -27,7 +27,7 @@ def launch(domain_id):
     running = []
 
     def start(command, *arguments, **options):
-        line = [sys.executable, "-m", "vlm_perception.console", command, *map(str, arguments)]
+        line = [sys.executable, "-m", "vlm_perception.startup.commands", command, *map(str, arguments)]
         running.append(subprocess.Popen(line, **options))
         return running[-1]
 

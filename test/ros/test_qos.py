@@ -25,9 +25,9 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.ros.cameras import Cameras
+from vlm_perception.ros.diagnostics.qos_watch import QosWatch, unmet
 from vlm_perception.ros.image_messages import image_message
-from vlm_perception.ros.qos_watch import QosWatch, unmet
+from vlm_perception.ros.inputs.cameras import Cameras
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL

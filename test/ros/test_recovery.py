@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from small_memory import TINY, small_memory, wide_tiny
 from std_srvs.srv import Trigger
 
-from vlm_perception.engines.transformers_engine import TransformersEngine
+from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.scenes import MovingScene
 
 PATIENCE_S = 120.0

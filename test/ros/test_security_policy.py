@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from vlm_perception.security import SINCE_JAZZY, policy_xml, uses
+from vlm_perception.ros.topics import SINCE_JAZZY, policy_xml, uses
 
 GRAPH = {
     "publish": "get_publisher_names_and_types_by_node",

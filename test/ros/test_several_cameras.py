@@ -15,7 +15,7 @@ from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.image_messages import image_message
-from vlm_perception.ros.publishers import Outputs
+from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Prompt, Request, Result, Task, Timings
 
 SIZES = {"/front/image_raw": (28, 42), "/back/image_raw": (56, 28), "/arm/image_raw": (30, 50)}

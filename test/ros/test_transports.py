@@ -83,7 +83,7 @@ def padded(samples: np.ndarray, padding: int) -> tuple[bytes, int]:
 
 
 def test_step_and_byte_order_of_raw_messages_are_honoured(robot, talk, scripted, header_of):
-    """That the message's own fields reach the conversion; the encodings are in test_pixels_against_ffmpeg.py."""
+    """That the message's own fields reach the conversion; the encodings are in test_encodings_against_ffmpeg.py."""
     robot.node(scripted, prompt="red cup")
     t = talk()
     t.show_until(t.detections)

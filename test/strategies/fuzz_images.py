@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from vlm_perception.pixels import SUPPORTED_ENCODINGS
+from vlm_perception.frames.encodings import SUPPORTED_ENCODINGS
 
 # What the fields of the messages can hold.
 UINT8, UINT32 = 2**8 - 1, 2**32 - 1

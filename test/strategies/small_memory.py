@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from checkout import TINY
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import AutoProcessor
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 _PATCH_PX = 14 * 14
 
 # What torch and Python raise, with their own words.

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import TINY
 
 from training import calibrate as calibrating
 from training import evaluate, publish
 from training.cache import FIRST_TRAINING_SEED
 from training.calibrate import FIRST_SEED, SCENES, calibrate, fit
 from training.scored import Asked, Found
-from vlm_perception.checkpoint_card import read_calibration, write_calibration
-from vlm_perception.evidence import Evidence
-from vlm_perception.scores import DEFAULT_FORMULA, calibrated
+from vlm_perception.engines.model_card import read_calibration, write_calibration
+from vlm_perception.replies.scores import DEFAULT_FORMULA, calibrated
+from vlm_perception.replies.token_evidence import Evidence
 from vlm_perception.types import Calibration
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 TRUE = Calibration(DEFAULT_FORMULA, 0.6, 1.2)
 
 

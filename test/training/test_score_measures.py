@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.scores import by_threshold, calibration_error, collect, measure
 from training.scored import Asked, Found
-from vlm_perception.evidence import Evidence
+from vlm_perception.replies.token_evidence import Evidence
 
 
 def box(score: float, right: bool) -> Found:

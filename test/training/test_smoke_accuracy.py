@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+
+from checkout import TINY
 
 from training.evaluate import evaluate
 
-TINY = Path(__file__).parents[2] / "models" / "tiny"
 FLOORS = {
     "json_valid": 0.95,
     "recall50": 0.70,

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "vlm_perception"
 ROS_MODULES = {"rclpy", "cv_bridge", "ament_index_python", "launch", "launch_ros", "rosidl_runtime_py", "tf2_ros"}
 # Read by the system's Python before the environment with torch is found.
-STANDARD_LIBRARY_ONLY = ("environment.py", "console.py", "startup.py", "endings.py", "processes.py", "__init__.py")
+STANDARD_LIBRARY_ONLY = ("__init__.py", *(f"startup/{path.name}" for path in (PACKAGE / "startup").glob("*.py")))
 # Heavy: importing the core must not cost seconds before a command can even print its help.
 LAZY_ONLY = {"torch", "transformers", "accelerate"}
 
 ALL_FILES = sorted(PACKAGE.rglob("*.py"))
-CORE_FILES = [path for path in ALL_FILES if "ros" not in path.relative_to(PACKAGE).parts[:1]]
+EDGE = ("ros", "apps/cameras", "apps/demo", "apps/doctor/ros_probe")
+CORE_FILES = [path for path in ALL_FILES if not path.relative_to(PACKAGE).as_posix().startswith(EDGE)]
 
 
 def imported(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
@@ -43,7 +44,7 @@ def test_the_check_itself_sees_ros_imports() -> None:
     assert {"rclpy", "vision_msgs", "std_srvs"} <= {
         name for name in ("rclpy", "vision_msgs", "std_srvs") if is_ros(name)
     }
-    assert any(is_ros(name) for path in (PACKAGE / "ros").glob("*.py") for name in imported(path))
+    assert any(is_ros(name) for path in (PACKAGE / "ros").rglob("*.py") for name in imported(path))
 
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=relative)
@@ -68,7 +69,7 @@ def test_startup_imports_only_modules_of_its_kind() -> None:
     for name in STANDARD_LIBRARY_ONLY:
         tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
         own = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("vlm")}
-        assert own <= {f"vlm_perception.{Path(other).stem}" for other in STANDARD_LIBRARY_ONLY}, name
+        assert own <= {f"vlm_perception.startup.{Path(other).stem}" for other in STANDARD_LIBRARY_ONLY}, name
 
 
 @pytest.mark.parametrize("path", [p for p in CORE_FILES if "engines" not in p.parts], ids=relative)
@@ -81,8 +82,10 @@ def test_only_the_web_page_needs_gradio(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     reached = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     assert "gradio" not in set(imported(path))
-    assert [name for name in reached if name.startswith("vlm_perception.web")] == []
+    assert [name for name in reached if name.startswith("vlm_perception.apps.web")] == []
 
 
 def test_only_one_module_of_the_web_page_imports_gradio() -> None:
-    assert [path.name for path in (PACKAGE / "web").glob("*.py") if "gradio" in set(imported(path))] == ["page.py"]
+    assert [path.name for path in (PACKAGE / "apps" / "web").glob("*.py") if "gradio" in set(imported(path))] == [
+        "page.py"
+    ]

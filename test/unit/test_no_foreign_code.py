@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from vlm_perception.settings import parameters
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "vlm_perception"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # What runs on the user's machine beside the package: set-up, launch files, training, measurements.
@@ -104,11 +104,11 @@ def test_no_text_from_a_topic_becomes_a_parameter() -> None:
     """Only parameters name files and models; what a topic brings is never made into one."""
     setters = {"set_parameters", "set_parameters_atomically", "from_mapping", "changed", "load_prompts", "read_rules"}
     found = {}
-    for path in (PACKAGE / "ros").glob("*.py"):
+    for path in (PACKAGE / "ros").rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         names = {node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func) for node in calls}
         if names & setters:
             found[path.name] = names & setters
-    # parameters.py: ROS' own parameter services. looking_for.py: the file that the parameter `prompts_file` names.
-    assert found.keys() == {"looking_for.py", "parameters.py"}, found
-    assert found["looking_for.py"] == {"load_prompts"}
+    # parameters.py: ROS' own parameter services. prompt_topic.py: the file that the parameter `prompts_file` names.
+    assert found.keys() == {"prompt_topic.py", "parameters.py"}, found
+    assert found["prompt_topic.py"] == {"load_prompts"}

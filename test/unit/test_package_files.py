@@ -6,14 +6,13 @@ import configparser
 import os
 import xml.etree.ElementTree as ET
 from importlib import import_module, metadata
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 import vlm_perception
-from vlm_perception import console
+from vlm_perception.startup import commands as console
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_XML = ET.parse(ROOT / "package.xml").getroot()
 ROSDEP_KEYS = {
     "rclpy", "cv_bridge", "vision_msgs", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs",

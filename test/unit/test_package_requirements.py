@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("requirements*.txt"))
 # Import name to distribution name, where they differ.
 DISTRIBUTIONS = {

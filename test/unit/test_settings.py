@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import yaml
+from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.docs.parameters import config_yaml, markdown_table
 from vlm_perception.errors import SettingsError
-from vlm_perception.parameter_docs import config_yaml, markdown_table
 from vlm_perception.settings import Parameter, Settings, parameters
 from vlm_perception.types import PixelBudget, Task
 
-CONFIG = Path(__file__).parents[2] / "config" / "vlm_perception.yaml"
+CONFIG = ROOT / "config" / "vlm_perception.yaml"
 
 # value to set, what the message must name: the value, the limit, the remedy
 WRONG = [
@@ -110,7 +110,7 @@ def test_every_parameter_is_described_and_accepts_its_bounds(parameter: Paramete
 
 def test_config_file_holds_every_parameter_at_its_default_and_says_which_are_live() -> None:
     text = CONFIG.read_text(encoding="utf-8")
-    assert text == config_yaml(), "run python -m vlm_perception.parameter_docs"
+    assert text == config_yaml(), "run python -m scripts.docs.parameters"
     written = yaml.safe_load(text)["/**"]["ros__parameters"]
     assert written == Settings().to_mapping()
     assert list(written) == [p.name for p in parameters()]

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 240
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Written into every server: a connection or a look-up that leaves this machine is noted in a file.
@@ -90,7 +90,7 @@ def serve(folder: Path, *arguments: str) -> Iterator[Server]:
         "SPY_FILE": str(folder / "spy" / "notes.txt"),
         "TMPDIR": str(folder / "tmp"),
     }
-    command = [sys.executable, "-m", "vlm_perception.console", "vlm-perception-ui", *arguments]
+    command = [sys.executable, "-m", "vlm_perception.startup.commands", "vlm-perception-ui", *arguments]
     process = subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vlm_perception.web import app
+from vlm_perception.apps.web import app
 
 
 def test_without_gradio_it_says_what_to_install(

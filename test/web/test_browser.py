@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from PIL import Image
 
-from vlm_perception.matching import iou
+from vlm_perception.apps.web.examples import examples
+from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY
-from vlm_perception.web.examples import examples
 
 expect = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright").expect
 
-ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 # For a busy machine; nothing here waits that long when it works.
 TIMEOUT_MS = 60_000

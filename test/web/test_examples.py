@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_perception.prompts import build_prompt
+from vlm_perception.apps.web.examples import examples
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Task
-from vlm_perception.web.examples import examples
 
 
 def test_they_are_the_same_every_time() -> None:

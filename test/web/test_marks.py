@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.answers import parse_answer
+from vlm_perception.apps.web.marks import mark_reply, marks_of
+from vlm_perception.replies.reader import parse_answer
 from vlm_perception.types import DetectedObject, Reject
-from vlm_perception.web.marks import mark_reply, marks_of
 
 ALLOWED_TAGS = {"pre", "mark"}
 

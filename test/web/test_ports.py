@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from vlm_perception.startup import StartupError
-from vlm_perception.web.app import parser
-from vlm_perception.web.ports import DEFAULT_HOST, choose_port, is_loopback, page_url
+from vlm_perception.apps.web.app import parser
+from vlm_perception.apps.web.ports import DEFAULT_HOST, choose_port, is_loopback, page_url
+from vlm_perception.startup.arguments import StartupError
 
 
 @pytest.fixture

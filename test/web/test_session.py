@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlm_perception.apps.web.session import Question, Session
+from vlm_perception.apps.web.show import NO_ANSWER, Shown
 from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.errors import InferenceError, ModelLoadError
-from vlm_perception.prompts import MAX_PROMPT_CHARS
+from vlm_perception.prompts.builder import MAX_PROMPT_CHARS
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, FinishReason, Request, Timings, Token
-from vlm_perception.web.session import Question, Session
-from vlm_perception.web.show import NO_ANSWER, Shown
 
 TIMEOUT_S = 20
 CAT = '{"bbox_2d": [10, 20, 30, 40], "label": "cat"}'

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlm_perception.apps.web.uploads import MAX_IMAGE_PIXELS, MIN_SIDE_PX, read_upload
 from vlm_perception.errors import ImageError
-from vlm_perception.web.uploads import MAX_IMAGE_PIXELS, MIN_SIDE_PX, read_upload
 
 
 def png_header(width: int, height: int) -> bytes:

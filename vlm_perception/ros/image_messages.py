@@ -1,4 +1,4 @@
-"""sensor_msgs Image and CompressedImage <-> RGB arrays. What the encodings mean is in `pixels.py`."""
+"""sensor_msgs Image and CompressedImage <-> RGB arrays. What the encodings mean is in `frames/encodings.py`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from vlm_perception.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
 from vlm_perception.errors import ImageError
-from vlm_perception.pixels import Pixels, RawLayout, check_raw, raw_to_rgb
+from vlm_perception.frames.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
+from vlm_perception.frames.encodings import Pixels, RawLayout, check_raw, raw_to_rgb
 from vlm_perception.types import Frame, FrameHeader
-from vlm_perception.worker import Arrival
+from vlm_perception.worker.worker import Arrival
 
 _T = TypeVar("_T")
 

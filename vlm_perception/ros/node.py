@@ -11,33 +11,33 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from vlm_perception.deferred_engine import DeferredEngine
 from vlm_perception.engines.base import Engine
-from vlm_perception.environment import describe_environment
+from vlm_perception.engines.deferred import DeferredEngine
 from vlm_perception.errors import ImageError
-from vlm_perception.health import CameraHealth
-from vlm_perception.lifecycle import State
-from vlm_perception.process_memory import resident_mb
-from vlm_perception.ros.cameras import Cameras
-from vlm_perception.ros.clock_watch import ClockWatch
-from vlm_perception.ros.diagnostics import diagnostics_message
+from vlm_perception.ros.diagnostics.clock_watch import ClockWatch
+from vlm_perception.ros.diagnostics.counters import CameraHealth
+from vlm_perception.ros.diagnostics.message import diagnostics_message
+from vlm_perception.ros.diagnostics.name_watch import NameWatch
+from vlm_perception.ros.diagnostics.process_memory import resident_mb
+from vlm_perception.ros.diagnostics.qos_watch import QosWatch
+from vlm_perception.ros.diagnostics.recovery import Recovery
+from vlm_perception.ros.diagnostics.snapshot import Vitals
 from vlm_perception.ros.image_messages import arrival_of
-from vlm_perception.ros.looking_for import LookingFor
-from vlm_perception.ros.managed import Managed
-from vlm_perception.ros.model_life import ModelLife
-from vlm_perception.ros.name_watch import NameWatch
+from vlm_perception.ros.inputs.cameras import Cameras
+from vlm_perception.ros.inputs.prompt_topic import LookingFor
+from vlm_perception.ros.lifecycle.model import ModelLife
+from vlm_perception.ros.lifecycle.services import Managed
+from vlm_perception.ros.lifecycle.states import State
+from vlm_perception.ros.outputs.publishers import Outputs
+from vlm_perception.ros.outputs.reporter import Reporter
+from vlm_perception.ros.outputs.result_messages import answer_json
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
-from vlm_perception.ros.publishers import Outputs
-from vlm_perception.ros.qos_watch import QosWatch
-from vlm_perception.ros.recovery import Recovery
-from vlm_perception.ros.reporting import Reporter
-from vlm_perception.ros.result_messages import answer_json
-from vlm_perception.ros.running import leave, run
 from vlm_perception.ros.services import Services
+from vlm_perception.ros.spin import leave, run
 from vlm_perception.ros.timers import steady_timer
 from vlm_perception.settings import Settings
-from vlm_perception.vitals import Vitals
-from vlm_perception.worker import Worker
+from vlm_perception.startup.environment import describe_environment
+from vlm_perception.worker.worker import Worker
 
 _WATCH_PERIOD_S = 0.25
 _STOP_TIMEOUT_S = 1.5
@@ -249,7 +249,7 @@ class VlmPerceptionNode(Node):
 
 
 def _transformers_engine(settings: Settings) -> Engine:
-    from vlm_perception.engines.transformers_engine import TransformersEngine
+    from vlm_perception.engines.transformers.engine import TransformersEngine
 
     return TransformersEngine.from_settings(settings)
 

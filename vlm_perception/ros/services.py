@@ -11,9 +11,9 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from vlm_perception.errors import DetectOnceError
-from vlm_perception.ros.waiting import Done
+from vlm_perception.ros.executor import Done
 from vlm_perception.types import Result
-from vlm_perception.worker import Worker
+from vlm_perception.worker.worker import Worker
 
 
 class Services:

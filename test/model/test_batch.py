@@ -1,0 +1,171 @@
+"""Several questions in one batch: each answer is what it is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from checkout import TINY
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.plain import TIE, PlainModel, first_difference
+from vlm_perception.engines.base import BatchEngine, never_stop
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.scenes import MovingScene
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Token
+
+PROMPTS = ("all objects", "red circle", "count the blue squares", "what is in the image?")
+SIZES = ((640, 480), (480, 640), (320, 240), (1280, 360))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[TransformersEngine]:
+    engine = TransformersEngine(str(TINY))
+    engine.load()
+    yield engine
+    engine.close()
+
+
+def ask(seed: int, text: str | None = None, limit: int = 256, image_wh: tuple[int, int] | None = None) -> Request:
+    """A question; size of the frame and prompt follow from the seed."""
+    wh = image_wh or SIZES[seed % 4]
+    frame = Frame(MovingScene(seed, wh, n_objects=1 + seed % 6).at(0.0).rgb, FrameHeader(1, 0, "c"), "/image", 0.0)
+    return Request(frame, build_prompt(text or PROMPTS[seed // 2 % 4]), PixelBudget(224 * 224, 1024 * 1024), limit)
+
+
+class Told:
+    """An `on_text` that keeps what it was told, and a `should_stop` that is true after some tokens."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.text, self.tokens, self.stop_after = "", tuple[Token, ...](), stop_after
+
+    def on_text(self, chunk: str, tokens: tuple[Token, ...]) -> None:
+        self.text += chunk
+        self.tokens += tokens
+
+    def should_stop(self) -> bool:
+        return self.stop_after is not None and len(self.tokens) >= self.stop_after
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 8])
+def test_answers_are_those_of_plain_generate_one_by_one(tiny: TransformersEngine, rows: int) -> None:
+    plain, ties = PlainModel(str(TINY)), 0
+    requests = [ask(100 * rows + row) for row in range(rows)]
+    tiny.forget()
+    answers = tiny.answer_batch(requests, [never_stop] * rows)
+    assert len({answer.model_wh for answer in answers}) == min(rows, 3), "rows of different lengths"
+    for request, answer in zip(requests, answers, strict=True):
+        expected = plain.answer(request, logits=True)
+        left_at = first_difference(answer.text, answer.tokens, expected)
+        if left_at is not None:
+            assert expected.gaps[left_at] < TIE
+            ties += 1
+            continue
+        logprobs = [token.logprob for token in expected.tokens]
+        assert [token.logprob for token in answer.tokens] == pytest.approx(logprobs, abs=1e-4)
+        assert (answer.passes, answer.finish_reason) == (len(answer.tokens), "stop")
+        assert answer.timings.prefill_s > 0
+    assert ties == 0
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.integers(0, 11), st.integers(1, 40)), min_size=1, max_size=6))
+def test_any_batch_gives_what_its_rows_give_alone(tiny: TransformersEngine, rows: list[tuple[int, int]]) -> None:
+    requests = [ask(seed, limit=limit) for seed, limit in rows]
+    tiny.forget()
+    together = tiny.answer_batch(requests, [never_stop] * len(rows))
+    for request, answer in zip(requests, together, strict=True):
+        tiny.forget()
+        alone = tiny.answer(request, never_stop)
+        assert (answer.text, answer.finish_reason, answer.model_wh) == (alone.text, alone.finish_reason, alone.model_wh)
+        assert [(t.start, t.end) for t in answer.tokens] == [(t.start, t.end) for t in alone.tokens]
+        assert len(answer.tokens) <= request.max_new_tokens
+
+
+def test_every_row_is_told_its_own_text(tiny: TransformersEngine) -> None:
+    requests, told = [ask(seed) for seed in range(4)], [Told() for _ in range(4)]
+    tiny.forget()
+    answers = tiny.answer_batch(requests, [never_stop] * 4, [each.on_text for each in told])
+    assert [(each.text, each.tokens) for each in told] == [(answer.text, answer.tokens) for answer in answers]
+
+
+def test_a_stopped_row_ends_within_a_pass_and_the_others_go_on(tiny: TransformersEngine) -> None:
+    requests = [ask(seed, "all objects") for seed in (20, 21, 22)]
+    tiny.forget()
+    whole = tiny.answer_batch(requests, [never_stop] * 3)
+    tiny.forget()
+    told = [Told(), Told(stop_after=5), Told()]
+    answers = tiny.answer_batch(requests, [each.should_stop for each in told], [each.on_text for each in told])
+    assert [answer.finish_reason for answer in answers] == ["stop", "aborted", "stop"]
+    assert (len(answers[1].tokens), answers[1].passes) == (5, 5)
+    assert (answers[0].text, answers[2].text) == (whole[0].text, whole[2].text)
+    # The stopped one is not remembered.
+    assert [answer.passes > 0 for answer in tiny.answer_batch(requests, [never_stop] * 3)] == [False, True, False]
+
+
+def test_a_row_that_is_stopped_before_its_first_token_has_none(tiny: TransformersEngine) -> None:
+    requests = [ask(30), ask(31)]
+    tiny.forget()
+    answers = tiny.answer_batch(requests, [lambda: True, never_stop])
+    assert (answers[0].finish_reason, answers[0].text, answers[0].passes) == ("aborted", "", 0)
+    assert answers[1].finish_reason == "stop"
+    tiny.forget()
+    stopped = tiny.answer_batch(requests, [lambda: True] * 2)
+    assert [answer.finish_reason for answer in stopped] == ["aborted"] * 2
+
+
+def test_each_row_has_its_own_limit(tiny: TransformersEngine) -> None:
+    requests = [ask(24, "all objects", limit=limit) for limit in (1, 7, 256)]
+    tiny.forget()
+    answers = tiny.answer_batch(requests, [never_stop] * 3)
+    assert [answer.finish_reason for answer in answers] == ["length", "length", "stop"]
+    assert [len(answer.tokens) for answer in answers[:2]] == [1, 7]
+    assert answers[2].tokens[:7] == pytest.approx(answers[2].tokens[:7])
+    assert answers[2].text.startswith(answers[1].text)
+
+
+def test_a_loop_in_one_row_ends_that_row(random_engine: TransformersEngine) -> None:
+    # The untrained model repeats one byte; the other row's limit ends it before a loop is certain.
+    requests = [ask(1, limit=1500), ask(2, limit=20)]
+    random_engine.forget()
+    answers = random_engine.answer_batch(requests, [never_stop] * 2)
+    random_engine.forget()
+    assert [answer.finish_reason for answer in answers] == [
+        random_engine.answer(request, never_stop).finish_reason for request in requests
+    ]
+    assert answers[1].finish_reason == "length"
+
+
+def test_prompts_about_one_frame_share_its_image(tiny: TransformersEngine) -> None:
+    request = ask(40, "all objects")
+    others = [Request(request.frame, build_prompt(text), request.budget, 256) for text in PROMPTS]
+    tiny.forget()
+    answers = tiny.answer_batch(others, [never_stop] * len(others))
+    for other, answer in zip(others, answers, strict=True):
+        tiny.forget()
+        assert answer.text == tiny.answer(other, never_stop).text
+
+
+def test_known_and_new_questions_mix(tiny: TransformersEngine) -> None:
+    tiny.forget()
+    known = tiny.answer(ask(50), never_stop)
+    again, new = tiny.answer_batch([ask(50), ask(51)], [never_stop] * 2)
+    assert (again.text, again.passes) == (known.text, 0)
+    assert new.passes > 0
+    assert tiny.answer_batch([], []) == []
+
+
+def test_errors_are_those_of_one_answer(tiny: TransformersEngine) -> None:
+    thin = Frame(np.zeros((1, 300, 3), np.uint8), FrameHeader(0, 0, ""), "/image", 0.0)
+    good = ask(1)
+    with pytest.raises(GeometryError, match="aspect ratio"):
+        tiny.answer_batch([good, Request(thin, good.prompt, good.budget, 8)], [never_stop] * 2)
+    with pytest.raises(InferenceError, match="failed on"):
+        tiny.answer_batch([good, good], [never_stop])
+    unloaded: BatchEngine = TransformersEngine(str(TINY))
+    with pytest.raises(InferenceError, match="load"):
+        unloaded.answer_batch([good], [never_stop])

@@ -1,0 +1,6 @@
+"""Where this checkout lies, and the checkpoint that it ships."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "models" / "tiny"

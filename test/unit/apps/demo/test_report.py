@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vlm_perception.apps.demo.report import Sample, questions_about, row_of, summary_json, table
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.types import Task
+
+LABELS = ["red circle", "red square", "blue square", "shadow"]
+
+
+def sample(boxes, *, latency_s=0.1, age_s=0.2, count=None, text=""):
+    objects = [{"label": "x", "bbox_xyxy": box, "point_xy": None, "attributes": {}} for box in boxes]
+    objects.append({"label": "p", "bbox_xyxy": None, "point_xy": [1, 1], "attributes": {}})
+    answer = {"objects": objects, "count": count, "text": text, "timings": {"latency_s": latency_s, "age_s": age_s}}
+    truth = {"objects": [{"label": label, "bbox_xyxy": [20 * i, 0, 20 * i + 10, 10]} for i, label in enumerate(LABELS)]}
+    return Sample(answer, truth)
+
+
+def test_four_different_tasks_are_asked_in_plain_words():
+    questions = questions_about(LABELS)
+    assert [q.prompt for q in questions] == [
+        "all objects",
+        "the red circle",
+        "how many squares are there?",
+        "each object, and describe it",
+    ]
+    assert [build_prompt(q.prompt).task for q in questions] == [Task.DETECT, Task.DETECT, Task.COUNT, Task.GROUND]
+    assert [[label for label in LABELS if q.means(label)] for q in questions] == [
+        LABELS[:3],
+        ["red circle"],
+        ["red square", "blue square"],
+        LABELS[:3],
+    ]
+    assert len({q.slug for q in questions}) == 4
+
+
+def test_a_row_is_made_of_boxes_that_overlap_what_was_meant():
+    squares = questions_about(LABELS)[2]
+    good = sample([[20, 0, 30, 10], [40, 0, 50, 5]], latency_s=0.1, age_s=0.3, count=2, text="There are 2 squares.")
+    bad = sample([[0, 0, 10, 10]], latency_s=0.3, age_s=0.5)
+    row = row_of(squares, [bad, good, good])
+    assert (row.found, row.expected) == (2, 2)
+    # The circle's box is not a square: it neither helps nor counts as a match.
+    assert row.mean_iou == pytest.approx(0.75)
+    assert (row.latency_ms, row.frame_age_ms) == pytest.approx((100.0, 300.0))
+    assert row.words == "2: There are 2 squares."
+
+
+def test_nothing_found_is_zero_not_an_error():
+    row = row_of(questions_about(LABELS)[0], [sample([])])
+    assert (row.found, row.mean_iou) == (0, 0.0)
+
+
+def test_the_summary_has_exactly_the_promised_keys():
+    row = row_of(questions_about(LABELS)[1], [sample([[0, 0, 10, 10]])])
+    assert json.loads(summary_json([row])) == [
+        {"prompt": "the red circle", "found": 1, "mean_iou": 1.0, "frame_age_ms": 200.0, "latency_ms": 100.0}
+    ]
+    assert "the red circle" in table([row])

@@ -1,0 +1,386 @@
+"""`vlm-detect` in this process, with an engine that says what it is told to; test/model has the real one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_perception import __version__
+from vlm_perception.apps.detect import command as cli
+from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
+from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.frames.files import read_image
+from vlm_perception.settings import Settings, parameters
+from vlm_perception.startup.arguments import resolve_model
+from vlm_perception.types import Answer, Request, Timings, Token
+
+REPLY = '[{"bbox_2d": [4, 6, 20, 30], "label": "red cup"},\n{"bbox_2d": [30, 1, 60, 40], "label": "person"}]'
+
+
+class SpokenEngine:
+    """Says `reply` in two pieces to every request; coordinates are pixels of the image."""
+
+    name = "spoken"
+
+    def __init__(self, reply: str = REPLY) -> None:
+        self.reply = reply
+        self.settings: Settings | None = None
+        self.requests: list[Request] = []
+        self.loaded = self.closed = 0
+        self.before_answer: Callable[[int], None] = lambda number: None
+
+    def make(self, settings: Settings) -> Engine:
+        self.settings = settings
+        return self
+
+    def load(self) -> None:
+        self.loaded += 1
+
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
+        self.requests.append(request)
+        self.before_answer(len(self.requests))
+        print("a library that prints")
+        if should_stop():
+            return Answer("", request.frame.image_wh, "absolute", "aborted", (), Timings(0.0, 0.0, 0.0))
+        half = len(self.reply) // 2
+        tokens = (Token(0, half, -0.1), Token(half, len(self.reply), -0.1))
+        on_text(self.reply[:half], tokens[:1])
+        on_text(self.reply[half:], tokens[1:])
+        return Answer(self.reply, request.frame.image_wh, "absolute", "stop", tokens, Timings(0.0, 0.0, 0.0))
+
+    def blank_answer(self, request: Request) -> Answer:
+        return Answer("", request.frame.image_wh, "absolute", "unfinished", (), Timings(0.0, 0.0, 0.0))
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def engine() -> SpokenEngine:
+    return SpokenEngine()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three images, which is the working directory."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in "abc":
+        Image.new("RGB", (64, 48)).save(folder / f"{name}.png")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def detect(engine: SpokenEngine, *arguments: str, prompt: str = "red cup; person") -> int:
+    return cli.main([*arguments, "--prompt", prompt], engine.make)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_one_line_for_each_image_on_stdout_and_only_own_lines_on_stderr(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(engine, str(pictures)) == 0
+    out, err = capsys.readouterr()
+    told = lines(out)
+    assert [Path(line["source"]).name for line in told] == ["a.png", "b.png", "c.png"]
+    assert [[item["label"] for item in line["objects"]] for line in told] == [["red cup", "person"]] * 3
+    assert told[0]["objects"][0]["bbox_xyxy"] == [4.0, 6.0, 20.0, 30.0]
+    own = [line for line in err.splitlines() if line != "a library that prints"]
+    assert own == ["vlm-detect: 3 answered, 6 objects, 0 failed"]
+    assert (engine.loaded, engine.closed) == (1, 1)
+
+
+def test_nothing_found_is_an_answer(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert detect(SpokenEngine("[]"), "a.png", "--quiet") == 0
+    assert lines(capsys.readouterr().out)[0]["objects"] == []
+
+
+def test_parameters_are_those_of_the_node(pictures: Path, engine: SpokenEngine) -> None:
+    assert detect(engine, "a.png") == 0
+    assert engine.settings == Settings()
+    given = {
+        "model": "tiny",
+        "device": "cpu",
+        "dtype": "float32",
+        "task": "point",
+        "min_pixels": 4000,
+        "max_pixels": 90000,
+        "max_new_tokens": 77,
+        "score_threshold": 0.5,
+    }
+    options = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    assert detect(engine, "a.png", *options) == 0
+    assert engine.settings == Settings.from_mapping({**given, "model": resolve_model("tiny")})
+    request = engine.requests[-1]
+    assert (request.budget.max_pixels, request.max_new_tokens, request.prompt.task.value) == (90000, 77, "point")
+
+
+def test_help_shows_the_defaults_and_limits_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for parameter in parameters():
+        if parameter.name in cli.SHARED:
+            assert f"--{parameter.name.replace('_', '-')}" in text
+            assert f"default: {parameter.default or 'none'}" in text or parameter.default == 0.0
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"vlm-detect {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.png"], "--prompt"),
+        (["--prompt", "cup"], "INPUT"),
+        (["a.png", "--prompt", "cup", "--format", "xml"], "xml"),
+        (["a.png", "--prompt", "cup", "--every", "0"], "0 is below 1"),
+        (["a.png", "--prompt", "cup", "--rate", "-1"], "-1 is not above 0"),
+        (["a.png", "--prompt", "cup", "--rate", "nan"], "nan is not above 0"),
+        (["a.png", "--prompt", "cup", "--every", "2", "--rate", "1"], "not allowed with"),
+        (["a.png", "--prompt", "cup", "--max-pixels", "many"], "many"),
+        (["a.png", "--prompt", "cup", "--task", "segment"], "segment"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what(
+    arguments: list[str], said: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--score-threshold", "2"], "score_threshold is 2.0"),
+        (["--max-pixels", "10"], "max_pixels is 10"),
+        (["--min-pixels", "2000000"], "above max_pixels"),
+        (["--device", "toaster"], "device is 'toaster'"),
+        (["--prompts-file", "nowhere.yaml"], "nowhere.yaml"),
+        (["--prompt", "  "], "prompt"),
+        (["--stream", "--format", "coco"], "--stream"),
+        (["--format", "yolo"], "--output FOLDER"),
+        (["--output", "."], "it is a folder"),
+        (["--output", "a.png/x.jsonl"], "cannot write"),
+        (["--annotated", "a.png"], "cannot write"),
+        (["--annotated", "."], "overwrite"),
+    ],
+)
+def test_what_cannot_work_ends_with_2_before_the_model_is_loaded(
+    arguments: list[str], said: str, pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["a.png", "--prompt", "red cup", *arguments], engine.make) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert engine.loaded == 0
+    assert read_image(Path("a.png")).shape == (48, 64, 3)
+
+
+def test_a_model_that_cannot_be_used_is_2_and_keeps_the_old_output(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        raise ModelLoadError("model folder x does not exist; set model to a folder")
+
+    monkeypatch.setattr(engine, "load", load)
+    Path("out.jsonl").write_text("old\n")
+    assert detect(engine, "a.png", "--output", "out.jsonl") == 2
+    assert capsys.readouterr().err == "vlm-detect: model folder x does not exist; set model to a folder\n"
+    assert Path("out.jsonl").read_text() == "old\n"
+
+
+def test_inputs_that_fail_do_not_stop_the_others(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken.png").write_bytes(b"no image")
+    Path("film.mp4").write_bytes(b"no film")
+    Path("empty").mkdir()
+    wrong = ["missing.png", "none*.jpg", "empty", "broken.png", "film.mp4"]
+    assert detect(engine, "a.png", *wrong, "c.png") == 1
+    out, err = capsys.readouterr()
+    told = lines(out)
+    assert {line["source"] for line in told if "error" in line} == set(wrong)
+    assert [line["source"] for line in told if "error" not in line] == ["a.png", "c.png"]
+    assert "2 answered, 4 objects, 5 failed" in err
+    for name in wrong:
+        (line,) = [line for line in err.splitlines() if name in line]
+        assert line.startswith("vlm-detect: ")
+    assert "Traceback" not in err
+
+
+def test_only_wrong_inputs_need_no_model(pictures: Path, engine: SpokenEngine) -> None:
+    assert detect(engine, "missing.png") == 1
+    assert engine.loaded == 0
+
+
+def test_a_picture_the_model_fails_on_is_reported_and_the_next_one_follows(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(number: int) -> None:
+        if number == 2:
+            raise InferenceError("out of memory; lower max_pixels")
+
+    engine.before_answer = fail
+    assert detect(engine, ".") == 1
+    told = lines(capsys.readouterr().out)
+    assert [line.get("error") for line in told] == [None, "b.png: out of memory; lower max_pixels", None]
+
+
+def test_fail_fast_stops_at_the_first_failure(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("b.png").write_bytes(b"no image")
+    assert detect(engine, "a.png", "b.png", "c.png", "--fail-fast", "--output", "out.jsonl") == 1
+    assert [line["source"] for line in lines(Path("out.jsonl").read_text())] == ["a.png", "b.png"]
+    assert "b.png" in capsys.readouterr().err
+
+
+def test_stream_prints_each_object_before_its_answer(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(engine, "a.png", "--stream") == 0
+    first, second, last = lines(capsys.readouterr().out)
+    assert (first["object"]["label"], second["object"]["label"]) == ("red cup", "person")
+    assert [first["object"], second["object"]] == last["objects"]
+    assert [line["partial"] for line in (first, second, last)] == [True, True, False]
+
+
+def test_a_video_is_thinned_annotated_and_its_frames_kept(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    for _ in range(7):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    options = ("--every", "2", "--max-frames", "3", "--annotated", "out", "--frames", "frames")
+    assert detect(engine, "clip.avi", *options) == 0
+    told = lines(capsys.readouterr().out)
+    assert [(line["frame_index"], line["time_s"]) for line in told] == [(0, 0.0), (2, 0.2), (4, 0.4)]
+    assert [path.name for path in Path("out").iterdir()] == ["clip.mp4"]
+    assert sorted(path.name for path in Path("frames").iterdir()) == [f"clip_{n:06d}.jpg" for n in (0, 2, 4)]
+
+
+def test_prompts_can_come_from_a_file(pictures: Path, engine: SpokenEngine) -> None:
+    Path("prompts.yaml").write_text('templates:\n  detect:\n    english: "Show me {what}, in JSON."\n')
+    assert detect(engine, "a.png", "--prompts-file", "prompts.yaml", prompt="red cup") == 0
+    assert engine.requests[0].prompt.instruction == "Show me red cup, in JSON."
+
+
+def test_chat_tokens_made_harmless_are_told(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(engine, "a.png", prompt="cup <|im_end|>") == 0
+    assert "1 chat control tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_drops_the_answer_it_interrupts_and_keeps_the_others(
+    number: int, code: int, pictures: Path, engine: SpokenEngine
+) -> None:
+    engine.before_answer = lambda asked: os.kill(os.getpid(), number) if asked == 2 else None
+    before = signal.getsignal(number)
+    assert detect(engine, ".", "--format", "coco", "--output", "out.json", "--annotated", "out") == code
+    assert [image["file_name"] for image in json.loads(Path("out.json").read_text())["images"]] == ["a.png"]
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_ends_an_engine_that_does_not_listen(pictures: Path, engine: SpokenEngine) -> None:
+    def stuck(asked: int) -> None:
+        if asked == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("the second signal did not get through")
+
+    engine.before_answer = stuck
+    assert detect(engine, ".", "--output", "out.jsonl") == 130
+    assert len(lines(Path("out.jsonl").read_text())) == 1
+
+
+def test_ctrl_c_while_loading_is_130(pictures: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "load", lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert detect(engine, "a.png") == 130
+
+
+def test_a_closed_pipe_is_141_and_quiet(
+    pictures: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert detect(engine, ".") == 141
+        # Now it leads nowhere: what Python flushes at its end must not fail.
+        stdout.write("rest")
+        stdout.flush()
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(engine.requests) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_is_2_with_one_line(
+    pictures: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(engine, ".", "--output", "/dev/full", "--quiet") == 2
+    with open("/dev/full", "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert detect(engine, ".", "--quiet") == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line != "a library that prints"]
+    assert len(told) == 2
+    assert all("No space left" in line and "free space" in line for line in told)
+
+
+class Screen(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ((".", "--output", "out.jsonl"), True),
+        (("a.png", "--output", "out.jsonl"), False),
+        ((".", "--output", "out.jsonl", "--quiet"), False),
+    ],
+)
+def test_a_progress_bar_on_a_terminal_for_several_images_only(
+    arguments: tuple[str, ...], shown: bool, pictures: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    assert detect(engine, *arguments) == 0
+    assert ("3/3" in screen.getvalue()) == shown
+
+
+def test_the_bar_never_reaches_stdout(
+    pictures: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", Screen())
+    assert detect(engine, ".") == 0
+    assert len(lines(capsys.readouterr().out)) == 3

@@ -1,0 +1,180 @@
+"""A disk that is full in mid-run: one clear line, exit code 2, and nothing that is only half written."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_perception.apps.detect import command as cli
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.types import Answer, Request, Timings
+
+ROOM_BYTES = 300_000
+WH = (256, 256)  # noise, so that a PNG of it takes 196 kB: one fits, two do not
+REPLY = '[{"bbox_2d": [4, 6, 200, 230], "label": "red cup"}]'
+
+
+class TalkativeEngine:
+    """Says much about every picture."""
+
+    name = "talkative"
+    prose = "so much to say. " * 5000
+
+    def load(self) -> None: ...
+
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
+        text = REPLY + self.prose
+        return Answer(text, request.frame.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
+
+    def blank_answer(self, request: Request) -> Answer:
+        raise AssertionError("it does not stream")
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(params=["full disk", "file size limit"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own that is soon full; where that may not be mounted, files cannot grow any more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if request.param == "full disk":
+        command = ["mount", "-t", "tmpfs", "-o", f"size={ROOM_BYTES}", "tmpfs", str(folder)]
+        try:
+            mounted = subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+        except OSError:
+            mounted = False
+        if not mounted:
+            pytest.skip("mounting a small disk needs more rights")
+        yield folder
+        # Lazily: a file that a failed test left open must not keep the disk.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def detect(
+    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> Callable[..., str]:
+    """Run the command until the disk is full, and return what it said."""
+
+    def run(*arguments: object) -> str:
+        if "file size limit" in request.node.name:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES // 2, hard))
+        code = cli.main([*map(str, arguments), "--prompt", "red cup", "--quiet"], lambda _: TalkativeEngine())
+        assert code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "No space left on device" in line or "File too large" in line
+        assert "free space" in line
+        assert str(small_disk) in line
+        return line
+
+    return run
+
+
+def noise(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (*WH, 3), np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, name in enumerate("abc"):
+        Image.fromarray(noise(number)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "noise.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10.0, WH)
+    for number in range(12):
+        writer.write(noise(number))
+    writer.release()
+    return path
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_annotated_images_are_whole_or_not_there(detect, pictures: Path, small_disk: Path) -> None:
+    assert ".png" in detect(pictures, "--annotated", small_disk, "--output", "/dev/null")
+    left = files_below(small_disk)
+    assert len(left) < 2
+    for path in left:
+        assert np.asarray(Image.open(path)).shape == (*WH, 3)
+
+
+def test_an_annotated_video_without_its_end_is_removed(detect, video: Path, small_disk: Path) -> None:
+    assert "noise.mp4" in detect(video, "--annotated", small_disk, "--output", "/dev/null")
+    assert files_below(small_disk) == []
+
+
+def test_json_lines_end_with_a_whole_line(detect, video: Path, small_disk: Path) -> None:
+    detect(video, "--output", small_disk / "out.jsonl")
+    text = (small_disk / "out.jsonl").read_text()
+    assert text == "" or text.endswith("\n")
+    assert len([json.loads(line) for line in text.splitlines()]) < 12
+
+
+def test_a_coco_file_of_an_earlier_run_stays(detect, pictures: Path, small_disk: Path, monkeypatch) -> None:
+    monkeypatch.setattr(TalkativeEngine, "prose", REPLY[:-2] + ', "sub_label": "' + "x" * ROOM_BYTES + '"}]')
+    earlier = small_disk / "coco.json"
+    earlier.write_text('{"of": "an earlier run"}\n')
+    detect(pictures / "a.png", "--format", "coco", "--output", earlier)
+    assert files_below(small_disk) == [earlier]
+    assert json.loads(earlier.read_text()) == {"of": "an earlier run"}
+
+
+def test_yolo_pictures_are_whole_or_not_there(detect, pictures: Path, small_disk: Path) -> None:
+    detect(pictures, "--format", "yolo", "--output", small_disk)
+    for path in files_below(small_disk / "images"):
+        assert path.read_bytes() == (pictures / path.name).read_bytes()
+    assert not [path for path in files_below(small_disk) if path.name.startswith(".")]
+
+
+def test_kept_frames_are_whole_or_not_there(detect, video: Path, small_disk: Path) -> None:
+    if not small_disk.is_mount():
+        pytest.skip("a frame is smaller than the limit")
+    detect(video, "--frames", small_disk, "--output", "/dev/null")
+    left = files_below(small_disk)
+    assert 0 < len(left) < 12
+    for path in left:
+        assert np.asarray(Image.open(path)).shape == (*WH, 3)
+
+
+def test_what_fits_replaces_an_earlier_file_and_leaves_nothing_beside_it(pictures: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.json"
+    out.mkdir()
+    elsewhere.write_text("old")
+    (out / "link.json").symlink_to(elsewhere)
+    arguments = [str(pictures), "--format", "coco", "--output", str(out / "link.json"), "--annotated", str(out)]
+    assert cli.main([*arguments, "--prompt", "red cup", "--quiet"], lambda _: TalkativeEngine()) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png", "link.json"]
+    assert len(json.loads(elsewhere.read_text())["images"]) == 3
+
+
+def test_an_annotated_video_that_fits_is_whole(video: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [str(video), "--annotated", str(out), "--output", str(tmp_path / "out.jsonl")]
+    assert cli.main([*arguments, "--prompt", "red cup", "--quiet"], lambda _: TalkativeEngine()) == 0
+    assert [path.name for path in out.iterdir()] == ["noise.mp4"]
+    with av.open(str(out / "noise.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 12

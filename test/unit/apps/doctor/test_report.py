@@ -1,0 +1,97 @@
+"""What the doctor's report looks like, and that the documentation knows every finding."""
+
+from __future__ import annotations
+
+import ast
+import json
+
+import pytest
+from checkout import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_perception.apps.doctor import report
+from vlm_perception.apps.doctor.command import main, read_graph
+from vlm_perception.apps.doctor.finding import Section, error, ok, warning, worst
+from vlm_perception.apps.doctor.probe import Probe
+
+SECTIONS = [
+    Section("Installation", (ok("Python", "3.12 at /usr/bin/python3"), warning("No GPU", "torch on CPU", "get one"))),
+    Section("Model", (error("The model is not found", "a/b: nowhere", "fetch it"),)),
+]
+
+
+def test_text_has_a_line_for_what_is_well_and_detail_and_remedy_for_the_rest() -> None:
+    assert report.text(SECTIONS, width=80).splitlines() == [
+        "Installation",
+        "  ok    Python: 3.12 at /usr/bin/python3",
+        "  WARN  No GPU",
+        "        torch on CPU",
+        "        -> get one",
+        "",
+        "Model",
+        "  ERROR The model is not found",
+        "        a/b: nowhere",
+        "        -> fetch it",
+        "",
+        "1 error, 1 warning in 3 checks; see docs/doctor.md",
+    ]
+
+
+@given(st.text(), st.integers(20, 200))
+def test_long_texts_are_broken_between_words_only(detail: str, width: int) -> None:
+    text = report.text([Section("S", (warning("T", detail, "R"),))], width)
+    said = text.split()
+    for word in detail.split():
+        assert word in said
+    assert all(len(line) <= width or len(line.split()) == 1 for line in text.splitlines()[2:-3])
+
+
+def test_json_holds_every_finding_and_the_worst_level() -> None:
+    told = json.loads(report.to_json(SECTIONS))
+    assert told["level"] == "ERROR"
+    assert [(f["section"], f["level"], f["title"]) for f in told["findings"]] == [
+        ("Installation", "OK", "Python"),
+        ("Installation", "WARN", "No GPU"),
+        ("Model", "ERROR", "The model is not found"),
+    ]
+    assert all(finding.keys() >= {"detail", "remedy"} for finding in told["findings"])
+
+
+@pytest.mark.parametrize(("count", "code"), [(0, 0), (1, 1), (2, 2)])
+def test_the_worst_level_is_the_exit_code(count: int, code: int) -> None:
+    findings = (ok("a", "b"), warning("a", "b", "c"), error("a", "b", "c"))[: count + 1]
+    assert int(worst([Section("S", findings)])) == code
+
+
+def test_findings_of_the_child_process_come_back_as_they_were() -> None:
+    told = {"running": True, "findings": [{"level": 1, "title": "a", "detail": "b", "remedy": "c"}]}
+    assert read_graph(Probe(told)) == ([warning("a", "b", "c")], True)
+    (failed,), running = read_graph(Probe(problem="it crashed with SIGSEGV"))
+    assert (failed.title, running) == ("The graph cannot be looked at", False)
+
+
+def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--grap"])
+    assert ended.value.code == 2
+    assert "--grap" in capsys.readouterr().err
+
+
+def titles() -> set[str]:
+    """Every title of a warning or an error in the source."""
+    found = set()
+    for path in (ROOT / "vlm_perception" / "apps" / "doctor").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("warning", "error"):
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}: the title is no constant"
+                found.add(str(node.args[0].value))
+    return found
+
+
+def test_the_documentation_knows_every_finding_and_no_other() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    tables = page[page.index("## Installation") :]
+    documented = {line.split("|")[1].strip() for line in tables.splitlines() if line.startswith("| ")}
+    assert len(titles()) > 20
+    assert documented - {"finding", "---"} == titles()

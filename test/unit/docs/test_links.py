@@ -1,0 +1,102 @@
+"""Links and names of the documentation lead somewhere: pages, files, sections, modules, arguments, targets.
+
+Addresses elsewhere are only looked at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+
+from vlm_perception.settings import parameters
+from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
+from vlm_perception.startup.commands import COMMANDS
+from vlm_perception.startup.endings import ENDING_ARGUMENTS
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/tiny/README.md")), *DOCS]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+# Folders that names in the text may leave out.
+BASES = ("", "vlm_perception", "vlm_perception/engines", "vlm_perception/ros", "test/unit", "docs", "launch/examples")
+MADE = ("build/", "demo_output/", ".venv")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    return CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def sections(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(prose(page)):
+        if target.startswith("http"):
+            assert target.startswith("https://"), target
+            continue
+        name, _, section = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        assert not section or section in sections(linked), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_exist(page: Path) -> None:
+    """Every `folder/file.py`, `file.py` and `folder/` in the text is one of ours."""
+    known = {path.name for folder in ("vlm_perception", "test", "launch") for path in (ROOT / folder).rglob("*.*")}
+    for name in re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|md|xml|yaml|sh))`", prose(page)):
+        if "/" in name and not name.startswith(MADE):
+            assert any((ROOT / base / name).exists() for base in BASES), f"{page.name} names {name}"
+        elif name.endswith(".py"):
+            assert name in known | {"setup.py", "red_engine.py"}, f"{page.name} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for module in set(re.findall(r"python -m ([\w.]+[\w])", text)):
+        if module.split(".")[0] in ("vlm_perception", "training", "benchmarks"):
+            assert importlib.util.find_spec(module) is not None, f"{page.name}: python -m {module}"
+    for command in set(re.findall(r"ros2 run vlm_perception ([\w-]+)", text)):
+        assert command in COMMANDS, f"{page.name}: {command}"
+    for code in CODE.findall(text):
+        for command in re.findall(r"^(?:\.venv/bin/)?(vlm[-_][\w-]+)", code, re.MULTILINE):
+            assert command in COMMANDS, f"{page.name}: {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_targets_of_make_that_are_named_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lines = "\n".join(CODE.findall(page.read_text(encoding="utf-8"))) + " ".join(re.findall(r"`[^`]+`", prose(page)))
+    for target in set(re.findall(r"\bmake ([a-z][a-z-]+)\b", lines)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_arguments_and_parameters_that_are_set_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    arguments = {argument.name for argument in (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)}
+    ours = {parameter.name for parameter in parameters()} | {"use_sim_time", "path"}
+    for line in re.findall(r"ros2 launch vlm_perception [^`\n]*", text):
+        assert set(re.findall(r"(\w+):=", line)) <= arguments, line
+    for name in re.findall(r"ros2 param set /vlm_perception ([a-z_]+)", text):
+        assert name in ours, f"{page.name}: {name}"
+    for name in re.findall(r"-p (\w+):=", text):
+        assert name in ours, f"{page.name}: {name}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {f"docs/{page.name}" for page in DOCS} <= {target.partition("#")[0] for target in LINK.findall(readme)}

@@ -1,0 +1,255 @@
+"""Drawing: right places, right colours, readable text, input untouched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from vlm_perception.drawing.annotate import annotate
+from vlm_perception.drawing.caption import summary
+from vlm_perception.drawing.class_colours import class_colours
+from vlm_perception.types import (
+    Answer,
+    DetectedObject,
+    Frame,
+    FrameHeader,
+    PixelBudget,
+    Prompt,
+    Request,
+    Result,
+    Task,
+    Timings,
+)
+
+GRAY = 120
+
+
+def gray(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+    image = np.full((height, width, 3), GRAY, dtype=np.uint8)
+    image.flags.writeable = False
+    return image
+
+
+def result_of(
+    rgb: NDArray[np.uint8],
+    *objects: DetectedObject,
+    prompt: str = "shapes",
+    text: str = "",
+    count: int | None = None,
+    partial: bool = False,
+) -> Result:
+    frame = Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0)
+    request = Request(frame, Prompt(prompt, Task.DETECT, prompt), PixelBudget(3136, 10**6), 8)
+    answer = Answer("", (1, 1), "absolute", "stop", (), Timings(0, 0, 0))
+    return Result(request, answer, objects, (), text, count, partial=partial)
+
+
+def changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.asarray((before != after).any(axis=2))
+
+
+BOX = DetectedObject("cart", (200.0, 150.0, 400.0, 300.0), None, score=0.87)
+POINT = DetectedObject("wheel", None, (320.0, 240.0))
+
+
+def test_input_is_untouched_and_output_is_its_own() -> None:
+    rgb = gray()
+    out = annotate(rgb, result_of(rgb, BOX, POINT))
+    assert (rgb == GRAY).all()
+    assert out.shape == rgb.shape
+    assert out.dtype == np.uint8
+    assert not np.shares_memory(out, rgb)
+
+
+def test_box_is_drawn_on_its_edges_and_not_inside() -> None:
+    rgb = gray()
+    marks = changed(rgb, annotate(rgb, result_of(rgb, BOX)))
+    assert marks[152:298, 200].all()
+    assert marks[300, 200:400].all()
+    assert not marks[170:280, 220:380].any()
+
+
+def test_point_is_drawn_where_it_is() -> None:
+    rgb = gray()
+    marks = changed(rgb, annotate(rgb, result_of(rgb, POINT)))
+    assert marks[240, 320]
+    # The label stands above the dot, so the dot alone is looked at from its centre down.
+    columns = np.nonzero(marks[240, 300:340])[0] + 300
+    assert columns.min() + columns.max() == pytest.approx(640, abs=2)
+    assert not marks[250:400].any()
+
+
+def test_colours_keep_rgb_order() -> None:
+    # supervision draws BGR: a red image must stay red outside the marks.
+    rgb = np.zeros((100, 100, 3), np.uint8)
+    rgb[..., 0] = 200
+    assert (annotate(rgb, result_of(rgb))[10, 10] == (200, 0, 0)).all()
+
+
+def test_same_label_same_colour_in_every_frame_whatever_else_is_there() -> None:
+    rgb = gray()
+    left, middle, right = (50.0, 150.0, 150.0, 300.0), (200.0, 150.0, 300.0, 300.0), (350.0, 150.0, 450.0, 300.0)
+    cart, face = (DetectedObject(label, None, (0.0, 0.0)) for label in ("cart", "face"))
+    first = annotate(rgb, result_of(rgb, replace(cart, xyxy=left), replace(cart, xyxy=right)))
+    second = annotate(rgb, result_of(rgb, replace(face, xyxy=left), replace(cart, xyxy=middle)))
+    colour = first[225, 50]
+    assert (colour == first[225, 350]).all()
+    assert (colour == second[225, 200]).all()
+    assert (colour != second[225, 50]).any()
+    assert tuple(colour) == class_colours(["cart"])["cart"]
+
+
+def test_score_prompt_count_and_text_change_the_picture() -> None:
+    rgb = gray()
+    unscored = DetectedObject("cart", BOX.xyxy, None)
+    plain = annotate(rgb, result_of(rgb, unscored))
+    for other in (
+        result_of(rgb, BOX),
+        result_of(rgb, unscored, prompt="things"),
+        result_of(rgb, unscored, count=7),
+        result_of(rgb, unscored, text="a cart"),
+        result_of(rgb, unscored, partial=True),
+        result_of(rgb, DetectedObject("cart", BOX.xyxy, None, {"sub_label": "old"})),
+    ):
+        assert changed(plain, annotate(rgb, other)).any()
+
+
+def test_lines_and_text_grow_with_the_image() -> None:
+    def bar_height(height: int) -> int:
+        rgb = gray(height * 4 // 3, height)
+        return int(changed(rgb, annotate(rgb, result_of(rgb)))[:, 0].sum())
+
+    assert bar_height(1080) > 1.8 * bar_height(480)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (3000, 20)])
+def test_odd_sizes_are_drawn(size: tuple[int, int]) -> None:
+    rgb = gray(*size)
+    whole = DetectedObject("a very long label indeed", (0.0, 0.0, float(size[0]), float(size[1])), None, score=0.5)
+    assert annotate(rgb, result_of(rgb, whole, prompt="p" * 300)).shape == rgb.shape
+
+
+def test_long_prompts_are_cut_inside_the_picture() -> None:
+    rgb = gray()
+    short, long = (annotate(rgb, result_of(rgb, prompt="word " * n)) for n in (300, 400))
+    assert (short == long).all()
+
+
+def test_summary_names_count_partial_and_labels_left_out() -> None:
+    rgb = gray()
+    assert summary(result_of(rgb, BOX), 0) == "1 found"
+    assert summary(result_of(rgb, BOX, POINT, count=3, partial=True), 1) == "count 3, 2 found, 1 without label, partial"
+
+
+def test_summary_says_that_more_may_be_there() -> None:
+    result = result_of(gray(), BOX)
+    cut = replace(result, answer=replace(result.answer, finish_reason="timeout"))
+    assert summary(cut, 0) == "1 found, truncated"
+
+
+def test_every_edge_of_a_box_at_the_borders_is_seen() -> None:
+    rgb = gray()
+    whole = DetectedObject("room", (0.0, 0.0, 640.0, 480.0), None)
+    out = annotate(rgb, result_of(rgb, whole))
+    colour = np.array(class_colours(["room"])["room"])
+    # Apart from the label in the upper left corner and the words at both ends of the strip below.
+    # Two pixels wide on the far sides too, where half of a line on x = 640 would be outside.
+    for edge in (out[0, 200:640], out[478:, 200:440], out[100:440, 0], out[100:440, 638:]):
+        assert (edge == colour).all()
+
+
+def test_a_box_is_seen_on_a_thing_of_its_own_colour() -> None:
+    colour = class_colours(["cart"])["cart"]
+    rgb = np.full((480, 640, 3), colour, np.uint8)
+    marks = changed(rgb, annotate(rgb, result_of(rgb, DetectedObject("cart", BOX.xyxy, None))))
+    assert marks[150:300, 195:205].any(axis=1).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (3840, 2160), (240, 320)])
+def test_text_is_readable_and_leaves_the_picture_free(width: int, height: int) -> None:
+    rgb = gray(width, height)
+    strip = changed(rgb, annotate(rgb, result_of(rgb)))[:, 0].sum()
+    assert strip >= max(15, 0.025 * min(width, height))
+    assert strip <= 0.08 * height
+    lefts = [(0.02 + 0.08 * column) * width for column in range(12)]
+    row = [
+        DetectedObject("red circle", (left, 0.4 * height, left + 0.06 * width, 0.6 * height), None, score=0.93)
+        for left in lefts
+    ]
+    assert changed(rgb, annotate(rgb, result_of(rgb, *row))).mean() < 0.5
+
+
+def test_labels_that_had_to_move_away_are_tied_to_their_boxes() -> None:
+    rgb = gray(320, 240)
+    row = [DetectedObject("red circle", (4.0 + 26 * i, 90, 26.0 + 26 * i, 130), None, score=0.9) for i in range(12)]
+    marks = changed(rgb, annotate(rgb, result_of(rgb, *row)))[:220].astype(np.uint8)
+    _, parts = cv2.connectedComponents(marks)
+    # Every connected part of the drawing reaches the rows of the boxes.
+    assert set(np.unique(parts)) == set(np.unique(parts[90:131]))
+
+
+def test_labels_get_shorter_in_a_crowd_and_the_caption_says_what_is_left_out() -> None:
+    # A hundred names of this length would cover a small picture several times.
+    rgb = gray(320, 240)
+    crowd = [
+        DetectedObject("unmistakable thing", (x, y, x + 12.0, y + 12.0), None, score=0.5)
+        for x in np.linspace(5.0, 300.0, 10).tolist()
+        for y in np.linspace(5.0, 200.0, 10).tolist()
+    ]
+    out = annotate(rgb, result_of(rgb, *crowd))
+    label = (out[:220] == np.array(class_colours(["unmistakable thing"])["unmistakable thing"])).all(axis=2)
+    assert 0.05 < label.mean() < 0.42
+    assert changed(annotate(rgb, result_of(rgb, *crowd[:1]))[-15:], out[-15:]).any()
+
+
+def test_the_caption_stays_thin_on_low_pictures() -> None:
+    for height in (20, 60, 90, 150, 240):
+        rgb = gray(320, height)
+        assert changed(rgb, annotate(rgb, result_of(rgb, text="said")))[:, 0].sum() <= 0.16 * height
+
+
+def test_absurdly_long_labels_are_cut() -> None:
+    rgb = gray()
+    # Colours follow labels, so only the places of what is drawn are the same.
+    short, long = (changed(rgb, annotate(rgb, result_of(rgb, replace(BOX, label="word " * n)))) for n in (100, 50_000))
+    assert (short == long)[:440].all()
+    assert 200 < np.ptp(np.nonzero(long[:140])[1]) <= 0.5 * 640
+
+
+_boxes = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.booleans())
+
+
+@given(
+    width=st.integers(1, 400),
+    height=st.integers(1, 300),
+    fractions=st.lists(_boxes, max_size=15),
+    label=st.text(max_size=40),
+    said=st.text(max_size=200),
+)
+@example(width=1, height=1, fractions=[(0.0, 0.0, 1.0, 1.0, True)], label="a", said="")
+@example(width=400, height=300, fractions=[(0.1, 0.1, 0.2, 0.2, False)], label="\ud800\u202e\n\x00", said="\x00")
+@settings(max_examples=60)
+def test_any_size_any_label_any_place_is_drawn(
+    width: int, height: int, fractions: list[tuple[float, float, float, float, bool]], label: str, said: str
+) -> None:
+    rgb = gray(width, height)
+    objects = [
+        DetectedObject(label, None, (x1 * width, y1 * height), score=0.5)
+        if is_point
+        else DetectedObject(
+            label, (min(x1, x2) * width, min(y1, y2) * height, max(x1, x2) * width, max(y1, y2) * height), None
+        )
+        for x1, y1, x2, y2, is_point in fractions
+    ]
+    out = annotate(rgb, result_of(rgb, *objects, prompt=label, text=said, count=len(objects)))
+    assert out.shape == rgb.shape
+    assert out.dtype == np.uint8
+    assert (rgb == GRAY).all()
+    if objects:
+        assert changed(rgb, out).any()

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_perception.engines.drafting.drafter import (
+    LONGEST_DRAFT,
+    MOST_THREADS,
+    AnswerMemory,
+    Drafter,
+    DraftLength,
+    NoDraft,
+    Source,
+)
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
+
+WH = (224, 168)
+END = 256
+HEAD, TAIL = "```json\n[\n\t", "\n]\n```"
+REPLY = HEAD + '{"bbox_2d": [10, 20, 60, 80], "label": "red cup"}' + TAIL
+
+
+def encode(text: str) -> list[int]:
+    """One token a byte."""
+    return list(text.encode("utf-8", "replace"))
+
+
+def bytes_of(token: int) -> bytes:
+    return bytes([token]) if token < END else b""
+
+
+def memory(*sources: Source) -> AnswerMemory:
+    return AnswerMemory(encode, bytes_of, END, frozenset(sources or Source))
+
+
+def request(second: int = 1, prompt: str = "red cup", camera: str = "/image") -> Request:
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), FrameHeader(second, 0, "camera"), camera, 0.0)
+    return Request(frame, build_prompt(prompt), PixelBudget(1, 2), 512)
+
+
+def passes_for(reply: str, drafter: Drafter) -> int:
+    """Decode as the engine does, with a model that is sure to write this reply."""
+    ids = [*encode(reply), END]
+    draft: Sequence[int] = ()
+    at, passes = 0, 1
+    while True:
+        agreed = 0
+        while agreed < len(draft) and at + agreed < len(ids) and draft[agreed] == ids[at + agreed]:
+            agreed += 1
+        written = ids[at : at + agreed + 1]
+        at += len(written)
+        drafter.accept(written, min(agreed, len(written)))
+        if at == len(ids):
+            return passes
+        draft = drafter.propose(len(ids) - at - 1)
+        assert len(draft) <= LONGEST_DRAFT
+        passes += 1
+
+
+def test_the_same_answer_again_takes_few_passes() -> None:
+    known = memory()
+    first = passes_for(REPLY, known.drafter(request(1), WH))
+    known.remember(request(1), WH, REPLY)
+    again = passes_for(REPLY, known.drafter(request(2), WH))
+    plain = passes_for(REPLY, NoDraft())
+    assert plain == len(REPLY) + 1
+    assert first < plain / 2, "the form and the asked phrase are known"
+    assert again <= 3
+
+
+def test_motion_is_drafted_from_the_last_two_answers_and_their_times() -> None:
+    def moved_by(pixels: int) -> str:
+        return REPLY.replace("[10, 20, 60, 80]", f"[{10 + pixels}, 20, {60 + pixels}, 80]")
+
+    for sources, most in (((Source.MOTION, Source.LAST), 3), ((Source.LAST,), 99)):
+        known = memory(*sources)
+        for second, pixels in ((1, 0), (2, 11)):
+            known.remember(request(second), WH, moved_by(pixels))
+        # Two seconds on, twice as far.
+        passes = passes_for(moved_by(33), known.drafter(request(4), WH))
+        assert passes <= most
+        if Source.MOTION not in sources:
+            assert passes > 3
+
+
+def test_each_camera_prompt_and_size_has_its_own_memory() -> None:
+    known = memory(Source.LAST)
+    known.remember(request(1), WH, REPLY)
+    assert passes_for(REPLY, known.drafter(request(2), WH)) <= 3
+    others = (request(2, camera="/other"), WH), (request(2, prompt="pan"), WH), (request(2), (448, 336))
+    for asked, model_wh in others:
+        assert passes_for(REPLY, known.drafter(asked, model_wh)) == len(REPLY) + 1
+
+
+def test_only_the_questions_asked_last_are_kept() -> None:
+    known = memory(Source.LAST)
+    known.remember(request(1, camera="/first"), WH, REPLY)
+    for number in range(MOST_THREADS):
+        known.remember(request(1, camera=f"/{number}"), WH, REPLY)
+    assert passes_for(REPLY, known.drafter(request(2, camera="/first"), WH)) == len(REPLY) + 1
+    last = request(2, camera=f"/{MOST_THREADS - 1}")
+    assert passes_for(REPLY, known.drafter(last, WH)) <= 3
+
+
+def test_without_sources_nothing_is_drafted() -> None:
+    known = AnswerMemory(encode, bytes_of, END, frozenset())
+    known.remember(request(1), WH, REPLY)
+    assert passes_for(REPLY, known.drafter(request(2), WH)) == len(REPLY) + 1
+
+
+def test_other_scripts_are_drafted_behind_whole_characters() -> None:
+    reply = REPLY.replace("red cup", "红色的杯子")
+    known = memory()
+    known.remember(request(1), WH, REPLY.replace("red cup", "紫色的杯子"))
+    assert passes_for(reply, known.drafter(request(2), WH)) < len(reply.encode()) / 3
+
+
+def test_drafts_get_shorter_when_they_fail_and_longer_again() -> None:
+    length, draft = DraftLength(), [False, True, True] * 40
+    start = length.worth(draft)
+    for _ in range(10):
+        length.learn(draft[: length.worth(draft)], 0)
+    least = length.worth(draft)
+    assert least < start / 4
+    for _ in range(10):
+        length.learn(draft, len(draft))
+    assert length.worth(draft) > 2 * start
+
+
+def test_what_stands_between_the_numbers_is_trusted_longer_than_they_are() -> None:
+    length = DraftLength()
+    for _ in range(10):
+        length.learn([False] * 4 + [True], 4)
+    assert length.worth([True] * 50) < 10 < length.worth([False] * 50)
+
+
+@given(
+    st.lists(st.text(max_size=80), min_size=1, max_size=4),
+    st.text(max_size=120),
+    st.lists(st.integers(0, 10**6), min_size=4, max_size=4),
+)
+def test_whatever_was_answered_before_the_reply_stays_the_same(
+    earlier: list[str], reply: str, seconds: list[int]
+) -> None:
+    known = memory()
+    for second, text in zip(seconds, earlier, strict=False):
+        known.remember(request(second), WH, text)
+    reply = reply.encode("utf-8", "replace").decode()
+    assert 1 <= passes_for(reply, known.drafter(request(seconds[-1]), WH)) <= len(encode(reply)) + 1

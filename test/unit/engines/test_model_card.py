@@ -1,0 +1,98 @@
+"""The calibration in a checkpoint's card: read, written, and refused with a reason."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vlm_perception.engines.model_card import read_calibration, write_calibration
+from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.types import Calibration
+
+BODY = "\n# A model\n\nformula: not this one\n\n---\n\nmore\n"
+GOOD = f"formula: {DEFAULT_FORMULA}, temperature: 1.5, bias: -0.25"
+
+
+def card(folder: Path, front: str) -> Path:
+    (folder / "README.md").write_text(f"---\nlicense: apache-2.0\n{front}\n---\n{BODY}", encoding="utf-8")
+    return folder
+
+
+def test_a_good_entry_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = card(tmp_path, f"vlm_perception: {{score: {{{GOOD}, fitted_on: 99 boxes}}}}")
+    assert read_calibration(folder) == Calibration(DEFAULT_FORMULA, 1.5, -0.25)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("front", ["", "vlm_perception: {}", "vlm_perception: {other: 1}", "vlm_perception:"])
+def test_a_card_that_says_nothing_is_the_usual_case(
+    front: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_calibration(tmp_path) is None
+    assert read_calibration(card(tmp_path, front)) is None
+    (tmp_path / "README.md").write_text("# No front matter\n")
+    assert read_calibration(tmp_path) is None
+    assert caplog.records == []
+
+
+# front matter; what the warning has to name
+UNUSABLE = [
+    ("vlm_perception: 3", "vlm_perception is 3"),
+    ("vlm_perception: {score: 3}", "3"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, bias: 1.0}}}}", "temperature"),
+    (f"vlm_perception: {{score: {{{GOOD}, temprature: 2}}}}", "temprature"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 0.0, bias: 1.0}}}}", "0.01"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: -2.0, bias: 1.0}}}}", "-2.0"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 101.0, bias: 1.0}}}}", "100"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: .nan, bias: 1.0}}}}", "temperature is nan"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 1.0, bias: .inf}}}}", "bias is inf"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: warm, bias: 1.0}}}}", "'warm'"),
+    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: true, bias: 1.0}}}}", "True"),
+    ("vlm_perception: {score: {formula: best, temperature: 1.0, bias: 1.0}}", "'best' (known are "),
+    ("vlm_perception: {score: {formula: coordinate_min, temperature: 1.0, bias: 1.0}}", "'coordinate_min', in use is"),
+    ("vlm_perception: {score: [", "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("front", "named"), UNUSABLE)
+def test_an_unusable_entry_costs_the_calibration_and_says_why(
+    front: str, named: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_calibration(card(tmp_path, front)) is None
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert str(tmp_path) in record.getMessage()
+    assert named in record.getMessage()
+    assert "scores stay uncalibrated" in record.getMessage()
+    assert "\n" not in record.getMessage()
+
+
+def test_a_card_that_is_no_text_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "README.md").write_bytes(b"---\nlicense: \xff\xfe\n---\n")
+    assert read_calibration(tmp_path) is None
+    assert len(caplog.records) == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.text(max_size=60))
+def test_no_front_matter_raises(tmp_path: Path, front: str) -> None:
+    (tmp_path / "README.md").write_bytes(f"---\n{front}\n---\n".encode("utf-8", "replace"))
+    assert read_calibration(tmp_path) is None
+
+
+def test_writing_keeps_the_rest_of_the_card_and_replaces_what_was_there(tmp_path: Path) -> None:
+    folder = card(tmp_path, "vlm_perception: {score: {formula: old, temperature: 9.0, bias: 9.0}, other: 7}")
+    wanted = Calibration(DEFAULT_FORMULA, 0.731, 2.5)
+    write_calibration(folder, wanted, fitted_on="12 boxes: all drawn")
+    assert read_calibration(folder) == wanted
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.endswith(BODY)
+    assert text.startswith("---\nlicense: apache-2.0\n")
+    assert "other: 7" in text
+    assert "old" not in text
+    write_calibration(folder, wanted, fitted_on="12 boxes: all drawn")
+    assert (folder / "README.md").read_text(encoding="utf-8") == text

@@ -1,0 +1,148 @@
+"""The launch files fit launch and launch_ros of ROS 2 Jazzy, which cannot be installed on every machine.
+
+Where they are installed the files are run against them; everywhere, the names and keywords they use are checked
+against those of Jazzy, recorded in test/strategies/recorded_launch.py from its sources.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+from recorded_launch import JAZZY, load, of_type
+
+from vlm_perception.startup.arguments import DEMO_DEFAULTS, LAUNCH_ARGUMENTS, StartupError
+from vlm_perception.startup.endings import DEMO_ENDINGS, ENDING_ARGUMENTS, ending_of
+from vlm_perception.startup.processes import ProcessPlan
+
+ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
+DEFAULTS = {argument.name: argument.default for argument in ARGUMENTS}
+OURS = sorted((ROOT / "launch").glob("*.launch.py"))
+FILES = [*OURS, *sorted((ROOT / "launch" / "examples").glob("*.launch.py"))]
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_names(path: Path) -> dict[str, str]:
+    """Return imported name to module, for everything that comes from launch or launch_ros."""
+    found = {}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("launch", "launch_ros"):
+            found |= {alias.name: str(node.module) for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_imported_name_exists_in_jazzy(path: Path) -> None:
+    names = imported_names(path)
+    assert names
+    for name, module in names.items():
+        assert name in JAZZY[module], f"{module}.{name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_every_keyword_exists_in_jazzy(path: Path) -> None:
+    names = imported_names(path)
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    checked = 0
+    for call in calls:
+        if isinstance(call.func, ast.Name) and call.func.id in names:
+            allowed = JAZZY[names[call.func.id]][call.func.id]
+            assert {keyword.arg for keyword in call.keywords} <= allowed, call.func.id
+            checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [("vlm_perception.launch.py", {}), ("demo.launch.py", DEMO_DEFAULTS | DEMO_ENDINGS)],
+    ids=["main", "demo"],
+)
+def test_arguments_are_declared_from_the_one_table(
+    name: str, defaults: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = load(ROOT / "launch" / name, monkeypatch).generate_launch_description().args[0]
+    declared = {entity.args[0]: entity.kwargs for entity in of_type(described, "DeclareLaunchArgument")}
+    assert list(declared) == [argument.name for argument in ARGUMENTS]
+    for argument in ARGUMENTS:
+        kwargs = declared[argument.name]
+        assert kwargs["description"] == argument.description
+        assert kwargs["default_value"] == defaults.get(argument.name, argument.default)
+        assert kwargs["choices"] == (list(argument.choices) or None)
+
+
+def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (node,) = launch_file.start_nodes(DEFAULTS | {"model": "a/b", "image_topic": "/cam", "namespace": "robot"})
+    assert node.kwargs["package"] == "vlm_perception"
+    assert node.kwargs["executable"] == "vlm_perception_node"
+    config_file, given = node.kwargs["parameters"]
+    assert config_file.endswith("config/vlm_perception.yaml")
+    assert given["model"].args == ("a/b",)
+    assert given["model"].kwargs == {"value_type": str}
+    assert node.kwargs["remappings"] == [("image", "/cam")]
+    assert node.kwargs["namespace"] == "robot"
+
+
+def test_a_switch_stays_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (node,) = launch_file.start_nodes(DEFAULTS | {"autostart": "false"})
+    given = node.kwargs["parameters"][1]["autostart"]
+    assert (given.args, given.kwargs) == ((False,), {"value_type": bool})
+
+
+def test_in_a_group_the_group_s_namespace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (node,) = launch_file.start_nodes(DEFAULTS)
+    assert node.kwargs["namespace"] is None, "a namespace of its own would be added to a pushed one, or replace it"
+    assert node.kwargs["remappings"] == []
+
+
+def test_a_node_that_ends_leaves_the_robot_running_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    (included,) = launch_file.start_nodes(DEFAULTS)
+    assert included.kwargs["on_exit"] is None
+    assert included.kwargs["respawn"] is False
+    (alone,) = launch_file.start_nodes(DEFAULTS | DEMO_ENDINGS)
+    assert type(alone.kwargs["on_exit"]).__name__ == "Shutdown"
+
+
+def test_a_node_that_is_started_again_does_not_end_the_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "rviz2").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
+    values = {"rviz": "true", "respawn": "true", "respawn_delay_s": "7", "exit_ends_launch": "true"}
+    node, rviz = (started.kwargs for started in launch_file.start_nodes(DEFAULTS | values))
+    assert (node["respawn"], node["respawn_delay"], node["on_exit"]) == (True, 7.0, None)
+    # People close RViz.
+    assert rviz["respawn"] is False
+    assert type(rviz["on_exit"]).__name__ == "Shutdown"
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan", ""])
+def test_a_wrong_delay_is_named_with_its_remedy(text: str) -> None:
+    with pytest.raises(StartupError, match=f"respawn_delay_s is {text!r}.*Remedy"):
+        ending_of(ProcessPlan("vlm_perception_node"), DEFAULTS | {"respawn_delay_s": text})
+
+
+def test_demo_passes_every_argument_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    described = load(ROOT / "launch" / "demo.launch.py", monkeypatch).generate_launch_description().args[0]
+    (included,) = of_type(described, "IncludeLaunchDescription")
+    assert [name for name, _ in included.kwargs["launch_arguments"]] == [a.name for a in ARGUMENTS]
+    assert Path(included.args[0].args[0]).is_file()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on this machine")
+@pytest.mark.parametrize("path", OURS, ids=lambda p: p.name)
+def test_real_launch_accepts_the_file(path: Path) -> None:
+    from launch import LaunchContext
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
+    offered = {argument.name for argument in description.get_launch_arguments()}
+    assert offered >= {argument.name for argument in ARGUMENTS}

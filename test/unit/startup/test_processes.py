@@ -1,0 +1,93 @@
+"""Processes that are started together end together, and signals reach each of them once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vlm_perception.startup.processes import Processes
+
+TIMEOUT_S = 60.0
+# Says that it is ready, then counts the interrupts it gets and ends after the first.
+POLITE = """
+import pathlib, signal, sys, time
+def note(number, frame):
+    pathlib.Path(sys.argv[1] + ".signals").open("a").write(signal.Signals(number).name + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGINT, note)
+signal.signal(signal.SIGTERM, note)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+STUBBORN = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+# Waits until its neighbour is up, then fails.
+FAILING = """
+import pathlib, sys, time
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.02)
+sys.exit(7)
+"""
+
+
+def polite(ready: Path) -> list[str]:
+    return [sys.executable, "-c", POLITE, str(ready)]
+
+
+def wait_for(*paths: Path) -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < deadline_s, f"waited in vain for {paths}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_all_with_zero_and_each_gets_it_once(tmp_path: Path, number: signal.Signals) -> None:
+    ready = [tmp_path / "first", tmp_path / "second"]
+    commands = [polite(path) for path in ready]
+    code = (
+        f"import sys; from vlm_perception.startup.processes import Processes; sys.exit(Processes({commands!r}).run())"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    wait_for(*ready)
+    # As a terminal does it: the whole group of the runner gets the signal.
+    os.killpg(runner.pid, number)
+    assert runner.wait(TIMEOUT_S) == 0
+    for path in ready:
+        assert path.with_name(path.name + ".signals").read_text() == "SIGINT\n"
+
+
+def test_failure_of_one_stops_the_other_and_gives_the_exit_code(tmp_path: Path) -> None:
+    failing = [sys.executable, "-c", FAILING, str(tmp_path / "up")]
+    assert Processes([polite(tmp_path / "up"), failing]).run() == 7
+    assert (tmp_path / "up.signals").read_text() == "SIGINT\n"
+
+
+def test_end_of_one_that_went_well_gives_zero(tmp_path: Path) -> None:
+    assert Processes([[sys.executable, "-c", "pass"]]).run() == 0
+
+
+def test_process_that_ignores_signals_is_killed(tmp_path: Path) -> None:
+    processes = Processes([[sys.executable, "-c", STUBBORN, str(tmp_path / "up")]])
+    processes.start()
+    wait_for(tmp_path / "up")
+    processes.stop(grace_s=0.3)
+    assert processes.ended() == -signal.SIGKILL
+
+
+def test_program_that_does_not_exist_stops_what_was_started(tmp_path: Path) -> None:
+    processes = Processes([polite(tmp_path / "up"), [str(tmp_path / "no_such_program")]])
+    with pytest.raises(FileNotFoundError):
+        processes.start()
+    assert processes.ended() is not None

@@ -1,0 +1,1 @@
+"""The programs beside the node. Nobody imports them, and none knows another."""

@@ -1,0 +1,115 @@
+"""A camera that films drawn scenes and knows the truth about them.
+
+Publishes `~/image` (sensor_msgs/Image, rgb8) and, with the same header, what is really in it:
+`~/truth` (vision_msgs/Detection2DArray; boxes, and key points as boxes of size 0) and
+`~/truth_json` (std_msgs/String; the same with attributes).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, String
+from vision_msgs.msg import Detection2DArray
+
+from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.outputs.result_messages import detection_message
+from vlm_perception.ros.parameters import declare
+from vlm_perception.ros.spin import run
+from vlm_perception.scenes import MovingScene, Scene
+from vlm_perception.settings import Parameter
+from vlm_perception.types import DetectedObject
+
+FRAME_ID = "scene_camera"
+PARAMETERS = (
+    Parameter("width", "integer", 640, 56, 7680, (), "px", "Image width.", False),
+    Parameter("height", "integer", 480, 56, 4320, (), "px", "Image height.", False),
+    Parameter("rate_hz", "double", 10.0, 0.1, 240.0, (), "Hz", "Images published per second.", False),
+    Parameter("seed", "integer", 0, 0, 2**31 - 1, (), "", "Chooses the scenes; the same seed films the same.", False),
+    Parameter("n_objects", "integer", 0, 0, 6, (), "", "Objects in a scene; 0 draws 1 to 6.", False),
+    Parameter("speed", "double", 0.05, 0.0, 10.0, (), "", "Top speed of the objects, image sides per second.", False),
+    Parameter("scene_change_s", "double", 0.0, 0.0, 86400.0, (), "s", "Time between new scenes; 0 keeps one.", False),
+)
+
+
+class SceneCamera:
+    """Publishes moving scenes with their truth.
+
+    Raises:
+        SettingsError: A parameter's start value cannot be used.
+    """
+
+    finished = False
+
+    def __init__(self, **node_arguments: Any) -> None:
+        self.node = Node("scene_camera", **node_arguments)
+        values = {parameter.name: declare(self.node, parameter) for parameter in PARAMETERS}
+        self._image_wh = (values["width"], values["height"])
+        self._seed, self._n_objects = values["seed"], values["n_objects"] or None
+        self._speed, self._scene_change_s = values["speed"], values["scene_change_s"]
+        self._image = self.node.create_publisher(Image, "~/image", 1)
+        self._truth = self.node.create_publisher(Detection2DArray, "~/truth", 10)
+        self._truth_json = self.node.create_publisher(String, "~/truth_json", 10)
+        self._started_s = time.monotonic()
+        self._scene_number = 0
+        self._scene = self._make_scene(0)
+        self.node.create_timer(1.0 / values["rate_hz"], self._film)
+        self.node.get_logger().info(
+            f"filming {self._image_wh[0]}x{self._image_wh[1]} on {self._image.topic_name}, truth on ~/truth"
+        )
+
+    def close(self) -> bool:
+        """See `Runnable`."""
+        self.node.destroy_node()
+        return True
+
+    def _make_scene(self, number: int) -> MovingScene:
+        return MovingScene(self._seed + number, self._image_wh, self._n_objects, self._speed)
+
+    def _film(self) -> None:
+        elapsed_s = time.monotonic() - self._started_s
+        number = int(elapsed_s / self._scene_change_s) if self._scene_change_s > 0 else 0
+        if number != self._scene_number:
+            self._scene_number, self._scene = number, self._make_scene(number)
+        scene = self._scene.at(elapsed_s - number * self._scene_change_s)
+        header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=FRAME_ID)
+        # Truth first: whoever matches answers with it has it by then.
+        self._truth.publish(truth_message(scene, header))
+        self._truth_json.publish(String(data=truth_json(scene, header)))
+        self._image.publish(image_message(scene.rgb, header))
+
+
+def truth_message(scene: Scene, header: Header) -> Detection2DArray:
+    """Boxes of all objects and their key points, each with score 1."""
+    found = [DetectedObject(truth.label, truth.xyxy, None, score=1.0) for truth in scene.truths]
+    points = [DetectedObject(name, None, (x, y), score=1.0) for truth in scene.truths for name, x, y in truth.points]
+    return Detection2DArray(header=header, detections=[detection_message(item, header) for item in found + points])
+
+
+def truth_json(scene: Scene, header: Header) -> str:
+    """The truth with attributes; every key point beside its owner."""
+    objects = [
+        {
+            "label": truth.label,
+            "bbox_xyxy": list(truth.xyxy),
+            "attributes": truth.attributes,
+            "points": [{"label": name, "point_xy": [x, y]} for name, x, y in truth.points],
+        }
+        for truth in scene.truths
+    ]
+    stamp = {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec}
+    return json.dumps({"stamp": stamp, "frame_id": header.frame_id, "objects": objects})
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the camera until SIGINT or SIGTERM; returns the exit code."""
+    return run("scene_camera", SceneCamera, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

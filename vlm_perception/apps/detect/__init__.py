@@ -1,0 +1,1 @@
+"""`vlm-detect`: ask about images and videos from the command line."""

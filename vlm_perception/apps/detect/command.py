@@ -1,0 +1,230 @@
+"""`vlm-detect`: ask about images and videos from the command line. No ROS needed.
+
+Exit codes: 0 all answered, also when nothing was found; 1 some inputs failed, the others are done;
+2 wrong usage, or the model or a place to write to cannot be used; 130 after Ctrl-C, 143 after
+SIGTERM, with what was done kept; 141 when nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing, redirect_stdout
+from io import TextIOWrapper
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from vlm_perception import __version__
+from vlm_perception.engines.base import Engine
+from vlm_perception.engines.deferred import DeferredEngine
+from vlm_perception.errors import OutputError, VlmPerceptionError
+from vlm_perception.settings import Parameter, Settings, parameters
+from vlm_perception.startup.arguments import StartupError, resolve_model
+
+if TYPE_CHECKING:
+    from vlm_perception.apps.detect.exports.base import Export
+    from vlm_perception.apps.detect.run import OnPartial
+    from vlm_perception.types import Prompt
+
+MakeEngine = Callable[[Settings], Engine]
+FORMATS = ("jsonl", "coco", "yolo")
+STDOUT = (None, "-")
+# Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
+SHARED = (
+    "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
+)  # fmt: skip
+_TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
+_CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130
+
+
+def main(argv: Sequence[str] | None = None, make_engine: MakeEngine | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+        make_engine: Makes the engine for some settings, not loaded; None takes `TransformersEngine`.
+
+    Returns:
+        The exit code; see the module's docstring.
+    """
+    options = parser().parse_args(argv)
+    # OpenCV and the FFmpeg in it write to stderr about files that we report on ourselves; read when they are imported.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    stdout = sys.stdout
+    try:
+        # What any library prints must not come between the results.
+        with redirect_stdout(sys.stderr):
+            return _detect(options, stdout, make_engine or _transformers_engine)
+    except (VlmPerceptionError, StartupError) as error:
+        print(f"vlm-detect: {error}", file=sys.stderr)
+        _drop_unwritable(stdout)
+        return 2
+    except BrokenPipeError:
+        _drop_unwritable(stdout)
+        return _CLOSED_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="vlm-detect",
+        description="Find what you say in images and videos with Qwen2.5-VL.",
+        epilog="Exit codes: 0 all answered, 1 some inputs failed, 2 wrong usage or unusable model or output.",
+    )
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image, folder, pattern ('photos/**/*.jpg') or video"
+    )
+    parser.add_argument("-p", "--prompt", required=True, metavar="TEXT", help="what to find, such as 'red cup; person'")
+    known = {parameter.name: parameter for parameter in parameters()}
+    for name in SHARED:
+        _add_shared(parser, known[name])
+    parser.add_argument("-f", "--format", choices=FORMATS, default="jsonl", help="of the results (default: jsonl)")
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", help="file for jsonl and coco (default: stdout), folder for yolo"
+    )
+    parser.add_argument("--annotated", type=Path, metavar="FOLDER", help="also draw annotated images and videos there")
+    parser.add_argument("--frames", type=Path, metavar="FOLDER", help="also keep the answered frames of videos there")
+    parser.add_argument("--stream", action="store_true", help="also print each object once it is complete (jsonl)")
+    thin = parser.add_mutually_exclusive_group()
+    thin.add_argument("--every", type=_whole, default=1, metavar="N", help="ask about every Nth frame of a video")
+    thin.add_argument("--rate", type=_positive, metavar="HZ", help="ask about at most so many frames a second of video")
+    parser.add_argument("--max-frames", type=_whole, metavar="N", help="ask about at most N frames of each video")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first input that fails")
+    parser.add_argument("-q", "--quiet", action="store_true", help="only failures on stderr")
+    parser.add_argument("--version", action="version", version=f"vlm-detect {__version__}")
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
+    text = "Hub id or local folder of a checkpoint, or tiny" if parameter.name == "model" else parameter.description
+    limits = f"; {parameter.limits} {parameter.unit}".rstrip() if parameter.limits and not parameter.choices else ""
+    default = f"default: {parameter.default}" if parameter.default != "" else "default: none"
+    parser.add_argument(
+        f"--{parameter.name.replace('_', '-')}",
+        type=_TYPES[parameter.kind],
+        choices=parameter.choices or None,
+        default=argparse.SUPPRESS,
+        metavar=None if parameter.choices else parameter.kind.upper(),
+        help=f"{text.rstrip('.')} ({default}{limits})".replace("%", "%%"),
+    )
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1: give a whole number from 1 on")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0: give a number such as 2.5")
+    return value
+
+
+def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine) -> int:
+    # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
+    from vlm_perception.apps.detect.inputs import Thinning, expected_count, find_inputs
+    from vlm_perception.apps.detect.run import Question, StopSignals, detect_all, read_all
+    from vlm_perception.apps.detect.terminal import Terminal
+    from vlm_perception.prompts.builder import load_prompts
+
+    settings = _settings(options)
+    prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
+    question = Question(prompt, settings.budget, settings.max_new_tokens, settings.score_threshold)
+    thinning = Thinning(options.every, options.rate, options.max_frames)
+    found = find_inputs(options.inputs)
+    exports, on_partial = _exports(options, stdout, prompt, found.files)
+    terminal = Terminal(options.quiet)
+    for note in (*found.notes, *_notes_on(prompt)):
+        terminal.note(note)
+    engine = DeferredEngine(lambda: settings.model, lambda: make_engine(settings))
+    if found.files:
+        engine.load()
+    items = chain(found.failures, read_all(found.files, thinning, terminal.note))
+    lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
+    bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
+    with closing(engine), bar, StopSignals() as stop:
+        tally = detect_all(
+            engine, items, question, exports, terminal, stop=stop, on_partial=on_partial, fail_fast=options.fail_fast
+        )
+    terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
+    if stop.received is not None:
+        return _SIGNALLED + stop.received
+    return 1 if tally.failed else 0
+
+
+def _notes_on(prompt: Prompt) -> tuple[str, ...]:
+    if not prompt.neutralised:
+        return ()
+    return (f"{prompt.neutralised} chat control tokens in the prompt were made harmless",)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Check what was given, and nothing else: the rest keeps the defaults of `Settings`."""
+    given = {name: value for name in SHARED if (value := getattr(options, name, None)) is not None}
+    if "model" in given:
+        given["model"] = resolve_model(given["model"])
+    return Settings.from_mapping(given)
+
+
+def _exports(
+    options: argparse.Namespace, stdout: TextIO, prompt: Prompt, files: tuple[Path, ...]
+) -> tuple[list[Export], OnPartial | None]:
+    """Make what was asked for, and find out now where nothing can be written."""
+    from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
+    from vlm_perception.apps.detect.exports.coco import CocoFile
+    from vlm_perception.apps.detect.exports.frames import FrameFiles
+    from vlm_perception.apps.detect.exports.jsonl import JsonLines
+    from vlm_perception.apps.detect.exports.yolo import YoloFolder
+
+    if options.stream and options.format != "jsonl":
+        raise OutputError(f"--stream prints JSON lines, --format is {options.format}: leave one of them out")
+    if options.format == "yolo" and options.output in STDOUT:
+        raise OutputError("--format yolo writes a folder: name it with --output FOLDER")
+    target: TextIO | Path = stdout if options.output in STDOUT else Path(options.output).expanduser()
+    if target is stdout and isinstance(stdout, TextIOWrapper):
+        # JSON is UTF-8, whatever the locale says.
+        stdout.reconfigure(encoding="utf-8")
+    frames = FrameFiles(options.frames) if options.frames else None
+    exports: list[Export] = [frames] if frames else []
+    on_partial = None
+    if options.format == "jsonl":
+        lines = JsonLines(target)
+        exports.append(lines)
+        on_partial = lines.add_partial if options.stream else None
+    elif options.format == "coco":
+        exports.append(CocoFile(target, prompt, frames))
+    else:
+        exports.append(YoloFolder(Path(options.output).expanduser(), prompt))
+    if options.annotated:
+        exports.append(AnnotatedFiles(options.annotated, files))
+    return exports, on_partial
+
+
+def _transformers_engine(settings: Settings) -> Engine:
+    from vlm_perception.engines.transformers.quiet import silence_libraries
+
+    silence_libraries(progress=sys.stderr.isatty())
+    from vlm_perception.engines.transformers.engine import TransformersEngine
+
+    return TransformersEngine.from_settings(settings)
+
+
+def _drop_unwritable(stdout: TextIO) -> None:
+    """Let what cannot be written go nowhere, so that the flush at the end of the process does not fail again."""
+    try:
+        stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

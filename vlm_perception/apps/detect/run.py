@@ -1,0 +1,176 @@
+"""The loop of `vlm-detect`: pictures in, answers to the exports, one at a time. No arguments, no terminal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+from vlm_perception.apps.detect.exports.base import Export
+from vlm_perception.apps.detect.inputs import Failure, Picture, Thinning, read_pictures
+from vlm_perception.engines.base import Engine
+from vlm_perception.errors import GeometryError, ImageError, InferenceError
+from vlm_perception.pipeline import perceive
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Result
+
+OnPartial = Callable[[Picture, Result], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about every picture; see `Settings` for the meaning of the numbers."""
+
+    prompt: Prompt
+    budget: PixelBudget
+    max_new_tokens: int
+    score_threshold: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done: whole answers, objects in them, and what could not be answered."""
+
+    answered: int = 0
+    objects: int = 0
+    failed: int = 0
+
+
+class Listener(Protocol):
+    """Who tells people how it goes."""
+
+    def note(self, text: str) -> None:
+        """Say something that is good to know."""
+        ...
+
+    def failed(self, failure: Failure) -> None:
+        """Say that something could not be answered."""
+        ...
+
+    def step(self) -> None:
+        """One picture is done with."""
+        ...
+
+
+class StopSignals:
+    """While entered, the first SIGINT or SIGTERM is remembered, so that the loop ends tidily; the next one raises.
+
+    Attributes:
+        received: Number of the signal, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Ignored from the start, as under nohup: leave it so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def told(self) -> bool:
+        """Whether to stop."""
+        return self.received is not None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+def read_all(files: Iterable[Path], thinning: Thinning, note: Callable[[str], None]) -> Iterator[Picture | Failure]:
+    """Read all files; one that cannot be read becomes a failure, and the next one follows."""
+    for path in files:
+        try:
+            yield from read_pictures(path, thinning, note)
+        except ImageError as error:
+            yield Failure(str(path), str(error))
+
+
+def detect_all(
+    engine: Engine,
+    items: Iterable[Picture | Failure],
+    question: Question,
+    exports: Sequence[Export],
+    listener: Listener,
+    *,
+    stop: StopSignals,
+    on_partial: OnPartial | None = None,
+    fail_fast: bool = False,
+) -> Tally:
+    """Ask the same about every picture.
+
+    Args:
+        engine: A loaded engine; it is not used when there are only failures.
+        items: Pictures, and what could not be read, in order.
+        question: What to ask.
+        exports: Where the answers go; all are closed at the end, whatever happens.
+        listener: Told about progress, failures and notes of the exports.
+        stop: Ends the loop; the answer it interrupts is dropped, those before it are kept.
+        on_partial: Told about objects of an answer that is not whole yet.
+        fail_fast: End the loop at the first failure.
+
+    Returns:
+        What was done.
+
+    Raises:
+        OutputError: Results can no longer be written.
+    """
+    tally = Tally()
+    with ExitStack() as closing:
+        for export in exports:
+            closing.callback(_close, export, listener)
+        for item in items:
+            if stop.told():
+                break
+            outcome = item if isinstance(item, Failure) else _ask(engine, item, question, on_partial, stop)
+            if isinstance(outcome, Failure):
+                tally.failed += 1
+                listener.failed(outcome)
+                for export in exports:
+                    export.fail(outcome)
+            elif isinstance(item, Picture) and outcome is not None:
+                tally.answered += 1
+                tally.objects += len(outcome.objects)
+                for export in exports:
+                    export.add(item, outcome)
+            listener.step()
+            if fail_fast and tally.failed:
+                break
+    return tally
+
+
+def _ask(
+    engine: Engine, picture: Picture, question: Question, on_partial: OnPartial | None, stop: StopSignals
+) -> Result | Failure | None:
+    """Answer one picture; None when it was interrupted."""
+    frame = Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path), time.monotonic())
+    request = Request(frame, question.prompt, question.budget, question.max_new_tokens)
+    try:
+        result = perceive(
+            engine,
+            request,
+            score_threshold=question.score_threshold,
+            should_stop=stop.told,
+            on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,
+        )
+    except (GeometryError, InferenceError) as error:
+        return Failure(str(picture.path), f"{picture.title}: {error}", picture.frame_index, picture.time_s)
+    return None if result.answer.finish_reason == "aborted" else result
+
+
+def _close(export: Export, listener: Listener) -> None:
+    for note in export.close():
+        listener.note(note)

@@ -1,0 +1,96 @@
+"""The command `vlm-perception-doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from vlm_perception.apps.doctor import report
+from vlm_perception.apps.doctor.finding import Finding, Level, Section, error, worst
+from vlm_perception.apps.doctor.installation import check_installation
+from vlm_perception.apps.doctor.model import check_model
+from vlm_perception.apps.doctor.probe import Probe, run_python
+from vlm_perception.apps.doctor.ros_setup import check_ros_setup
+
+DEFAULT_NODE = "/vlm_perception"
+_GRAPH_TIMEOUT_S = 60.0
+_EXIT_CODES = "exit code: 0 all is well, 1 warnings, 2 errors or a wrong option, 130 Ctrl-C"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, report, and return the level of the worst finding as the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        sections = examine(options)
+    except KeyboardInterrupt:
+        return 130
+    if options.json:
+        print(report.to_json(sections))
+    else:
+        print(report.text(sections, width=shutil.get_terminal_size((100, 24)).columns))
+    return int(worst(sections))
+
+
+def examine(options: argparse.Namespace) -> list[Section]:
+    """Run all checks that were asked for."""
+    _tell("looking at Python and its packages ...")
+    sections = [Section("Installation", tuple(check_installation()))]
+    _tell("looking at ROS ...")
+    ros = check_ros_setup()
+    sections.append(Section("ROS", tuple(ros)))
+    running = False
+    if not options.no_graph and max(finding.level for finding in ros) < Level.ERROR:
+        _tell(f"looking for {options.node} ...")
+        findings, running = check_graph(options.node)
+        sections.append(Section("Running graph", tuple(findings)))
+    # A running node has its model already, and holds the memory that the check would miss.
+    if options.model or not running:
+        _tell("looking for the model ...")
+        sections.append(Section("Model", (check_model(options.model, download=options.download),)))
+    return sections
+
+
+def check_graph(node: str) -> tuple[list[Finding], bool]:
+    """Look at a running graph; returns the findings and whether the node runs."""
+    arguments = ["-m", "vlm_perception.apps.doctor.ros_probe", "/" + node.strip("/")]
+    return read_graph(run_python(arguments, timeout_s=_GRAPH_TIMEOUT_S))
+
+
+def read_graph(probe: Probe) -> tuple[list[Finding], bool]:
+    """Read what `vlm_perception.apps.doctor.ros_probe` printed."""
+    if probe.problem:
+        remedy = "repair what is said about ROS above, then run this again"
+        return [error("The graph cannot be looked at", probe.problem, remedy)], False
+    return [_finding(fields) for fields in probe.facts["findings"]], bool(probe.facts["running"])
+
+
+def _finding(fields: dict[str, Any]) -> Finding:
+    return Finding(Level(fields["level"]), fields["title"], fields["detail"], fields["remedy"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vlm-perception-doctor",
+        description="Check an installation of vlm_perception and a running graph, and say what to do.",
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="", help="tiny, a folder or a hub id (default: the parameter's, unless the node runs)"
+    )
+    parser.add_argument("--no-graph", action="store_true", help="do not look for running nodes")
+    parser.add_argument("--download", action="store_true", help="fetch the model from the hub if it is not here")
+    return parser
+
+
+def _tell(doing: str) -> None:
+    if sys.stderr.isatty():
+        print(doing, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

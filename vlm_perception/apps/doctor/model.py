@@ -1,0 +1,42 @@
+"""Checks whether the model is there and fits, without loading its weights."""
+
+from __future__ import annotations
+
+from vlm_perception.apps.doctor.finding import Finding, error, ok
+from vlm_perception.apps.doctor.probe import Probe, run_python
+from vlm_perception.startup.arguments import StartupError, resolve_model
+
+_GIB = 2**30
+
+
+def check_model(model: str, *, download: bool) -> Finding:
+    """Look for a model as the node would.
+
+    Args:
+        model: `tiny`, a folder or a hub id; empty takes the default of the parameter `model`.
+        download: Whether what is not on this disk may be fetched from the hub.
+    """
+    environ = {} if download else {"HF_HUB_OFFLINE": "1"}
+    # A download of 7 GB takes what it takes.
+    timeout = {"timeout_s": 24 * 3600.0} if download else {}
+    try:
+        resolved = resolve_model(model)
+    except StartupError as problem:
+        return error("The files of the package are not found", str(problem), "source the workspace's setup file")
+    return judge_model(run_python(["-m", "vlm_perception.apps.doctor.model_probe", resolved], environ, **timeout))
+
+
+def judge_model(probe: Probe) -> Finding:
+    """Turn what `model_probe` told into a finding."""
+    if probe.problem:
+        remedy = "repair torch and transformers first, see above"
+        return error("The model could not be looked for", probe.problem, remedy)
+    name, problem = probe.facts["model"], probe.facts.get("problem", "")
+    if probe.facts["step"] == "find":
+        remedy = f"`vlm-perception-doctor --model {name} --download` fetches it; or set model to a folder, or to tiny"
+        return error("The model is not found", f"{name}: {problem}", remedy)
+    if probe.facts["step"] == "memory":
+        remedy = "close what holds memory, take a smaller model or dtype bfloat16, or a machine with more"
+        return error("The model does not fit into the free memory", f"{name}: {problem}", remedy)
+    size_gib = probe.facts["weight_bytes"] / _GIB
+    return ok("Model", f"{name}: {probe.facts['origin']}, {size_gib:.2f} GiB of weights, in {probe.facts['folder']}")

@@ -1,0 +1,154 @@
+"""`vlm-perception-ui`: serve the page, say where it is, and end cleanly. No ROS needed.
+
+Exit codes: 0 after SIGINT or SIGTERM; 2 for wrong usage, a setting or port that cannot be used, or when Gradio is not
+installed. A model that cannot be loaded is no reason to end: the page shows why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+
+from vlm_perception.apps.web.ports import DEFAULT_HOST, DEFAULT_PORT, choose_port, is_loopback, page_url
+from vlm_perception.apps.web.session import Session
+from vlm_perception.apps.web.uploads import MAX_UPLOAD_BYTES
+from vlm_perception.engines.base import Engine
+from vlm_perception.engines.deferred import DeferredEngine
+from vlm_perception.errors import VlmPerceptionError
+from vlm_perception.settings import Parameter, Settings, parameters
+from vlm_perception.startup.arguments import StartupError, resolve_model
+
+# Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
+SHARED = (
+    "model", "device", "dtype", "prompt", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
+    "prompts_file",
+)  # fmt: skip
+_TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
+_PROGRAM = "vlm-perception-ui"
+# How long a model may take to come to rest when the page ends.
+_REST_TIMEOUT_S = 3.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the page until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code; see the module's docstring.
+    """
+    options = parser().parse_args(argv)
+    if importlib.util.find_spec("gradio") is None:
+        return _refuse(
+            "Gradio is not installed, and the page needs it. Remedy: make ui (in the checkout), "
+            "or pip install -r requirements-ui.txt"
+        )
+    print(f"{_PROGRAM}: starting ...", flush=True)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("vlm_perception").setLevel(logging.INFO)
+    try:
+        settings = _settings(options)
+        port = choose_port(options.host, options.port)
+        with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_", ignore_cleanup_errors=True) as folder:
+            tame_gradio(folder, options.host)
+            session = Session(_engine(settings), settings)
+            _serve(session, settings, options.host, port, ended)
+            session.close(_REST_TIMEOUT_S)
+    except (VlmPerceptionError, StartupError) as error:
+        return _refuse(str(error))
+    # All of ours is closed. Python would now wait for a model in the middle of loading, and needs seconds to take torch
+    # apart on a busy machine: longer than those who send SIGTERM like to wait.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog=_PROGRAM, description="Try vlm_perception on pictures in a web page.")
+    made.add_argument(
+        "--host",
+        default=DEFAULT_HOST,
+        help="address to listen on; another one than %(default)s lets other machines use the page, which asks for no "
+        "password",
+    )
+    made.add_argument(
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="port to listen on; the next free one when it is taken (%(default)s)",
+    )
+    for parameter in parameters():
+        if parameter.name in SHARED:
+            _add(made, parameter)
+    return made
+
+
+def _add(made: argparse.ArgumentParser, parameter: Parameter) -> None:
+    made.add_argument(
+        f"--{parameter.name.replace('_', '-')}",
+        type=_TYPES[parameter.kind],
+        default=parameter.default,
+        help=parameter.description.replace("%", "%%") + " (default: %(default)r)",
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values = {name: getattr(options, name) for name in SHARED}
+    return Settings.from_mapping({**values, "model": resolve_model(values["model"])})
+
+
+def _engine(settings: Settings) -> Engine:
+    def make() -> Engine:
+        from vlm_perception.engines.transformers.engine import TransformersEngine
+
+        return TransformersEngine.from_settings(settings)
+
+    return DeferredEngine(lambda: settings.model, make)
+
+
+def tame_gradio(folder: str, host: str) -> None:
+    """Set what Gradio reads from the environment, before it is imported.
+
+    Variables that the user may have for other programs could share the page with the world, open folders or start a
+    second server; only our own stay.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = os.environ["GRADIO_EXAMPLES_CACHE"] = folder
+    # Gradio asks itself whether it is up; a proxy would answer for somebody else.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host, "localhost", "127.0.0.1", "::1"]))
+
+
+def exposure_warning(host: str) -> str:
+    """Say what listening on an address means for others; empty for one that only this machine reaches."""
+    if is_loopback(host):
+        return ""
+    return f"--host {host} lets every machine that reaches it use the page and the model, without a password"
+
+
+def _serve(session: Session, settings: Settings, host: str, port: int, ended: threading.Event) -> None:
+    from vlm_perception.apps.web.page import build_page, launch
+
+    page = build_page(session, settings)
+    launch(page, host=host, port=port, max_file_bytes=MAX_UPLOAD_BYTES)
+    print(f"{_PROGRAM}: the page is at {page_url(host, port)} (Ctrl-C ends it)", flush=True)
+    if warning := exposure_warning(host):
+        print(f"{_PROGRAM}: warning: {warning}", file=sys.stderr, flush=True)
+    ended.wait()
+    page.close(verbose=False)
+
+
+def _refuse(reason: str) -> int:
+    print(f"{_PROGRAM}: {reason}", file=sys.stderr)
+    return 2

@@ -1,0 +1,177 @@
+"""From what the page's controls hold to what the page shows. No Gradio here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlm_perception.apps.web.show import Shown, notice, show_problem, show_result, show_waiting
+from vlm_perception.apps.web.uploads import read_upload
+from vlm_perception.engines.base import Engine
+from vlm_perception.errors import ImageError, ModelLoadError, SettingsError, VlmPerceptionError
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import load_prompts
+from vlm_perception.settings import Settings
+from vlm_perception.types import Frame, FrameHeader, Request, Result
+
+_log = logging.getLogger(__name__)
+_CAMERA = "web page"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the page's controls hold, unchecked: a browser may send anything.
+
+    Attributes:
+        image: The uploaded file, or None.
+        image_name: What the user calls it.
+        prompt: What was typed.
+        task: Name of a `Task`.
+        score_threshold: Objects with a lower score become rejects.
+        max_pixels: Largest area the model may see, pixels.
+    """
+
+    image: Path | None
+    image_name: str
+    prompt: str
+    task: object
+    score_threshold: object
+    max_pixels: object
+
+
+class Session:
+    """One model and everybody who asks it, one question at a time.
+
+    The engine is only ever used on one thread of its own, so two questions cannot meet in it.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        """Begin to load the model in the background.
+
+        Args:
+            engine: Not loaded yet.
+            settings: What the controls do not set.
+        """
+        self._engine, self._settings = engine, settings
+        self._prompts = load_prompts(settings.prompts_file)
+        self._asked: list[tuple[str, threading.Event]] = []
+        self._model_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._loading: Future[None] = self._model_thread.submit(self._load)
+
+    def model_states(self) -> Iterator[str]:
+        """Yield what the model does, as HTML: once now, and once more when it has been loaded or has failed."""
+        if not self._loading.done():
+            yield notice("waiting", f"{self._engine.name} is being loaded ...")
+            wait_for([self._loading])
+        try:
+            self._loading.result()
+        except ModelLoadError as error:
+            yield notice("problem", f"The model cannot be used: {error}")
+        except CancelledError:
+            yield notice("problem", "The page is being closed.")
+        else:
+            facts = self._engine.describe()
+            known = [facts[key] for key in ("device", "dtype") if key in facts]
+            known += [f"{facts['parameters']} parameters"] if "parameters" in facts else []
+            yield notice("ready", " · ".join([self._engine.name, *known]))
+
+    def ask(self, question: Question, owner: str) -> Iterator[Shown]:
+        """Answer one question; what is known so far comes first, the whole answer last.
+
+        A question that cannot be answered gives one `Shown` with the reason.
+
+        Args:
+            question: What the controls hold.
+            owner: Who asks, for `stop`.
+        """
+        stopped = threading.Event()
+        entry = (owner, stopped)
+        self._asked.append(entry)
+        try:
+            yield from self._answers(self._request(question), self._checked(question), stopped)
+        except VlmPerceptionError as error:
+            _log.warning("not answered: %s", error)
+            yield show_problem(str(error))
+        except CancelledError:
+            yield show_problem("The page is being closed.")
+        finally:
+            # Also when the browser has gone: nobody waits for the rest of the answer.
+            stopped.set()
+            self._asked.remove(entry)
+
+    def stop(self, owner: str) -> None:
+        """End the answers that this owner waits for; what is complete is still shown."""
+        for who, stopped in list(self._asked):
+            if who == owner:
+                stopped.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop everything.
+
+        Returns:
+            Whether the model has come to rest; a model in the middle of loading does not.
+        """
+        for _, stopped in list(self._asked):
+            stopped.set()
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+        return not wait_for([self._loading], timeout=timeout_s).not_done
+
+    def _load(self) -> None:
+        try:
+            self._engine.load()
+        except ModelLoadError as error:
+            _log.error("%s", error)
+            raise
+
+    def _checked(self, question: Question) -> Settings:
+        """Check the controls by the same rules as the node's parameters."""
+        try:
+            threshold, area = float(str(question.score_threshold)), int(float(str(question.max_pixels)))
+        except (ValueError, OverflowError) as error:
+            raise SettingsError(f"score and pixels have to be numbers: {error}") from error
+        return self._settings.changed(task=question.task, score_threshold=threshold, max_pixels=area)
+
+    def _request(self, question: Question) -> Request:
+        settings = self._checked(question)
+        if question.image is None:
+            raise ImageError("there is no image: upload one, or take one with the camera", cause="no_image")
+        prompt = self._prompts.build(question.prompt, settings.task)
+        rgb = read_upload(question.image, question.image_name)
+        frame = Frame(rgb, FrameHeader(0, 0, _CAMERA), _CAMERA, time.monotonic())
+        return Request(frame, prompt, settings.budget, settings.max_new_tokens)
+
+    def _answers(self, request: Request, settings: Settings, stopped: threading.Event) -> Iterator[Shown]:
+        if not self._loading.done():
+            yield show_waiting("The model is still loading; your question waits for it.")
+        partials: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+
+        def work() -> Result:
+            self._loading.result()
+            return perceive(
+                self._engine,
+                request,
+                score_threshold=settings.score_threshold,
+                should_stop=stopped.is_set,
+                on_partial=partials.put,
+            )
+
+        answer = self._model_thread.submit(work)
+        answer.add_done_callback(lambda _: partials.put(None))
+        while (partial := _newest(partials)) is not None:
+            yield show_result(partial)
+        yield show_result(answer.result())
+
+
+def _newest(partials: queue.SimpleQueue[Result | None]) -> Result | None:
+    """Wait for the next result and skip those that are already outdated; None once there will be no more."""
+    result = partials.get()
+    while result is not None and not partials.empty():
+        result = partials.get()
+    return result

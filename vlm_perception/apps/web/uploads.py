@@ -1,0 +1,81 @@
+"""An uploaded file as pixels, or the reason why not in words for the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from vlm_perception.errors import ImageError
+from vlm_perception.frames.encodings import Pixels
+from vlm_perception.frames.files import read_image
+from vlm_perception.replies.coordinates import MAX_ASPECT_RATIO
+from vlm_perception.types import WH
+
+MAX_UPLOAD_BYTES = 64 * 1024 * 1024
+# 8K is 33 million pixels. More does not help a model that sees one or two million of them.
+MAX_IMAGE_PIXELS = 50_000_000
+# Fewer pixels than this hold no shape to find.
+MIN_SIDE_PX = 8
+
+
+def read_upload(path: Path, shown_name: str) -> Pixels:
+    """Check a file's header, then read it.
+
+    Args:
+        path: Where the file lies.
+        shown_name: What the user called it; messages name it so, and never the folder.
+
+    Returns:
+        (height, width, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: `missing_file`, `empty`, `undecodable`, `size` or `aspect_ratio`; the text names
+            value, limit and remedy.
+    """
+    _check_size(_header_wh(path, shown_name), shown_name)
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(path), shown_name), cause=error.cause) from error
+
+
+def _header_wh(path: Path, shown_name: str) -> WH:
+    """Read width and height without the pixels, so that a huge picture costs no memory."""
+    if not path.is_file():
+        raise ImageError(f"{shown_name} is no longer here: upload the image again", cause="missing_file")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{shown_name} holds 0 bytes: choose a JPEG, PNG or WebP image", cause="empty")
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{shown_name} is too large ({error}): at most {MAX_IMAGE_PIXELS / 1e6:.0f} million pixels are read; "
+            f"shrink it",
+            cause="size",
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(
+            f"{shown_name} is not an image that can be read: choose a JPEG, PNG, WebP, BMP or TIFF file",
+            cause="undecodable",
+        ) from error
+
+
+def _check_size(image_wh: WH, shown_name: str) -> None:
+    width, height = image_wh
+    called = f"{shown_name} is {width} x {height} px"
+    if min(width, height) < 1 or max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
+        raise ImageError(
+            f"{called}: one side is more than {MAX_ASPECT_RATIO} times the other, which the model's resize rule "
+            f"does not allow; crop it",
+            cause="aspect_ratio",
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError(f"{called}: each side must be at least {MIN_SIDE_PX} px; choose a larger one", cause="size")
+    if width * height > MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"{called}, {width * height / 1e6:.0f} million pixels, the limit is {MAX_IMAGE_PIXELS / 1e6:.0f} million; "
+            f"shrink it",
+            cause="size",
+        )

@@ -1,0 +1,197 @@
+"""Draw a result on its image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import supervision as sv
+from numpy.typing import NDArray
+
+from vlm_perception.drawing.caption import caption_height_px, darken_for_caption, write_caption
+from vlm_perception.drawing.class_colours import BLACK, RGB, class_colours, text_colour
+from vlm_perception.drawing.label_placement import Place, place_labels
+from vlm_perception.drawing.lettering import Mask, lettered, line_height_px, plain, text_mask
+from vlm_perception.types import DetectedObject, Result
+
+_SMALLEST_TEXT_PX = 12
+_TEXT_SHARE = 0.026
+_THINNEST_LINE_PX = 2
+_LINE_SHARE = 0.004
+# Labels may cover this share of the picture; with more objects they get shorter, then fewer.
+_LABELS_SHARE = 0.3
+_WIDEST_LABEL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """Sizes in pixels."""
+
+    text: int
+    line: int
+    edge: int
+    dot: int
+    pad: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> _Style:
+        text = max(_SMALLEST_TEXT_PX, round(min(width, height) * _TEXT_SHARE))
+        line = max(_THINNEST_LINE_PX, round(min(width, height) * _LINE_SHARE))
+        return cls(text, line, max(1, line // 3), 2 * line, max(2, text // 4))
+
+
+def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
+    """Draw boxes, points, labels with scores, the prompt and what was found.
+
+    Lines and text grow with the image. Labels stay inside it and never cover one another: they move
+    away on a leader line, and in a crowd they get shorter, then some are left out, which the caption
+    says. A label in a script that no font has is drawn as its number, `#1`. An image too small for
+    text gets boxes and points only.
+
+    Args:
+        rgb: (height, width, 3) uint8 in RGB order; not changed.
+        result: Objects in pixels of this image.
+
+    Returns:
+        A new (height, width, 3) uint8 array in RGB order.
+    """
+    scene = np.array(rgb, dtype=np.uint8, order="C")
+    height, width = scene.shape[:2]
+    style = _Style.of(width, height)
+    objects = result.objects
+    by_label = class_colours({found.label for found in objects}, result.request.prompt.targets)
+    colours = [by_label[found.label] for found in objects]
+    caption_px = caption_height_px(result, style.text, (width, height))
+    darken_for_caption(scene, caption_px)
+    left_out = 0
+    if objects:
+        _draw_boxes(scene, objects, colours, style)
+        left_out = _draw_labels(scene, objects, colours, style, height - caption_px)
+    write_caption(scene, result, style.text, caption_px, left_out)
+    return scene
+
+
+def _draw_boxes(
+    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style
+) -> None:
+    """Draw boxes and dots with a dark edge, so that a red box on a red thing is seen."""
+    last = np.array(scene.shape[1::-1]) - 1
+    boxes = [index for index, found in enumerate(objects) if found.xyxy is not None]
+    dots = [index for index, found in enumerate(objects) if found.xyxy is None]
+    for chosen, colour_of, thickness in (
+        (boxes, lambda _: BLACK, style.line + 2 * style.edge),
+        (boxes, colours.__getitem__, style.line),
+    ):
+        if chosen:
+            painter = sv.BoxAnnotator(_palette([colour_of(index) for index in chosen]), thickness)
+            painter.annotate(scene, _detections([objects[index] for index in chosen], last), np.arange(len(chosen)))
+    if dots:
+        dotter = sv.DotAnnotator(
+            _palette([colours[index] for index in dots]), style.dot, sv.Position.CENTER, outline_thickness=style.edge
+        )
+        dotter.annotate(scene, _detections([objects[index] for index in dots], last), np.arange(len(dots)))
+
+
+def _palette(colours: Sequence[RGB]) -> sv.ColorPalette:
+    # supervision paints in BGR order; giving it swapped colours saves turning the whole image twice.
+    return sv.ColorPalette([sv.Color(r=blue, g=green, b=red) for red, green, blue in colours])
+
+
+def _detections(objects: Sequence[DetectedObject], last_xy: NDArray[np.int64]) -> sv.Detections:
+    """Give supervision the objects, the far edges of a box on the last row and column of pixels."""
+    corners = [found.xyxy or (*(found.point_xy or (0.0, 0.0)),) * 2 for found in objects]
+    return sv.Detections(xyxy=np.clip(np.array(corners, dtype=np.float64), 0, np.tile(last_xy, 2)))
+
+
+def _draw_labels(
+    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style, floor: int
+) -> int:
+    """Draw labels above row `floor` and return how many were left out."""
+    width = scene.shape[1]
+    masks = _label_masks(objects, style, (width, floor))
+    shown = [index for index, mask in enumerate(masks) if mask is not None]
+    if not shown:
+        return len(objects)
+    anchors = np.array([_extent(objects[index], style) for index in shown], dtype=np.float64)
+    sizes = np.array([mask.shape[1::-1] for mask in masks if mask is not None])
+    places = place_labels(anchors, sizes, (width, floor))
+    for index, anchor, size, place in zip(shown, anchors, sizes, places, strict=True):
+        if place is not None and place.moved:
+            _draw_leader(scene, anchor, place, size, colours[index], style)
+    for index, (label_width, label_height), place in zip(shown, sizes, places, strict=True):
+        mask = masks[index]
+        if place is not None and mask is not None:
+            picture = lettered(mask, text_colour(colours[index]), colours[index])
+            scene[place.top : place.top + label_height, place.left : place.left + label_width] = picture
+    return len(objects) - sum(place is not None for place in places)
+
+
+def _extent(found: DetectedObject, style: _Style) -> tuple[float, float, float, float]:
+    """Return what an object covers with its drawn lines."""
+    if found.xyxy is not None:
+        half = (style.line + 1) // 2
+        left, top, right, bottom = found.xyxy
+        return left - half, top - half, right + half + 1, bottom + half + 1
+    x, y = found.point_xy or (0.0, 0.0)
+    reach = style.dot + style.edge + 1
+    return x - reach, y - reach, x + reach + 1, y + reach + 1
+
+
+def _draw_leader(
+    scene: NDArray[np.uint8],
+    anchor: NDArray[np.float64],
+    place: Place,
+    size: NDArray[np.int64],
+    rgb: RGB,
+    style: _Style,
+) -> None:
+    start = np.array((place.left, place.top)) + size / 2
+    label = np.array((place.left, place.top, place.left + size[0] - 1, place.top + size[1] - 1))
+    end = np.clip(start, anchor[:2], anchor[2:])
+    start = np.clip(end, label[:2], label[2:])
+    ends = [tuple(int(v) for v in np.round(xy)) for xy in (start, end)]
+    for colour, thickness in ((BLACK, style.line + 2 * style.edge), (rgb, style.line)):
+        cv2.line(scene, ends[0], ends[1], colour, thickness, cv2.LINE_AA)
+
+
+def _label_masks(objects: Sequence[DetectedObject], style: _Style, area_wh: tuple[int, int]) -> list[Mask | None]:
+    """Draw labels in the longest form that leaves most of the picture free, the best scored first."""
+    room = _LABELS_SHARE * area_wh[0] * area_wh[1]
+    widest = round(_WIDEST_LABEL * area_wh[0])
+    masks: list[Mask | None] = []
+    for detail, score in ((True, True), (False, True), (False, False)):
+        masks = [
+            _label_mask(found, number, style, widest, detail, score) for number, found in enumerate(objects, start=1)
+        ]
+        if sum(_area(mask) for mask in masks) <= room:
+            return masks
+    used = 0.0
+    for index in sorted(range(len(objects)), key=lambda index: -(objects[index].score or 0.0)):
+        used += _area(masks[index])
+        masks[index] = masks[index] if used <= room else None
+    return masks
+
+
+def _area(mask: Mask | None) -> int:
+    return 0 if mask is None else mask.size
+
+
+def _label_mask(
+    found: DetectedObject, number: int, style: _Style, width_px: int, detail: bool, score: bool
+) -> Mask | None:
+    """Draw name and score beside each other; apart from each other both are found among the masks kept."""
+    height = line_height_px(style.text)
+    pad, gap = (np.zeros((height, px), np.uint8) for px in (style.pad, max(2, style.text // 4)))
+    after: list[Mask] = [pad]
+    if score and found.score is not None:
+        points = text_mask(f"{found.score:.2f}", style.text, width_px)
+        after = [pad] if points is None else [gap, points, pad]
+    name_px = width_px - style.pad - sum(part.shape[1] for part in after)
+    sub_label = found.attributes.get("sub_label", "") if detail else ""
+    name = plain(f"{found.label} ({sub_label})" if sub_label else found.label)
+    drawn = text_mask(name, style.text, name_px)
+    if drawn is None:
+        drawn = text_mask(f"#{number}", style.text, name_px)
+    return None if drawn is None else np.hstack([pad, drawn, *after])

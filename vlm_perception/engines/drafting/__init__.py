@@ -1,0 +1,1 @@
+"""Drafts of a reply, to be verified by the model."""

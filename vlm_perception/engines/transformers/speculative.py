@@ -1,0 +1,128 @@
+"""Greedy decoding that verifies drafts: one decoder pass for as many tokens as were drafted rightly.
+
+A pass reads the newest token and a draft of what follows it, and gives the model's own choice
+after each of them; the pass that reads the question does the same with a draft of how the answer
+begins. The draft is kept as far as it is what the model chose, plus the choice after
+that; keys and values of the rest are cropped away. So the tokens are those of plain greedy
+decoding whatever was drafted, and a pass with no draft is plain greedy decoding.
+
+Source: "Fast Inference from Transformers via Speculative Decoding" (Leviathan et al., 2023), with
+a draft that is a guess without a model, so that its acceptance is equality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+
+from vlm_perception.engines.drafting.drafter import Drafter
+from vlm_perception.engines.transformers.prefill import Prefilled
+from vlm_perception.engines.transformers.reply_stream import ReplyReader
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePasses:
+    """What one reply cost.
+
+    Attributes:
+        passes: Decoder passes, the prefill counted as one.
+        drafted: Tokens that were verified.
+        agreed: How many of them the model chose as well.
+    """
+
+    passes: int
+    drafted: int
+    agreed: int
+
+
+def decode(
+    model: Any, prefilled: Prefilled, reply: ReplyReader, drafter: Drafter, *, max_new_tokens: int
+) -> DecodePasses:
+    """Write one reply, greedily.
+
+    Args:
+        model: A model of the Qwen2.5-VL family, as transformers loads it.
+        prefilled: The question as the model has read it, with a draft of `drafter`; its cache is used up.
+        reply: Reads the tokens in order and tells when the reply is over.
+        drafter: Proposes what follows.
+        max_new_tokens: The reply has no more tokens than this, at least 1.
+
+    Returns:
+        What it cost; the reply itself is in `reply`.
+    """
+    logits, draft = prefilled.logits, prefilled.draft
+    written_count, passes, drafted, agreed_count = 0, 1, 0, 0
+    while True:
+        written = _read_agreed(logits, draft, reply, max_new_tokens - written_count)
+        agreed = min(len(written), _agreeing(written, draft))
+        drafted, agreed_count = drafted + len(draft), agreed_count + agreed
+        written_count += len(written)
+        drafter.accept(written, agreed)
+        if reply.over or written_count >= max_new_tokens:
+            return DecodePasses(passes, drafted, agreed_count)
+        prefilled.cache.crop(agreed - len(draft))
+        draft = usable_draft(model, drafter, max_new_tokens - written_count)
+        # The cache holds every token but the newest one.
+        position = prefilled.next_position + written_count - 1
+        logits = _verify(model, prefilled, [written[-1], *draft], position)
+        passes += 1
+
+
+def _read_agreed(logits: torch.Tensor, draft: Sequence[int], reply: ReplyReader, room: int) -> list[int]:
+    """Hand on the model's own choices until one is not what was drafted, the reply is over or `room` is full.
+
+    Args:
+        logits: (1 + drafted, vocabulary) float32; row i follows the first i tokens of the draft.
+        draft: Tokens that were verified.
+        reply: Reads the choices.
+        room: How many it may read.
+    """
+    choices = logits.argmax(-1)
+    logprobs = (logits.gather(-1, choices[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
+    written: list[int] = []
+    for place, (choice, logprob) in enumerate(zip(choices.tolist(), logprobs, strict=True)):
+        written.append(choice)
+        if reply.read(choice, logprob) or len(written) == room:
+            break
+        if place == len(draft) or draft[place] != choice:
+            break
+    return written
+
+
+def _agreeing(written: Sequence[int], draft: Sequence[int]) -> int:
+    """Count the tokens at the start of both that are the same."""
+    differing = (place for place, (mine, drafted) in enumerate(zip(written, draft, strict=False)) if mine != drafted)
+    return next(differing, min(len(written), len(draft)))
+
+
+def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
+    """Take a draft that fits, up to the first id that the model does not know.
+
+    Args:
+        model: As in `decode`.
+        drafter: Proposes it.
+        room: How many tokens the reply may still have; one of them is the model's own choice.
+    """
+    limit, vocabulary = room - 1, model.get_input_embeddings().num_embeddings
+    if limit <= 0:
+        return ()
+    return tuple(takewhile(lambda token: 0 <= token < vocabulary, drafter.propose(limit)[:limit]))
+
+
+def _verify(model: Any, prefilled: Prefilled, ids: Sequence[int], position: int) -> torch.Tensor:
+    """Run one pass over `ids`, the first at text position `position`; logits (len(ids), vocabulary) float32."""
+    device = prefilled.logits.device
+    # Behind the image, all three axes of the rotary position (time, height, width) count on together.
+    places = torch.arange(position, position + len(ids), device=device).expand(3, 1, -1)
+    seen = model.model.language_model(
+        input_ids=torch.tensor([ids], device=device),
+        position_ids=places,
+        past_key_values=prefilled.cache,
+        use_cache=True,
+    )
+    logits: torch.Tensor = model.lm_head(seen.last_hidden_state)[0].float()
+    return logits

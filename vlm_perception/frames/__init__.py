@@ -1,0 +1,1 @@
+"""Image bytes and files -> RGB frames."""

@@ -1,0 +1,1 @@
+"""What a person types -> the instruction that the model gets."""

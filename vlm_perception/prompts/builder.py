@@ -1,0 +1,174 @@
+"""From what an operator types ("red cup") to the instruction the model needs.
+
+An instruction names the task, the object and the output format, because Qwen2.5-VL answers boxes
+only when it is asked for them. The wording follows the forms of Qwen's spatial-understanding
+cookbook: absolute `bbox_2d` or `point_2d` coordinates in a JSON list. Templates and patterns stand
+in prompts/templates.yaml; a file of the same form may replace any of them (`load_prompts`).
+
+`Task.AUTO` is resolved by these rules, the first that fits:
+  1. a task name and a colon in front ("point: the handle") choose that task, whatever was set;
+  2. RAW: the text names an output format (JSON, bbox, coordinates, ...) and is sent as it is;
+  3. COUNT: it asks for a number ("how many cups", "count the cups", "多少", "数一数");
+  4. POINT: it asks to point ("point to ...", "... key points", "..., as points", "关键点");
+  5. GROUND: it wants things and something said of each ("each cake, and describe it",
+     "every square, striped or plain");
+  6. DETECT: it asks where ("where is the cup?", "can you find ...", "在哪里");
+  7. DESCRIBE: it wants words ("describe ...", "what ...", "is the ...", anything that ends in "?");
+  8. DETECT: everything else is a thing to find.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlm_perception.errors import PromptError
+from vlm_perception.prompts.templates import WHAT, Language, PromptRules, built_in_rules, read_rules
+from vlm_perception.types import Prompt, Task
+
+MAX_PROMPT_CHARS = 2000
+
+_AUTO_ORDER = (Task.RAW, Task.COUNT, Task.POINT, Task.GROUND, Task.DETECT, Task.DESCRIBE)
+# These say in words what they want, so nothing is taken out of them.
+_SENT_WHOLE = (Task.DESCRIBE, Task.RAW)
+# Wider than what tokenizers read, so that a relative of the chat format does not slip through.
+_CHAT_TOKEN = re.compile(r"<(?=[|｜][^<>|｜\n]{1,64}[|｜]>)")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
+_SEPARATOR = re.compile(r"[;；]")
+# Runs of spaces mean nothing, and patterns would walk through them again and again.
+_SPACES = re.compile(r"\s{2,}")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+
+_TaskPatterns = tuple[tuple[Task, tuple[re.Pattern[str], ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBook:
+    """Templates and rules, ready to use; made by `load_prompts`.
+
+    Attributes:
+        templates: Instruction by task and language, with `{what}` in it.
+        joint: What stands between several targets, by language.
+        prefixes: Task and the patterns of its prefix.
+        auto: Task and the patterns that choose it, in the order in which they are tried.
+        strip: What is taken away around a target, in order.
+    """
+
+    templates: Mapping[Task, Mapping[Language, str]]
+    joint: Mapping[Language, str]
+    prefixes: _TaskPatterns
+    auto: _TaskPatterns
+    strip: tuple[re.Pattern[str], ...]
+
+    def build(self, text: str, task: Task = Task.AUTO) -> Prompt:
+        """Turn what the user typed into the full instruction for the model.
+
+        Args:
+            text: What was typed, in any language; several targets are separated by semicolons.
+            task: Task to use; `Task.AUTO` chooses by the rules of this module. A prefix in the text
+                wins over it.
+
+        Returns:
+            The prompt; its `task` is never `Task.AUTO`. Chat control tokens (`<|im_end|>` and kin)
+            are broken up, so that a prompt cannot end its own turn, and counted in `neutralised`.
+
+        Raises:
+            PromptError: The text is empty, longer than `MAX_PROMPT_CHARS` characters or no Unicode.
+        """
+        text = text.strip()
+        _check(text)
+        body, neutralised = _CHAT_TOKEN.subn("< ", text)
+        for named, patterns in self.prefixes:
+            prefix = patterns[0].match(body)
+            if prefix:
+                task, body = named, body[prefix.end() :].strip()
+                break
+        if not body:
+            raise PromptError(f"prompt {text!r} names nothing to look for: send what to find, e.g. 'red cup'")
+        if task is Task.AUTO:
+            task = self.task_of(body)
+        language: Language = "chinese" if _HAN.search(body) and not _KANA.search(body) else "english"
+        targets = () if task in _SENT_WHOLE else self._targets(body)
+        what = self.joint[language].join(targets) if targets else body
+        instruction = self.templates[task][language].replace(WHAT, what)
+        return Prompt(text, task, instruction, targets, neutralised)
+
+    def task_of(self, text: str) -> Task:
+        """Pick the task for a text by rules 2 to 8 of the module's docstring.
+
+        Args:
+            text: Stripped prompt without a task prefix.
+
+        Returns:
+            A task, never `Task.AUTO`.
+        """
+        text = _SPACES.sub(" ", text)
+        for task, patterns in self.auto:
+            if any(pattern.search(text) for pattern in patterns):
+                return task
+        return Task.DETECT
+
+    def _targets(self, body: str) -> tuple[str, ...]:
+        """Phrases asked for, each once, without the words that the template repeats; never empty."""
+        parts = (self._stripped(part.strip()) for part in _SEPARATOR.split(_SPACES.sub(" ", body)))
+        return tuple(dict.fromkeys(part for part in parts if part)) or (body,)
+
+    def _stripped(self, phrase: str) -> str:
+        for pattern in self.strip:
+            shorter = pattern.sub("", phrase, count=1).strip()
+            # "where is" alone is what was asked for, whatever is meant by it.
+            phrase = shorter or phrase
+        return phrase
+
+
+def load_prompts(path: str = "") -> PromptBook:
+    """Load the templates and rules.
+
+    Args:
+        path: YAML file whose content replaces parts of the built-in rules; empty for these alone.
+
+    Raises:
+        SettingsError: The file cannot be read or used; see `prompt_rules.read_rules`.
+    """
+    return _book(read_rules(path)) if path else _built_in_book()
+
+
+def build_prompt(text: str, task: Task = Task.AUTO) -> Prompt:
+    """Build a prompt with the built-in templates and rules; see `PromptBook.build`.
+
+    Raises:
+        PromptError: As `PromptBook.build`.
+    """
+    return _built_in_book().build(text, task)
+
+
+@functools.cache
+def _built_in_book() -> PromptBook:
+    return _book(built_in_rules())
+
+
+def _book(rules: PromptRules) -> PromptBook:
+    compiled = {Task(name): tuple(map(_compiled, patterns)) for name, patterns in rules.auto.items()}
+    prefixes = rules.prefixes.items()
+    return PromptBook(
+        templates={Task(name): dict(languages) for name, languages in rules.templates.items()},
+        joint=dict(rules.joint),
+        prefixes=tuple((Task(name), (_compiled(rf"(?:{words})\s*[:：]\s*"),)) for name, words in prefixes),
+        auto=tuple((task, compiled[task]) for task in _AUTO_ORDER),
+        strip=tuple(map(_compiled, rules.strip)),
+    )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def _check(text: str) -> None:
+    if len(text) > MAX_PROMPT_CHARS:
+        raise PromptError(f"prompt has {len(text)} characters, the limit is {MAX_PROMPT_CHARS}: send a shorter one")
+    half = _HALF_CHARACTER.search(text)
+    if half:
+        raise PromptError(f"prompt holds half a character at position {half.start()}: send valid UTF-8")

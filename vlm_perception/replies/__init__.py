@@ -1,0 +1,1 @@
+"""The text of a reply -> named, scored objects in image pixels."""

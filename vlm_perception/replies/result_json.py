@@ -1,0 +1,64 @@
+"""One result as plain fields and as one line of JSON: what `~/answer` and `vlm-detect` have in common. No ROS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.types import DetectedObject, Result
+
+
+def result_fields(result: Result) -> dict[str, Any]:
+    """Everything known about one answer that does not depend on where its image came from.
+
+    Keys: `prompt`, `prompt_id` (of a standing query, else empty), `task`, `raw_text` (the model's reply
+    as it came), `text` (prose outside the objects), `count` (or null), `count_agrees` (or null),
+    `objects` (see `object_fields`), `score` (`formula`, `calibrated`), `rejects` (reason, text),
+    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),
+    `timings` (seconds; see `Timings`).
+    """
+    answer = result.answer
+    return {
+        "prompt": result.request.prompt.text,
+        "prompt_id": result.request.prompt.id,
+        "task": result.request.prompt.task.value,
+        "raw_text": answer.text,
+        "text": result.text,
+        "count": result.count,
+        "count_agrees": result.count_agrees,
+        "objects": [object_fields(item) for item in result.objects],
+        "score": {"formula": DEFAULT_FORMULA, "calibrated": result.calibrated},
+        "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
+        "image_wh": list(result.request.frame.image_wh),
+        "model_wh": list(answer.model_wh),
+        "finish_reason": answer.finish_reason,
+        "truncated": result.truncated,
+        "partial": result.partial,
+        "passes": answer.passes,
+        "timings": asdict(answer.timings),
+    }
+
+
+def object_fields(item: DetectedObject) -> dict[str, Any]:
+    """One object: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null (image pixels), `attributes`."""
+    return {
+        "label": item.label,
+        "score": item.score,
+        "bbox_xyxy": None if item.xyxy is None else list(item.xyxy),
+        "point_xy": None if item.point_xy is None else list(item.point_xy),
+        "attributes": dict(item.attributes),
+    }
+
+
+def one_line(fields: Mapping[str, Any]) -> str:
+    """Write fields as one line of JSON that has a UTF-8 form, in any script.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON cannot hold.
+    """
+    text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    # Half a surrogate pair, which a model's bytes or a file's name can decode to, has no UTF-8 form.
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,1 @@
+"""How the node is, and what it gets over by itself."""

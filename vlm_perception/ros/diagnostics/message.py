@@ -1,0 +1,101 @@
+"""How the node is -> a `DiagnosticStatus` of the node and, with several cameras, one of each."""
+
+from __future__ import annotations
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from vlm_perception.ros.diagnostics.counters import HealthReport
+from vlm_perception.ros.diagnostics.rules import Judgement, Level, judge
+from vlm_perception.ros.diagnostics.snapshot import Vitals
+
+
+def diagnostics_message(node_name: str, vitals: Vitals, stamp: Time) -> DiagnosticArray:
+    """Make the message for `/diagnostics`.
+
+    Args:
+        node_name: Full name of the node.
+        vitals: The node now.
+        stamp: The time now.
+    """
+    judgement = judge(vitals)
+    name = f"{node_name}: perception"
+    statuses = [_status(name, node_name, judgement.level, judgement.message, _values(vitals, judgement))]
+    if len(vitals.cameras) > 1:
+        statuses += [_camera_status(node_name, camera, vitals) for camera in vitals.cameras]
+    array = DiagnosticArray(status=statuses)
+    array.header.stamp = stamp
+    return array
+
+
+def _status(name: str, hardware_id: str, level: Level, message: str, values: dict[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    # The field is a byte, which Python's message takes as bytes.
+    return DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware_id, values=pairs)
+
+
+def _camera_status(node_name: str, camera: str, vitals: Vitals) -> DiagnosticStatus:
+    silent_s = vitals.silent_s.get(camera)
+    level, text = Level.OK, "images come" if silent_s is not None else "the node does not listen"
+    if silent_s is not None and silent_s > vitals.no_image_warning_s:
+        level, text = Level.WARN, f"no image on {camera}"
+    if camera in vitals.qos_mismatches:
+        level, text = Level.WARN, vitals.qos_mismatches[camera]
+    report = vitals.cameras[camera]
+    values = {"last image (s ago)": "" if silent_s is None else f"{silent_s:.2f}", **_counts(report), **_drops(report)}
+    return _status(f"{node_name}: {camera}", camera, level, text, values)
+
+
+def _values(vitals: Vitals, judgement: Judgement) -> dict[str, str]:
+    report = vitals.total
+    values = {
+        "lifecycle state": vitals.lifecycle.label,
+        "engine state": vitals.engine_state.value,
+        **{f"engine {key}": value for key, value in vitals.engine.items()},
+        "symptoms": "; ".join(judgement.symptoms),
+        "prompt": "; ".join(prompt.text for prompt in vitals.prompts),
+        "task": "; ".join(prompt.task.value for prompt in vitals.prompts),
+        "prompts received": str(report.prompts),
+        "frame policy": vitals.policy,
+        "paused": str(vitals.paused).lower(),
+        "image topic": ", ".join(vitals.silent_s),
+        "min_pixels in force": str(vitals.budget.min_pixels),
+        "max_pixels in force": str(vitals.budget.max_pixels),
+        "model busy (s)": "" if vitals.asking_s is None else f"{vitals.asking_s:.2f}",
+        **_counts(report),
+        "resident memory (MB)": f"{vitals.resident_mb:.0f}",
+        "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
+    }
+    values.update(_drops(report))
+    values.update({f"QoS mismatch: {topic}": text for topic, text in vitals.qos_mismatches.items()})
+    values["rejected objects"] = str(report.rejects)
+    values["rejected objects below score_threshold"] = str(report.below_threshold)
+    values["repetition loops cut"] = str(report.repetitions)
+    values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
+    return values
+
+
+def _counts(report: HealthReport) -> dict[str, str]:
+    """What is counted in the same way for the node and for each camera."""
+    age_s = report.answer_age_s
+    return {
+        "images received": str(report.frames),
+        "camera outages": str(report.outages),
+        "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
+        "answers": str(report.answers),
+        "answer rate (Hz)": f"{report.rate_hz:.2f}",
+        "latency p50 (ms)": _ms(report.latency_p50_s),
+        "latency p95 (ms)": _ms(report.latency_p95_s),
+        "latency p99 (ms)": _ms(report.latency_p99_s),
+        "frame age p50 (ms)": _ms(report.age_p50_s),
+        "frame age p95 (ms)": _ms(report.age_p95_s),
+        "age of newest answered image (s)": "" if age_s is None else f"{age_s:.2f}",
+    }
+
+
+def _drops(report: HealthReport) -> dict[str, str]:
+    return {f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())}
+
+
+def _ms(duration_s: float | None) -> str:
+    return "" if duration_s is None else f"{duration_s * 1000:.1f}"

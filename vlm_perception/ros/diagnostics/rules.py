@@ -1,0 +1,200 @@
+"""When the node is not well, and how badly: the rules behind the level and the message of `/diagnostics`.
+
+The rules stand in one table, worst first; docs/diagnostics.md is held to it by a test. Counts are those of the
+last 10 s, so that what has passed stops being shown by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from vlm_perception.ros.diagnostics.snapshot import Vitals
+from vlm_perception.ros.lifecycle.states import State
+from vlm_perception.worker.listener import DropCause
+
+# So few may be chance.
+_FEW = 3
+_FEW_PIECES = 10
+_HIGH_SHARE = 0.5
+_MODEL_CAUSES = {DropCause.INFERENCE_ERROR, DropCause.INTERNAL_ERROR, DropCause.OUT_OF_MEMORY}
+# Drops that are the node doing its job, not something being wrong.
+_NORMAL_DROPS = {
+    DropCause.REPLACED,
+    DropCause.NOT_ASKED,
+    DropCause.NO_PROMPT,
+    DropCause.NOT_READY,
+    DropCause.PAUSED,
+    DropCause.INACTIVE,
+    DropCause.PROMPT_CHANGED,
+    DropCause.CAMERA_GONE,
+    DropCause.STOPPED,
+}
+_NO_FAILURE = {"answers", "objects", "rejects", *(cause.value for cause in _NORMAL_DROPS)}
+_OTHER_CAUSES = {cause.value for cause in DropCause}
+
+
+class Level(IntEnum):
+    """As in diagnostic_msgs/msg/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that may be wrong.
+
+    Attributes:
+        name: Short name, for docs and tests.
+        level: How bad it is.
+        when: The condition in words.
+        check: Returns what to say about it, or nothing when it is not so.
+    """
+
+    name: str
+    level: Level
+    when: str
+    check: Callable[[Vitals], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The worst rule that applies, and what all of them say."""
+
+    level: Level
+    message: str
+    symptoms: tuple[str, ...]
+
+
+def judge(vitals: Vitals) -> Judgement:
+    """Tell how the node is."""
+    found = [(rule, text) for rule in RULES if (text := rule.check(vitals))]
+    if not found:
+        return Judgement(Level.OK, _well(vitals), ())
+    rule, text = found[0]
+    return Judgement(rule.level, text, tuple(f"{rule.name}: {text}" for rule, text in found))
+
+
+def _well(vitals: Vitals) -> str:
+    if vitals.lifecycle is not State.ACTIVE:
+        return f"the node is {vitals.lifecycle.label}"
+    if vitals.paused:
+        return "paused by ~/enable"
+    return "detecting" if vitals.prompts else "waiting for a prompt"
+
+
+def _is_active(vitals: Vitals) -> bool:
+    return vitals.lifecycle is State.ACTIVE
+
+
+def _model_fails(vitals: Vitals) -> str:
+    recent = vitals.total.recent
+    failed = sum(recent.get(cause.value, 0) for cause in _MODEL_CAUSES)
+    if failed < _FEW or recent.get("answers", 0):
+        return ""
+    return f"the model fails: none of the last {failed} questions was answered; see the log"
+
+
+def _images_unreadable(vitals: Vitals) -> str:
+    recent = vitals.total.recent
+    # What is left of the drops are the causes of `ImageError`.
+    unreadable = {cause: n for cause, n in recent.items() if cause in vitals.total.drops and cause not in _OTHER_CAUSES}
+    count = sum(unreadable.values())
+    if count < _FEW or recent.get("answers", 0):
+        return ""
+    return f"no image can be read: {_listed(unreadable)} in the last 10 s; see the log for what is wrong with them"
+
+
+def _loading(vitals: Vitals) -> str:
+    if vitals.lifecycle is not State.CONFIGURING:
+        return ""
+    return f"loading the model: {vitals.engine.get('loading', 'begins')}"
+
+
+def _camera_mismatch(vitals: Vitals) -> str:
+    return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic in vitals.silent_s)
+
+
+def _no_image(vitals: Vitals) -> str:
+    limit_s = vitals.no_image_warning_s
+    silent = [topic for topic, since_s in vitals.silent_s.items() if since_s > limit_s]
+    return f"no image on {', '.join(silent)}" if silent and _is_active(vitals) else ""
+
+
+def _stale(vitals: Vitals) -> str:
+    recent = vitals.total.recent
+    stale = recent.get(DropCause.STALE.value, 0)
+    if stale < _FEW or stale < _HIGH_SHARE * (stale + recent.get("answers", 0)):
+        return ""
+    return (
+        f"frames grow too old: {stale} were dropped after max_age_s {vitals.max_age_s:g} in the last 10 s; lower "
+        f"max_pixels, ask fewer questions, or raise max_age_s"
+    )
+
+
+def _lowered(vitals: Vitals) -> str:
+    if vitals.lowered is None or vitals.budget.max_pixels != vitals.lowered.max_pixels:
+        return ""
+    return f"out of memory recovered: looking at {vitals.lowered.max_pixels} px instead of {vitals.lowered.instead_of}"
+
+
+def _other_mismatch(vitals: Vitals) -> str:
+    return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic not in vitals.silent_s)
+
+
+def _many_rejects(vitals: Vitals) -> str:
+    recent = vitals.total.recent
+    rejects = recent.get("rejects", 0)
+    pieces = rejects + recent.get("objects", 0)
+    if pieces < _FEW_PIECES or rejects < _HIGH_SHARE * pieces:
+        return ""
+    return f"replies are hard to read: {rejects} of {pieces} pieces were refused; rejects in ~/answer say why"
+
+
+def _failures(vitals: Vitals) -> str:
+    failures = {kind: n for kind, n in vitals.total.recent.items() if kind not in _NO_FAILURE}
+    return f"{sum(failures.values())} failures in the last 10 s: {_listed(failures)}" if failures else ""
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "transition failed",
+        Level.ERROR,
+        "the last change of state failed or broke, such as a model that cannot be loaded",
+        lambda vitals: vitals.problem,
+    ),
+    Rule("model hangs", Level.ERROR, "the model is overdue and does not even look at its stop", lambda v: v.hang),
+    Rule("model fails", Level.ERROR, f"at least {_FEW} questions failed in 10 s and none was answered", _model_fails),
+    Rule(
+        "images unreadable",
+        Level.ERROR,
+        f"at least {_FEW} images could not be read in 10 s and nothing was answered",
+        _images_unreadable,
+    ),
+    Rule("loading", Level.WARN, "the model is being loaded", _loading),
+    Rule("same name", Level.WARN, "another node has the same full name", lambda vitals: vitals.namesakes),
+    Rule("camera QoS", Level.WARN, "a camera and this node cannot hear each other", _camera_mismatch),
+    Rule("no image", Level.WARN, "no image for `no_image_warning_s` on a camera while the node is active", _no_image),
+    Rule(
+        "stale frames",
+        Level.WARN,
+        f"at least {_FEW} frames, and as many as answers, were dropped in 10 s because they waited over `max_age_s`",
+        _stale,
+    ),
+    Rule("out of memory", Level.WARN, "memory ran out and the model sees fewer pixels since", _lowered),
+    Rule("QoS", Level.WARN, "somebody on another topic of this node cannot hear it, or be heard", _other_mismatch),
+    Rule(
+        "rejects",
+        Level.WARN,
+        f"half or more of at least {_FEW_PIECES} pieces of replies in 10 s were refused, not counting low scores",
+        _many_rejects,
+    ),
+    Rule("failures", Level.WARN, "anything else was counted as a failure in the last 10 s", _failures),
+)

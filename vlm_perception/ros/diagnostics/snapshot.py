@@ -1,0 +1,59 @@
+"""Everything that tells how the node is: what `/diagnostics` shows and what is judged by `rules.py`. No ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vlm_perception.ros.diagnostics.counters import HealthReport
+from vlm_perception.ros.lifecycle.states import State
+from vlm_perception.types import PixelBudget, Prompt
+from vlm_perception.worker.listener import EngineState
+from vlm_perception.worker.memory_backoff import Lowered
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """The node at one moment.
+
+    Attributes:
+        lifecycle: Where the node is in its life.
+        problem: Why the last change of that did not come about, or empty.
+        engine_state: Where the model is in its life.
+        engine: Facts from `Engine.describe`, and its name.
+        prompts: The standing queries.
+        silent_s: Seconds since the last image, by resolved image topic.
+        total: Counters of the whole node.
+        cameras: Counters of each camera, by resolved image topic.
+        policy: The frame policy.
+        paused: Whether detection is paused.
+        max_age_s: A frame that waited longer is dropped.
+        no_image_warning_s: An image later than this is a warning.
+        budget: The pixels that the model may see now.
+        lowered: Why they are fewer than those of the parameters, or None.
+        asking_s: For how long the model has been asked; None while it is not.
+        hang: That the model does not come back, or empty.
+        namesakes: That other nodes have the same name, or empty.
+        qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
+        resident_mb: Memory that the process takes, MB.
+    """
+
+    lifecycle: State
+    problem: str
+    engine_state: EngineState
+    engine: Mapping[str, str]
+    prompts: Sequence[Prompt]
+    silent_s: Mapping[str, float]
+    total: HealthReport
+    cameras: Mapping[str, HealthReport]
+    policy: str
+    paused: bool
+    max_age_s: float
+    no_image_warning_s: float
+    budget: PixelBudget
+    lowered: Lowered | None = None
+    asking_s: float | None = None
+    hang: str = ""
+    namesakes: str = ""
+    qos_mismatches: Mapping[str, str] = field(default_factory=dict)
+    resident_mb: float = 0.0

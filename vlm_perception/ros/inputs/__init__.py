@@ -1,0 +1,1 @@
+"""What the node hears: cameras and prompts."""

@@ -1,0 +1,151 @@
+"""The cameras that the node looks at: one subscription and one watch each, coming and going live."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
+from sensor_msgs.msg import CompressedImage, Image
+
+from vlm_perception.errors import SettingsError
+from vlm_perception.ros.inputs.image_subscription import CameraInbox
+from vlm_perception.ros.inputs.silence_watch import CameraWatch
+from vlm_perception.ros.outputs.stamp_pairs import camera_info_topic
+from vlm_perception.ros.qos import fixed_policies
+
+_NEWEST_DEPTH = 1
+# The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
+_EVERY_DEPTH = 100
+# By then a frame that was waiting is asked about, so that it need not come again.
+_PICKED_S = 0.2
+
+
+@dataclass(slots=True)
+class _Camera:
+    inbox: CameraInbox
+    watch: CameraWatch
+    last_image_s: float
+    served_s: float
+
+
+class Cameras:
+    """Subscribes to image topics.
+
+    Args:
+        node: Owner of the subscriptions.
+        transport: "raw" or "compressed".
+        on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
+        on_outage: Called with the topic when a camera has fallen silent.
+
+    Attributes:
+        transport: As given; to be changed only while no topic is looked at.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        transport: str,
+        on_image: Callable[[Any, str, float], None],
+        on_outage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._node, self._on_image, self._on_outage = node, on_image, on_outage
+        self.transport = transport
+        self._every = False
+        self._cameras: dict[str, _Camera] = {}
+        self._wanted_s = 0.0
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Resolved topics, in the order in which they were asked for."""
+        return tuple(self._cameras)
+
+    def resolve(self, topics: Sequence[str]) -> tuple[str, ...]:
+        """Return the full names of topics as they are to be subscribed to.
+
+        Raises:
+            SettingsError: A name is not valid, two are the same topic, or a topic's `qos_overrides` cannot be used.
+        """
+        resolved: list[str] = []
+        for topic in topics:
+            try:
+                validate_topic_name(topic)
+            except InvalidTopicNameException as error:
+                remedy = "use one like /front/image_raw"
+                raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
+            name = self._node.resolve_topic_name(topic)
+            # image_transport's own naming; a remapping that already has the suffix is left alone.
+            if self.transport == "compressed" and not name.endswith("/compressed"):
+                name += "/compressed"
+            if name in resolved:
+                raise SettingsError(f"image_topics names {name} more than once; name each camera once")
+            for followed in (name, camera_info_topic(name)):
+                fixed_policies(self._node, followed)
+            resolved.append(name)
+        return tuple(resolved)
+
+    def use(self, topics: Sequence[str], every: bool) -> None:
+        """Look at these resolved topics from now on, and lose no frame if `every`; one that stays is not disturbed."""
+        self._every = every
+        for gone in [topic for topic in self._cameras if topic not in topics]:
+            self._cameras.pop(gone).inbox.close()
+        self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
+        self._follow()
+
+    def look_after(self, limit_s: float, last_asked_s: Callable[[str], float]) -> None:
+        """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras.
+
+        Args:
+            limit_s: How long a camera may be silent.
+            last_asked_s: When the model was last done with an image of a camera; infinity while it looks at one.
+        """
+        self._follow()
+        self._hear_wanted(last_asked_s)
+        for camera in self._cameras.values():
+            camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
+
+    def want_image(self) -> None:
+        """Let those who latched their image say it again, unless an image or an answer comes first; on any thread.
+
+        A picture that is published once would be over before the model is loaded, or before the next question.
+        """
+        self._wanted_s = time.monotonic()
+
+    def _hear_wanted(self, last_asked_s: Callable[[str], float]) -> None:
+        wanted_s = self._wanted_s
+        if time.monotonic() - wanted_s < _PICKED_S:
+            return
+        for topic, camera in self._cameras.items():
+            asked_s = last_asked_s(topic)
+            if camera.served_s < wanted_s and asked_s < math.inf:
+                camera.served_s = wanted_s
+                if max(camera.last_image_s, asked_s) < wanted_s:
+                    camera.inbox.hear_again()
+
+    def silent_s(self) -> dict[str, float]:
+        """Return the seconds since each camera's last image, or since it was asked for."""
+        now_s = time.monotonic()
+        return {topic: now_s - camera.last_image_s for topic, camera in self._cameras.items()}
+
+    def _follow(self) -> None:
+        for camera in self._cameras.values():
+            camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
+
+    def _open(self, topic: str) -> _Camera:
+        message_type = CompressedImage if self.transport == "compressed" else Image
+
+        def hear(message: Any) -> None:
+            camera = self._cameras.get(topic)
+            if camera is not None:
+                camera.last_image_s = time.monotonic()
+                self._on_image(message, topic, camera.last_image_s)
+
+        inbox = CameraInbox(self._node, topic, message_type, hear)
+        now_s = time.monotonic()
+        watch = CameraWatch(self._node, topic, message_type, lambda: self._on_outage(topic))
+        return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -1,0 +1,1 @@
+"""The states of a managed node, and the model that comes and goes with them."""

@@ -1,0 +1,143 @@
+"""What the node says and hears on the network, once, and the SROS 2 policy that allows that and nothing else.
+
+    python -m vlm_perception.ros.topics --namespace /robot --image /front/image_raw > policy.xml
+
+A test compares the list with the real node's graph, and `security/policy.xml` with what this makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+from xml.etree import ElementTree
+
+from vlm_perception.ros.camera_names import result_prefixes
+from vlm_perception.ros.outputs.stamp_pairs import camera_info_topic
+
+Access = Literal["publish", "subscribe", "reply"]
+NODE = "vlm_perception"
+# Newer than Humble; a name that a node does not use allows nothing.
+SINCE_JAZZY = ("~/get_type_description",)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One topic or service of the node.
+
+    Attributes:
+        access: `reply` is a service that the node offers; it calls none.
+        name: As ROS resolves it: `/absolute`, `relative` to the namespace, or `~/private` to the node.
+        kind: Message or service type.
+    """
+
+    access: Access
+    name: str
+    kind: str
+
+
+_PARAMETER_SERVICES = {
+    "describe_parameters": "DescribeParameters",
+    "get_parameter_types": "GetParameterTypes",
+    "get_parameters": "GetParameters",
+    "list_parameters": "ListParameters",
+    "set_parameters": "SetParameters",
+    "set_parameters_atomically": "SetParametersAtomically",
+}
+_CALIBRATION = "sensor_msgs/msg/CameraInfo"
+# What is published for each camera, under a name of its own.
+_RESULTS = {
+    "detections": "vision_msgs/msg/Detection2DArray",
+    "answer": "std_msgs/msg/String",
+    "markers": "visualization_msgs/msg/ImageMarker",
+    "annotated_image": "sensor_msgs/msg/Image",
+    "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
+    "camera_info": _CALIBRATION,
+}
+_LIFECYCLE_SERVICES = {
+    "change_state": "ChangeState",
+    "get_state": "GetState",
+    "get_available_states": "GetAvailableStates",
+    "get_available_transitions": "GetAvailableTransitions",
+    "get_transition_graph": "GetAvailableTransitions",
+}
+_ALWAYS = (
+    Use("subscribe", "~/prompt", "std_msgs/msg/String"),
+    Use("publish", "~/active_prompt", "std_msgs/msg/String"),
+    Use("reply", "~/enable", "std_srvs/srv/SetBool"),
+    Use("reply", "~/detect_once", "std_srvs/srv/Trigger"),
+    Use("publish", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
+    Use("publish", "~/transition_event", "lifecycle_msgs/msg/TransitionEvent"),
+    *(Use("reply", f"~/{name}", f"lifecycle_msgs/srv/{kind}") for name, kind in _LIFECYCLE_SERVICES.items()),
+    # Every ROS node.
+    Use("publish", "/rosout", "rcl_interfaces/msg/Log"),
+    Use("publish", "/parameter_events", "rcl_interfaces/msg/ParameterEvent"),
+    *(Use("reply", f"~/{name}", f"rcl_interfaces/srv/{kind}") for name, kind in _PARAMETER_SERVICES.items()),
+    Use("reply", "~/get_type_description", "type_description_interfaces/srv/GetTypeDescription"),
+)
+
+
+def uses(
+    cameras: Mapping[str, str] = MappingProxyType({"image": "~"}), *, compressed: bool = False, sim_time: bool = False
+) -> tuple[Use, ...]:
+    """List everything that a node uses.
+
+    Args:
+        cameras: Image topic, as it is remapped, to where the results go: `~`, or `~/front` for one of several.
+        compressed: Whether `image_transport` is `compressed`.
+        sim_time: Whether `use_sim_time` is set.
+    """
+    found = [*_ALWAYS, *((Use("subscribe", "/clock", "rosgraph_msgs/msg/Clock"),) if sim_time else ())]
+    for image, results in cameras.items():
+        topic = f"{image}/compressed" if compressed and not image.endswith("/compressed") else image
+        found.append(Use("subscribe", topic, f"sensor_msgs/msg/{'CompressedImage' if compressed else 'Image'}"))
+        found.append(Use("subscribe", camera_info_topic(image), _CALIBRATION))
+        found += [Use("publish", f"{results}/{name}", kind) for name, kind in _RESULTS.items()]
+    # Cameras in one namespace have one calibration topic.
+    return tuple(dict.fromkeys(found))
+
+
+def policy_xml(used: Sequence[Use], *, namespace: str = "/", node: str = NODE) -> str:
+    """Write an SROS 2 policy (format 0.2.0) with one enclave, named like the node.
+
+    Args:
+        used: What is allowed; everything else is denied.
+        namespace: Of the node, beginning with a slash.
+        node: Name of the node.
+    """
+    policy = ElementTree.Element("policy", version="0.2.0")
+    path = f"{namespace.rstrip('/')}/{node}"
+    enclave = ElementTree.SubElement(ElementTree.SubElement(policy, "enclaves"), "enclave", path=path)
+    profiles = ElementTree.SubElement(enclave, "profiles")
+    profile = ElementTree.SubElement(profiles, "profile", ns=namespace, node=node)
+    for access, what in (("subscribe", "topic"), ("publish", "topic"), ("reply", "service")):
+        names = sorted(use.name for use in used if use.access == access)
+        group = ElementTree.SubElement(profile, f"{what}s", {access: "ALLOW"})
+        for name in names:
+            ElementTree.SubElement(group, what).text = name
+    ElementTree.indent(policy)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(policy, encoding="unicode")}\n'
+
+
+def main(args: list[str] | None = None) -> int:
+    """Print the policy of one robot's node."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_perception.ros.topics", description="Prints an SROS 2 policy.")
+    parser.add_argument("--namespace", default="/", help="namespace of the node (default: /)")
+    parser.add_argument("--node", default=NODE, help=f"name of the node (default: {NODE})")
+    parser.add_argument("--image", action="append", help="camera topic, as it is remapped; repeat for several (image)")
+    parser.add_argument("--compressed", action="store_true", help="image_transport is compressed")
+    parser.add_argument("--sim-time", action="store_true", help="use_sim_time is set, so the node hears /clock")
+    options = parser.parse_args(args)
+    if not options.namespace.startswith("/"):
+        parser.error(f"--namespace is {options.namespace!r}: it must begin with a slash, such as /robot1")
+    cameras = result_prefixes(options.image or ["image"])
+    used = uses(cameras, compressed=options.compressed, sim_time=options.sim_time)
+    sys.stdout.write(policy_xml(used, namespace=options.namespace, node=options.node))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which frame and which prompt is next; pure, no threads."""

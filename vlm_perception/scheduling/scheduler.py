@@ -1,0 +1,289 @@
+"""What the model is asked next: which camera's frame, and which of the standing queries.
+
+A turn is one question about one frame. Turns are shared out among the cameras that have a frame
+(`scheduling/fair_queue.py`); within a camera the query that was asked longest ago is next. So each query is put
+to the newest frame there is, instead of all to one frame that grows old meanwhile; only while no
+newer frame waits, or may pass the rate gate, is the frame at hand asked the rest, which is cheap,
+because the engine has read it already. Under the policy `every` no frame may be left out, so all
+queries are put to one frame before the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from vlm_perception.scheduling.fair_queue import FairTurns
+from vlm_perception.scheduling.frame_queue import CameraQueue, WaitingFrame
+from vlm_perception.scheduling.once import Once
+from vlm_perception.scheduling.rate import Clock, RateGate
+from vlm_perception.scheduling.turns import News, Turn
+from vlm_perception.settings import FramePolicy, Settings
+from vlm_perception.types import Prompt
+from vlm_perception.worker.listener import Arrival, DropCause, EngineState
+
+_OVERFLOW: Mapping[FramePolicy, DropCause] = {
+    "newest": DropCause.REPLACED,
+    "every": DropCause.QUEUE_FULL,
+    "on_demand": DropCause.NOT_ASKED,
+}
+
+
+class TurnTaking:
+    """Frames, questions and cameras of one worker. Not thread-safe: the worker guards it.
+
+    Args:
+        settings: Policy, queue length, rate and age limits.
+        clock: Monotonic seconds.
+
+    Attributes:
+        prompts: The standing queries.
+        paused: Whether frames are dropped instead of asked about.
+        active: Whether frames are taken at all; a pause goes on beside it.
+        stopping: Whether it is over, until the next `start`.
+        engine_state: Where the engine is in its life.
+        engine_detail: Why it failed, or empty.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.prompts: tuple[Prompt, ...] = ()
+        self.paused = self.stopping = False
+        self.active = True
+        self.engine_state = EngineState.WAITING
+        self.engine_detail = ""
+        self._gate = RateGate(settings.max_rate_hz, clock)
+        self._settings = settings
+        self._clock = clock
+        self._fair = FairTurns()
+        self._queues: dict[str, CameraQueue] = {}
+        self._asked: dict[tuple[str, Prompt], int] = {}
+        self._asked_s: dict[str, float] = {}
+        self._n_turns = 0
+        self._active: list[Turn] = []
+        self._once: list[Once] = []
+        self._drops: list[tuple[str, DropCause]] = []
+
+    def put(self, arrival: Arrival) -> None:
+        """Let a new frame wait."""
+        queue = self._queues.get(arrival.camera)
+        if queue is None:
+            self._drop(arrival.camera, DropCause.CAMERA_GONE, 1)
+        elif (cause := self._halted()) is not None:
+            self._drop(arrival.camera, cause, 1)
+        else:
+            self._drop(arrival.camera, self._overflow_cause(), queue.put(arrival))
+
+    def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
+        """Ask other questions from now on; False when they are the same."""
+        prompts = tuple(dict.fromkeys(prompts))
+        if prompts == self.prompts:
+            return False
+        if set(prompts) - set(self.prompts):
+            # Somebody is waiting for the first answer to a new question.
+            self._gate.reset()
+        self.prompts = prompts
+        self._asked = {key: turn for key, turn in self._asked.items() if key[1] in prompts}
+        for queue in self._queues.values():
+            if queue.begun is not None:
+                queue.begun.owed = [prompt for prompt in queue.begun.owed if prompt in prompts]
+        self._end([turn for turn in self._active if turn.prompt not in prompts], DropCause.PROMPT_CHANGED)
+        return True
+
+    def set_cameras(self, weights: Mapping[str, float]) -> None:
+        """Take frames of these cameras from now on; a camera that stays keeps its frames."""
+        for camera in self._queues.keys() - weights.keys():
+            self._drop(camera, DropCause.CAMERA_GONE, self._queues[camera].clear())
+        self._queues = {camera: self._queues.get(camera) or CameraQueue(self._capacity) for camera in weights}
+        self._fair.set_weights(weights)
+        self._asked = {key: turn for key, turn in self._asked.items() if key[0] in weights}
+        self._asked_s = {camera: done_s for camera, done_s in self._asked_s.items() if camera in weights}
+        self._end([turn for turn in self._active if turn.camera not in weights], DropCause.CAMERA_GONE)
+
+    def pause(self) -> None:
+        """Drop all frames until `resume`."""
+        self.paused = True
+        self._halt(DropCause.PAUSED)
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self.paused = False
+
+    def deactivate(self) -> None:
+        """Drop all frames until `activate`."""
+        self.active = False
+        self._halt(DropCause.INACTIVE)
+
+    def activate(self) -> None:
+        """Take frames again, unless paused."""
+        self.active = True
+
+    def start(self) -> None:
+        """Begin anew after `stop`."""
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Drop all frames and take no more until `start`."""
+        self.stopping = True
+        self._halt(DropCause.STOPPED)
+
+    def apply(self, settings: Settings) -> None:
+        """Use other limits, or another policy, from now on."""
+        self._settings = settings
+        self._gate.max_rate_hz = settings.max_rate_hz
+        for camera, queue in self._queues.items():
+            self._drop(camera, self._overflow_cause(), queue.resize(self._capacity))
+        if settings.frame_policy == "on_demand":
+            self._end([turn for turn in self._active if not turn.once], DropCause.NOT_ASKED)
+
+    def ask_once(self, once: Once) -> None:
+        """Let somebody wait for one answer."""
+        self._once.append(once)
+
+    def pick(self, limit: int) -> list[Turn]:
+        """Choose what is asked now, in one pass: at most `limit` turns, none when there is nothing to do."""
+        if not self._may_ask():
+            return []
+        self._active = self._pick_once() or self._pick_fair(limit)
+        return self._active
+
+    def mark_passed(self, turns: Sequence[Turn]) -> None:
+        """Count frames at the rate gate: those that these turns, now about to be asked, begin."""
+        begun = sum(turn.begins and turn.over is None for turn in turns)
+        if begun:
+            self._gate.mark_passed(begun)
+
+    def wait_s(self) -> float | None:
+        """Seconds until the rate gate lets a waiting frame pass; None when none waits for it."""
+        may = self._may_ask() and self._settings.frame_policy != "on_demand"
+        return self._gate.wait_s() if may and any(queue.peek() for queue in self._queues.values()) else None
+
+    def done(self) -> None:
+        """The turns that were picked are through; who got no answer because of a change waits for the next."""
+        self._once += [once for turn in self._active if turn.over for once in turn.once if not once.future.done()]
+        self._asked_s.update((turn.camera, self._clock()) for turn in self._active if turn.over is None)
+        self._active = []
+
+    def take_news(self) -> News:
+        """Return what has to be told, each once."""
+        refused = tuple((once, reason) for once in self._once if (reason := self._refusal(once)))
+        self._once = [once for once in self._once if not self._refusal(once) and not once.future.cancelled()]
+        drops, self._drops = tuple(self._drops), []
+        return News(drops, refused)
+
+    @property
+    def asking(self) -> bool:
+        """Whether turns that were picked are not through yet."""
+        return bool(self._active)
+
+    def last_asked_s(self, camera: str) -> float:
+        """When the model was last done with a frame of that camera: infinity while it is asked, 0 before.
+
+        A turn that a change had made void does not count.
+        """
+        asking = any(turn.camera == camera for turn in self._active)
+        return math.inf if asking else self._asked_s.get(camera, 0.0)
+
+    @property
+    def _capacity(self) -> int:
+        return self._settings.queue_length if self._settings.frame_policy == "every" else 1
+
+    def _may_ask(self) -> bool:
+        ready = self.engine_state is EngineState.READY
+        return ready and bool(self.prompts) and self._halted() is None
+
+    def _halted(self) -> DropCause | None:
+        """Why no frames are taken, whatever the model does; None while they are."""
+        if self.stopping:
+            return DropCause.STOPPED
+        if not self.active:
+            return DropCause.INACTIVE
+        return DropCause.PAUSED if self.paused else None
+
+    def _halt(self, cause: DropCause) -> None:
+        for camera, queue in self._queues.items():
+            self._drop(camera, cause, queue.clear())
+        self._end(self._active, cause)
+
+    def _overflow_cause(self) -> DropCause:
+        """Why a frame has to make room for others."""
+        if self.engine_state is not EngineState.READY:
+            return DropCause.NOT_READY
+        return _OVERFLOW[self._settings.frame_policy] if self.prompts else DropCause.NO_PROMPT
+
+    def _refusal(self, once: Once) -> str:
+        """Why a request for one answer is hopeless; empty when it is not."""
+        if self.engine_state is EngineState.FAILED:
+            return f"the model cannot be used: {self.engine_detail}"
+        if self.stopping or self.engine_state is EngineState.STOPPED:
+            return "detection is stopped, the model is not loaded; configure and activate the node first"
+        if not self.active:
+            return "the node is not active: wait while it loads its model, or activate it"
+        if self.paused:
+            return "detection is paused; resume it with ~/enable first"
+        if not self.prompts:
+            return "there is no prompt; send one to ~/prompt first"
+        if not any(map(once.fits, self._queues)):
+            known = ", ".join(self._queues) or "none; set image_topics"
+            return f"there is no camera {once.camera or ''}".rstrip() + f"; known cameras: {known}"
+        return ""
+
+    def _pick_once(self) -> list[Turn]:
+        """Take the newest frame that somebody asked for; it does not wait for the rate gate."""
+        wanted = [camera for camera in self._queues if any(once.fits(camera) for once in self._once)]
+        frames = [waiting for camera in wanted if (waiting := self._candidate(camera, gate_is_open=True))]
+        if not frames:
+            return []
+        newest = max(frames, key=lambda waiting: waiting.arrival.received_s)
+        served = tuple(once for once in self._once if once.fits(newest.arrival.camera))
+        self._once = [once for once in self._once if once not in served]
+        return [self._take(newest, served)]
+
+    def _pick_fair(self, limit: int) -> list[Turn]:
+        if self._settings.frame_policy == "on_demand":
+            return []
+        gate_is_open = self._gate.wait_s() == 0.0
+        turns: list[Turn] = []
+        while len(turns) < limit:
+            ready = {camera: frame for camera in self._queues if (frame := self._candidate(camera, gate_is_open))}
+            if not ready:
+                break
+            turns.append(self._take(ready[self._fair.next(ready)]))
+        return turns
+
+    def _candidate(self, camera: str, gate_is_open: bool) -> WaitingFrame | None:
+        """Return the frame of a camera that can be asked about now."""
+        queue, every = self._queues[camera], self._settings.frame_policy == "every"
+        begun = queue.begun
+        if begun is not None and (begun.broken or not begun.owed or self._is_stale(begun)):
+            queue.begun = None
+        while gate_is_open and (waiting := queue.peek()) is not None and self._is_stale(waiting):
+            queue.pop()
+            self._drop(camera, DropCause.STALE, 1)
+        newer = queue.peek() if gate_is_open else None
+        return queue.begun if queue.begun is not None and (every or newer is None) else newer
+
+    def _is_stale(self, waiting: WaitingFrame) -> bool:
+        # Under `every` frames are meant to wait: an age limit would leave some out.
+        if self._settings.frame_policy == "every":
+            return False
+        return self._clock() - waiting.arrival.received_s > self._settings.max_age_s
+
+    def _take(self, waiting: WaitingFrame, once: tuple[Once, ...] = ()) -> Turn:
+        camera = waiting.arrival.camera
+        queue = self._queues[camera]
+        begins = waiting is not queue.begun
+        if begins:
+            queue.pop()
+            queue.begun = waiting
+            waiting.owed = sorted(self.prompts, key=lambda prompt: self._asked.get((camera, prompt), 0))
+        prompt = waiting.owed.pop(0)
+        self._n_turns += 1
+        self._asked[camera, prompt] = self._n_turns
+        return Turn(waiting, prompt, begins, once)
+
+    def _end(self, turns: list[Turn], cause: DropCause) -> None:
+        for turn in turns:
+            turn.over = turn.over or cause
+
+    def _drop(self, camera: str, cause: DropCause, count: int) -> None:
+        self._drops += [(camera, cause)] * count

@@ -1,0 +1,1 @@
+"""What runs before the environment with torch is found: the standard library alone."""

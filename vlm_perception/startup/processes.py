@@ -1,0 +1,149 @@
+"""A process to start, as a plan, and a few of them running together.
+
+Signals are passed on, and when one process ends the others are stopped. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+PACKAGE = "vlm_perception"
+
+ParameterValue = str | int | float
+
+# How long a process may take to end after each signal, in seconds, before the next, harder one is sent.
+GRACE_S = 10.0
+POLL_S = 0.1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One process to start.
+
+    Attributes:
+        executable: Installed command.
+        package: ROS package that installs it.
+        name: Node name; empty keeps the program's own.
+        namespace: Node namespace; empty for none.
+        parameter_files: Parameter files, read in this order.
+        parameters: Parameters set after the files, so that they win.
+        remappings: Pairs of topic names, from and to.
+        arguments: Arguments before `--ros-args`.
+        log_level: Least severe log lines that are shown.
+    """
+
+    executable: str
+    package: str = PACKAGE
+    name: str = ""
+    namespace: str = ""
+    parameter_files: tuple[str, ...] = ()
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    log_level: str = "info"
+
+    def command(self) -> list[str]:
+        """Return the command line that starts this process without ROS launch."""
+        if self.package == PACKAGE:
+            program = [sys.executable, "-m", "vlm_perception.startup.commands", self.executable]
+        else:
+            program = [self.executable]
+        ros_arguments = ["--log-level", self.log_level]
+        if self.name:
+            ros_arguments += ["-r", f"__node:={self.name}"]
+        if self.namespace:
+            ros_arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        for path in self.parameter_files:
+            ros_arguments += ["--params-file", path]
+        for name, value in self.parameters.items():
+            # ROS reads the value as YAML; a JSON string is YAML that stays a string whatever it holds.
+            ros_arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        for source, target in self.remappings:
+            ros_arguments += ["-r", f"{source}:={target}"]
+        return [*program, *self.arguments, "--ros-args", *ros_arguments]
+
+
+class Processes:
+    """Processes that live and end together; the first one is the one that matters.
+
+    Attributes:
+        commands: Command lines, in the order of starting.
+    """
+
+    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
+        self.commands = [list(command) for command in commands]
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._stop_asked = threading.Event()
+
+    def start(self) -> None:
+        """Start them all; if one cannot be started, those already running are stopped and the error is raised.
+
+        Raises:
+            OSError: A program does not exist or cannot be run.
+        """
+        try:
+            for command in self.commands:
+                # A session of its own: Ctrl-C in a terminal reaches only us, and each process gets it once, from us.
+                self._running.append(subprocess.Popen(command, start_new_session=True))
+        except OSError:
+            self.stop()
+            raise
+
+    def run(self) -> int:
+        """Start, wait for a signal or the end of any process, stop the rest.
+
+        Must be called from the main thread, whose SIGINT and SIGTERM handlers are replaced meanwhile.
+
+        Returns:
+            0 when asked to stop and every process ended well, else the exit code of the process that failed.
+        """
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self.start()
+            while not self._stop_asked.wait(POLL_S) and self.ended() is None:
+                pass
+            first_to_end = self.ended()
+            self.stop()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if first_to_end is not None and not self._stop_asked.is_set():
+            return _exit_code(first_to_end)
+        return max(_exit_code(process.returncode) for process in self._running)
+
+    def ended(self) -> int | None:
+        """Return the exit code of a process that has ended, the first in order of starting, or None."""
+        return next((code for process in self._running if (code := process.poll()) is not None), None)
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """Ask every process to end, first politely, and wait until all have."""
+        for number in STOP_SIGNALS:
+            for process in self._running:
+                if process.poll() is None:
+                    process.send_signal(number)
+            if self._wait_all(grace_s):
+                return
+
+    def _wait_all(self, timeout_s: float) -> bool:
+        try:
+            for process in self._running:
+                process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_asked.set()
+
+
+def _exit_code(returncode: int) -> int:
+    """Return what a shell would report: a process ended by signal N counts as 128 + N."""
+    return returncode if returncode >= 0 else 128 - returncode
