@@ -17,7 +17,7 @@ import torch
 from checkout import ROOT
 from safetensors.torch import load_file, save_file
 
-from vlm_perception.engines import loading
+from vlm_perception.engines.transformers import checkpoint as loading
 from vlm_perception.engines.transformers.checkpoint import (
     Checkpoint,
     check_device,
