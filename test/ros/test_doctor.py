@@ -16,10 +16,10 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from vlm_perception.apps.doctor import ros_probe
 from vlm_perception.apps.doctor.finding import Finding, Level
 from vlm_perception.apps.doctor.graph import GraphFacts, judge
 from vlm_perception.apps.doctor.ros_probe import GraphObserver
-from vlm_perception.ros import doctor_graph
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.lifecycle.states import State
 
@@ -139,7 +139,7 @@ def test_the_state_of_the_node_is_read(robot, scripted, look, state: State) -> N
 
 
 def test_a_managed_node_that_hangs_is_an_error(robot, look, monkeypatch) -> None:
-    monkeypatch.setattr(doctor_graph, "PATIENCE_S", 4.0)
+    monkeypatch.setattr(ros_probe, "PATIENCE_S", 4.0)
     managed = LifecycleNode("vlm_perception", context=robot.context)
     facts = look()  # nobody spins it, so nobody answers
     managed.destroy_node()
