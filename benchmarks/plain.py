@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from vlm_perception.engines.families import intersect_budgets
 from vlm_perception.engines.transformers.detokenizer import align_tokens
-from vlm_perception.replies.coordinates import intersect_budgets
 from vlm_perception.types import PixelBudget, Request, Token
 
 # Plain and verified passes sum the same float32 numbers in another order.

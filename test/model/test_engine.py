@@ -15,9 +15,9 @@ from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
 from vlm_perception.engines.base import Engine, never_stop
+from vlm_perception.engines.families import plan_resize
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import GeometryError, InferenceError
-from vlm_perception.replies.coordinates import plan_resize
 from vlm_perception.types import PixelBudget, Request
 
 RequestMaker = Callable[..., Request]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from qwen_vl_utils import vision_process
 from transformers.models.qwen2_vl import image_processing_qwen2_vl
 
+from vlm_perception.engines.families import plan_resize
 from vlm_perception.errors import GeometryError
-from vlm_perception.replies.coordinates import plan_resize
 from vlm_perception.types import PixelBudget
 
 sides = st.integers(1, 6000)

@@ -10,7 +10,7 @@ from training.evaluate import FIRST_SEED, figures, make_cases
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
 from training.questions import TASK_WEIGHTS, Asker
-from vlm_perception.replies.coordinates import plan_resize
+from vlm_perception.engines.families import plan_resize
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.scenes import random_scene, render
 from vlm_perception.types import PixelBudget

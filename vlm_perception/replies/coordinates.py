@@ -1,56 +1,9 @@
-"""Sizes and coordinates: how large the model sees an image, and where its pixels lie in ours."""
+"""Where the coordinates that a model writes lie in the camera image."""
 
 from __future__ import annotations
 
-import math
-
 from vlm_perception.errors import GeometryError
-from vlm_perception.types import WH, XY, XYXY, CoordinateFrame, PixelBudget
-
-# A patch is 14 pixels, and 2 x 2 patches merge into one image token.
-CELL_PX = 28
-MAX_ASPECT_RATIO = 200
-
-
-def plan_resize(image_wh: WH, budget: PixelBudget, *, cell_px: int = CELL_PX) -> WH:
-    """Plan the processed size by Qwen2.5-VL's own rule.
-
-    Both sides become multiples of `cell_px` (Python's rounding), the area is brought under the
-    budget's maximum by rounding down or over its minimum by rounding up, and the aspect ratio is
-    kept as closely as that allows.
-
-    Args:
-        image_wh: Camera image's width and height, pixels.
-        budget: Area bounds, pixels.
-        cell_px: Side of the square one image token covers, pixels.
-
-    Returns:
-        Width and height of the processed image, pixels.
-
-    Raises:
-        GeometryError: A side is not positive, the aspect ratio is over 200, or the budget's
-            minimum is above its maximum.
-    """
-    width, height = image_wh
-    _check(width, height, budget)
-    planned_h = round(height / cell_px) * cell_px
-    planned_w = round(width / cell_px) * cell_px
-    if planned_h * planned_w > budget.max_pixels:
-        shrink = math.sqrt(height * width / budget.max_pixels)
-        planned_h = max(cell_px, math.floor(height / shrink / cell_px) * cell_px)
-        planned_w = max(cell_px, math.floor(width / shrink / cell_px) * cell_px)
-    elif planned_h * planned_w < budget.min_pixels:
-        grow = math.sqrt(budget.min_pixels / (height * width))
-        planned_h = math.ceil(height * grow / cell_px) * cell_px
-        planned_w = math.ceil(width * grow / cell_px) * cell_px
-    return planned_w, planned_h
-
-
-def intersect_budgets(budget: PixelBudget, allowed: PixelBudget) -> PixelBudget:
-    """Return the areas that both allow; where they do not meet, `allowed` wins."""
-    low = max(budget.min_pixels, allowed.min_pixels)
-    high = min(budget.max_pixels, allowed.max_pixels)
-    return PixelBudget(low, high) if low <= high else allowed
+from vlm_perception.types import WH, XY, XYXY, CoordinateFrame
 
 
 def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:
@@ -102,21 +55,3 @@ def clip_xyxy(xyxy: XYXY, image_wh: WH) -> XYXY | None:
     left, right = max(0.0, left), min(float(width), right)
     top, bottom = max(0.0, top), min(float(height), bottom)
     return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def _check(width: int, height: int, budget: PixelBudget) -> None:
-    if min(width, height) <= 0:
-        raise GeometryError(
-            f"image size {width}x{height} is empty: both sides must be at least 1 pixel; check the image source"
-        )
-    ratio = max(width, height) / min(width, height)
-    if ratio > MAX_ASPECT_RATIO:
-        raise GeometryError(
-            f"image size {width}x{height} has aspect ratio {ratio:.1f}, over the limit "
-            f"{MAX_ASPECT_RATIO}; crop the image or use another camera mode"
-        )
-    if budget.min_pixels > budget.max_pixels:
-        raise GeometryError(
-            f"min_pixels {budget.min_pixels} is above max_pixels {budget.max_pixels}; "
-            f"lower min_pixels or raise max_pixels"
-        )

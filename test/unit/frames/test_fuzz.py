@@ -17,11 +17,11 @@ from fuzz_values import MAPPINGS, REPLIES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlm_perception.engines.families import CELL_PX, plan_resize
 from vlm_perception.errors import GeometryError, ImageError, PromptError, SettingsError
 from vlm_perception.frames.compressed import compressed_to_rgb
 from vlm_perception.frames.encodings import RawLayout, check_raw, raw_to_rgb
 from vlm_perception.prompts.builder import load_prompts
-from vlm_perception.replies.coordinates import CELL_PX, plan_resize
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.settings import Settings, parameters
 from vlm_perception.types import PixelBudget, Task

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.replies.coordinates import intersect_budgets, plan_resize
+from vlm_perception.engines.families import intersect_budgets, plan_resize
 from vlm_perception.settings import LARGEST_AREA_PX, SMALLEST_AREA_PX
 from vlm_perception.types import WH, PixelBudget
 from vlm_perception.worker.memory_backoff import FIRST_PATIENCE, MOST_PATIENCE, AreaOf, Lowered, PixelRelief

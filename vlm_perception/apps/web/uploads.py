@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from vlm_perception.engines.families import MAX_ASPECT_RATIO
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import read_image
-from vlm_perception.replies.coordinates import MAX_ASPECT_RATIO
 from vlm_perception.types import WH
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024

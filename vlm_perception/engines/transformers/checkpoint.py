@@ -15,12 +15,10 @@ import huggingface_hub
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from vlm_perception.engines.families import COORDINATE_FRAMES
 from vlm_perception.engines.model_card import read_calibration
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.types import Calibration, CoordinateFrame
-
-# Model families whose coordinate frame is known; another one would give wrong boxes silently.
-COORDINATE_FRAMES: dict[str, CoordinateFrame] = {"qwen2_5_vl": "absolute"}
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "README.md"]

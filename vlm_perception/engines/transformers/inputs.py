@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from xxhash import xxh3_128_digest
 
-from vlm_perception.replies.coordinates import intersect_budgets, plan_resize
+from vlm_perception.engines.families import intersect_budgets, plan_resize
 from vlm_perception.types import WH, Frame, PixelBudget, Request
 
 

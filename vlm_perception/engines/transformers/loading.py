@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
+from vlm_perception.engines.families import CELL_PX
 from vlm_perception.engines.transformers.checkpoint import (
     Checkpoint,
     check_device,
@@ -19,7 +20,6 @@ from vlm_perception.engines.transformers.detokenizer import TokenBytes
 from vlm_perception.engines.transformers.patch_embedding import flatten_patch_embedding
 from vlm_perception.engines.transformers.progress import Tell, weights_told
 from vlm_perception.errors import ModelLoadError
-from vlm_perception.replies.coordinates import CELL_PX
 
 
 @dataclass(frozen=True, slots=True)
