@@ -21,7 +21,7 @@ UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS
 $(foreach name,$(RUN_ARGUMENTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
 export $(RUN_ARGUMENTS)
 
-.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage evaluate train test-lowest clean
+.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage docs evaluate train test-lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ test: lint ## check everything: ruff, mypy, unit, model, node, training and buil
 coverage: setup-dev ## run all tests and print how much of the core, the engines and the ROS edge they run
 	$(BIN)/python -m pytest --cov=vlm_perception --cov-report=json:build/coverage.json -q $(or $(ARGS),test)
 	$(BIN)/python scripts/coverage_by_room.py build/coverage.json
+
+docs: setup-dev ## write the tables in docs/ and the files that are made from their source anew
+	$(BIN)/python -m scripts.docs
 
 evaluate: setup-dev ## measure models/tiny on fresh scenes; results go to build/evaluation.json
 	$(BIN)/python -m training.evaluate $(ARGS)

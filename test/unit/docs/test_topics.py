@@ -5,40 +5,13 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pytest
 from checkout import ROOT
 
-from scripts.docs.pages import with_block
-from scripts.docs.topics import LIFECYCLE, MADE_BY, NOTES, OF_ROS, OWN, described, table
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.result_json import object_fields, result_fields
-from vlm_perception.ros.topics import uses
 from vlm_perception.types import Answer, DetectedObject, Frame, FrameHeader, PixelBudget, Request, Result, Timings
 
 TOPICS = (ROOT / "docs" / "topics.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(("name", "notes"), [("topics", OWN), ("lifecycle", LIFECYCLE), ("ros", OF_ROS)])
-def test_the_page_has_the_tables_of_the_source(name: str, notes: dict[str, object]) -> None:
-    assert with_block(TOPICS, name, MADE_BY, table(tuple(notes))) == TOPICS, f"run {MADE_BY}"
-
-
-def test_the_readme_has_the_table_of_the_source() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_block(readme, "topics", MADE_BY, table(tuple(OWN), "docs/topics.md")) == readme, f"run {MADE_BY}"
-
-
-def test_everything_is_described_once_and_nothing_else() -> None:
-    assert NOTES.keys() == {use.name for use in uses()}
-    assert len(NOTES) == len(OWN) + len(LIFECYCLE) + len(OF_ROS)
-    for use, note in described():
-        assert bool(note.qos) == (use.access != "reply"), use.name
-
-
-def test_a_page_with_no_place_or_two_is_refused() -> None:
-    for page in ("", "<!-- x: a -->\n<!-- end of x -->\n" * 2):
-        with pytest.raises(ValueError, match=r"has [02] places for x"):
-            with_block(page, "x", "a", "text")
 
 
 def keys_of(section: str) -> set[str]:

@@ -11,8 +11,6 @@ from checkout import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.docs.launch import BLOCK, MADE_BY, table
-from scripts.docs.pages import with_block
 from vlm_perception.settings import parameters
 from vlm_perception.startup.arguments import (
     DEMO_DEFAULTS,
@@ -154,8 +152,3 @@ def test_command_line_offers_the_same_arguments_and_defaults() -> None:
 def test_wrong_value_on_the_command_line_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--max-rate-hz", "fast"]) == 2
     assert "Remedy" in capsys.readouterr().err
-
-
-def test_the_page_has_the_table_of_the_source() -> None:
-    page = (ROOT / "docs" / "robot.md").read_text(encoding="utf-8")
-    assert with_block(page, BLOCK, MADE_BY, table()) == page, f"run {MADE_BY}"

@@ -1,19 +1,12 @@
-"""Tables of topics and services for the README and docs/topics.md, written from the list in `ros/topics.py`.
-
-`python -m scripts.docs.topics` in a checkout writes them anew; tests hold the pages to it, and the list to the
-graph of the real node, quality of service included.
-"""
+"""What docs/topics.md says of each topic and service; tests hold the quality of service to the real node's graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scripts.docs.pages import ROOT, rewrite
 from vlm_perception.ros.topics import Use, uses
 
-MADE_BY = "python -m scripts.docs.topics"
-_SHORT = {"subscribe": "sub", "publish": "pub", "reply": "srv"}
 _RELIABLE, _LATCHED, _FOLLOWS = "reliable, volatile", "reliable, transient local", "as offered"
 
 
@@ -36,7 +29,7 @@ OWN = {
         _FOLLOWS,
     ),
     "camera_info": Note("calibration, beside each image topic", _FOLLOWS),
-    "~/prompt": Note("one question, or a JSON list of standing ones; empty stops detection", _RELIABLE),
+    "~/prompt": Note("one prompt, or a JSON list of standing ones; empty stops detection", _RELIABLE),
     "~/active_prompt": Note("what is asked now; empty when detection is stopped", _LATCHED),
     "~/detections": Note(
         "boxes and points, with the image's own header; empty when nothing is found, so that silence is a fault",
@@ -73,7 +66,7 @@ OF_ROS = {
 NOTES = {**OWN, **LIFECYCLE, **OF_ROS}
 
 
-def described(names: Sequence[str] = ()) -> list[tuple[Use, Note]]:
+def described(names: Iterable[str] = ()) -> list[tuple[Use, Note]]:
     """Pair every topic and service of a node with one camera with its note, in the order of the notes.
 
     Args:
@@ -83,33 +76,7 @@ def described(names: Sequence[str] = ()) -> list[tuple[Use, Note]]:
         KeyError: One that the node has is not described.
     """
     found = {use.name: use for use in uses()}
-    undescribed = found.keys() - NOTES.keys()
-    if undescribed:
-        raise KeyError(f"no note for {', '.join(sorted(undescribed))} in scripts/docs/topics.py")
-    return [(found[name], note) for name, note in NOTES.items() if name in (names or found)]
-
-
-def table(names: Sequence[str] = (), page: str = "") -> str:
-    """Return a table of topics and services.
-
-    Args:
-        names: Only these; empty for all.
-        page: Page that links to sections lead to; empty for the page that the table is in.
-    """
-    rows = ["| | name | type | QoS | what |", "| --- | --- | --- | --- | --- |"]
-    for use, note in described(names):
-        kind = use.kind.replace("/msg/", "/").replace("/srv/", "/")
-        text = note.text.replace("](#", f"]({page}#") if page else note.text
-        rows.append(f"| {_SHORT[use.access]} | `{use.name}` | {kind} | {note.qos} | {text} |")
-    return "\n".join(rows) + "\n"
-
-
-def main() -> None:
-    """Write every page that holds topics."""
-    rewrite(ROOT / "README.md", "topics", MADE_BY, table(tuple(OWN), "docs/topics.md"))
-    for name, notes in (("topics", OWN), ("lifecycle", LIFECYCLE), ("ros", OF_ROS)):
-        rewrite(ROOT / "docs" / "topics.md", name, MADE_BY, table(tuple(notes)))
-
-
-if __name__ == "__main__":
-    main()
+    if undescribed := found.keys() - NOTES.keys():
+        raise KeyError(f"no note for {', '.join(sorted(undescribed))} in scripts/docs/topic_notes.py")
+    wanted = set(names) or found.keys()
+    return [(found[name], note) for name, note in NOTES.items() if name in wanted]
