@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.frames.videos import read_video
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Only for choosing files out of folders; a file that is named itself is tried whatever its ending.
@@ -38,24 +38,24 @@ def frames_of(path: Path, loop: bool, on_skip: Callable[[ImageError], None]) -> 
     """
     if not path.exists():
         raise ImageError(f"{path} does not exist: set path to an image, a folder or a video", cause="missing_file")
-    read_once: Callable[[], Iterator[Pixels]] = partial(_video, path)
-    if path.is_dir():
-        read_once = partial(_folder, path, on_skip)
-    elif path.suffix.lower() in IMAGE_SUFFIXES:
-        read_once = partial(_one, path)
-    yield from read_once()
+    yield from _once(path, on_skip)
     while loop:
-        yield from read_once()
+        yield from _once(path, on_skip)
 
 
-def video_rate_hz(path: Path) -> float | None:
-    """The rate a video was recorded at, or None for images and videos that do not say."""
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return None
-    capture = cv2.VideoCapture(str(path))
-    rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
-    capture.release()
-    return rate_hz if 0.1 <= rate_hz <= 1000.0 else None
+def is_video(path: Path) -> bool:
+    """Whether a file is read as a video: everything that has not the ending of an image."""
+    return path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir()
+
+
+def _once(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixels]:
+    if path.is_dir():
+        yield from _folder(path, on_skip)
+    elif is_video(path):
+        for frame in read_video(path):
+            yield frame.rgb
+    else:
+        yield read_image(path)
 
 
 def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixels]:
@@ -75,10 +75,6 @@ def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixel
             f"set path to a folder with images",
             cause="no_images",
         )
-
-
-def _one(path: Path) -> Iterator[Pixels]:
-    yield read_image(path)
 
 
 def read_image(path: Path) -> Pixels:
@@ -112,20 +108,3 @@ def _deep_image(path: Path) -> Pixels:
     if bgr is None:
         raise ImageError(f"{path} cannot be decoded as an image: save it as JPEG or PNG", cause="undecodable")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _video(path: Path) -> Iterator[Pixels]:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        ok, bgr = capture.read()
-        if not ok:
-            raise ImageError(
-                f"{path} is neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a video that OpenCV can read: "
-                f"convert it to MP4 with H.264",
-                cause="undecodable",
-            )
-        while ok:
-            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-            ok, bgr = capture.read()
-    finally:
-        capture.release()

@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 
 from vlm_perception.errors import ImageError, SettingsError
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.frames.files import frames_of, video_rate_hz
+from vlm_perception.frames.files import frames_of, is_video
+from vlm_perception.frames.videos import video_rate_hz
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.parameters import declare
 from vlm_perception.ros.spin import run
@@ -56,7 +57,7 @@ class FileCamera:
         self._frames = frames_of(path, bool(loop), self._on_skip)
         # Read now, so that a wrong path ends the program at once.
         self._next: Pixels | None = next(self._frames)
-        rate_hz = values["rate_hz"] or video_rate_hz(path) or _DEFAULT_RATE_HZ
+        rate_hz = values["rate_hz"] or (video_rate_hz(path) if is_video(path) else None) or _DEFAULT_RATE_HZ
         self._image = self.node.create_publisher(Image, "~/image", 1)
         self.node.create_timer(1.0 / rate_hz, self._publish)
         self.node.get_logger().info(f"publishing {path} on {self._image.topic_name} at {rate_hz:g} Hz")

@@ -51,9 +51,8 @@ def main(argv: Sequence[str] | None = None, make_engine: MakeEngine | None = Non
         The exit code; see the module's docstring.
     """
     options = parser().parse_args(argv)
-    # OpenCV and the FFmpeg in it write to stderr about files that we report on ourselves; read when they are imported.
+    # OpenCV writes to stderr about files that we report on ourselves; read when it is imported.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     stdout = sys.stdout
     try:
         # What any library prints must not come between the results.
@@ -131,9 +130,10 @@ def _positive(text: str) -> float:
 
 def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
-    from vlm_perception.apps.detect.inputs import Thinning, expected_count, find_inputs
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs
     from vlm_perception.apps.detect.run import Question, StopSignals, detect_all, read_all
     from vlm_perception.apps.detect.terminal import Terminal
+    from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
 
     settings = _settings(options)

@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.frames.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_image
+from vlm_perception.frames.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video, read_image
+from vlm_perception.frames.videos import Thinning, expected_frames, read_video
 
 _KNOWN = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 # Containers only estimate how many frames they hold; a video that ends this much earlier is damaged.
@@ -60,21 +57,6 @@ class Failure:
     message: str
     frame_index: int | None = None
     time_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Thinning:
-    """Which frames of a video are asked about.
-
-    Attributes:
-        every: Each frame whose number is a multiple of this.
-        rate_hz: At most so many frames a second of the video; None keeps all.
-        max_frames: At most so many frames of one video; None keeps all.
-    """
-
-    every: int = 1
-    rate_hz: float | None = None
-    max_frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +109,6 @@ def find_inputs(names: Sequence[str]) -> Found:
     return Found(tuple(search.files.values()), tuple(search.failures), tuple(search.notes))
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file is read as a video: everything that has not the ending of an image."""
-    return path.suffix.lower() not in IMAGE_SUFFIXES
-
-
 def read_pictures(path: Path, thinning: Thinning, note: Note) -> Iterator[Picture]:
     """Read one file.
 
@@ -144,14 +121,15 @@ def read_pictures(path: Path, thinning: Thinning, note: Note) -> Iterator[Pictur
         ImageError: It cannot be read; the text names path and remedy.
     """
     if is_video(path):
-        yield from _frames(path, thinning, note)
+        for frame in read_video(path, thinning, note):
+            yield Picture(path, frame.rgb, frame.index, frame.time_s)
     else:
         yield Picture(path, read_image(path))
 
 
 def expected_count(files: Iterable[Path], thinning: Thinning) -> int:
     """Estimate how many pictures the files hold, for a progress bar."""
-    return sum(_expected_frames(path, thinning) if is_video(path) else 1 for path in files)
+    return sum(expected_frames(path, thinning) if is_video(path) else 1 for path in files)
 
 
 def _add_folder(search: _Search, folder: Path) -> None:
@@ -181,67 +159,3 @@ def _add_known(search: _Search, entries: Sequence[Path], name: str, remedy: str)
         search.failures.append(Failure(name, f"{name} holds no image and no video{instead}: {remedy}"))
     elif others:
         search.notes.append(f"{name}: {others.total()} files that are neither images nor videos left out ({listed})")
-
-
-def _frames(path: Path, thinning: Thinning, note: Note) -> Iterator[Picture]:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror}): check it", cause="undecodable") from error
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate_hz, announced = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        index, taken, due_s = 0, 0, 0.0
-        while thinning.max_frames is None or taken < thinning.max_frames:
-            if not capture.grab():
-                _check_end(path, index, announced, note)
-                return
-            time_s = _time_s(capture, index, rate_hz)
-            wanted = index % thinning.every == 0 and (thinning.rate_hz is None or time_s >= due_s - 1e-6)
-            if wanted:
-                ok, bgr = capture.retrieve()
-                if not ok:
-                    raise ImageError(f"{path} frame {index} cannot be decoded: convert it again", cause="undecodable")
-                yield Picture(path, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), index, time_s)
-                taken += 1
-                if thinning.rate_hz is not None:
-                    due_s = _next_due_s(due_s, time_s, thinning.rate_hz)
-            index += 1
-    finally:
-        capture.release()
-
-
-def _time_s(capture: cv2.VideoCapture, index: int, rate_hz: float) -> float:
-    time_s = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-    # Not every container carries time stamps.
-    time_s = index / rate_hz if time_s <= 0 and index and rate_hz > 0 else max(0.0, time_s)
-    return round(time_s, 6)
-
-
-def _next_due_s(due_s: float, time_s: float, rate_hz: float) -> float:
-    """Keep the beat, so that 10 Hz out of 29.97 Hz does not drift; after a gap begin anew."""
-    step_s = 1 / rate_hz
-    return due_s + step_s if time_s < due_s + step_s else time_s + step_s
-
-
-def _check_end(path: Path, read: int, announced: float, note: Note) -> None:
-    if read == 0:
-        raise ImageError(
-            f"{path} is neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a video that OpenCV can read: "
-            f"convert it to MP4 with H.264",
-            cause="undecodable",
-        )
-    if read < announced * _WHOLE_SHARE:
-        note(f"{path} ended after {read} of {announced:.0f} frames: it is damaged or was cut off")
-
-
-def _expected_frames(path: Path, thinning: Thinning) -> int:
-    capture = cv2.VideoCapture(str(path))
-    frames, rate_hz = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    expected = -(-max(1.0, frames) // thinning.every)
-    if thinning.rate_hz is not None and rate_hz > 0:
-        expected = min(expected, np.ceil(frames / rate_hz * thinning.rate_hz))
-    if thinning.max_frames is not None:
-        expected = min(expected, thinning.max_frames)
-    return int(expected)

@@ -12,9 +12,10 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from vlm_perception.apps.detect.exports.base import Export
-from vlm_perception.apps.detect.inputs import Failure, Picture, Thinning, read_pictures
+from vlm_perception.apps.detect.inputs import Failure, Picture, read_pictures
 from vlm_perception.engines.base import Engine
 from vlm_perception.errors import GeometryError, ImageError, InferenceError
+from vlm_perception.frames.videos import Thinning
 from vlm_perception.pipeline import perceive
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Result
 

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from vlm_perception.apps.detect.exports.base import FileNames, PartFile, disk_errors, make_folder, whole_file
-from vlm_perception.apps.detect.inputs import Failure, Picture, is_video
+from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.errors import OutputError
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.frames.files import is_video
 from vlm_perception.types import Result
 
 _QUALITY = 95
