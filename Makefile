@@ -51,6 +51,7 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 test: lint ## check everything: ruff, mypy, unit, model, node, training and build tests
 	$(BIN)/python -m pytest $(or $(ARGS),test)

@@ -17,13 +17,16 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from benchmarks.report import write_json
+from vlm_perception.engines.base import EngineState
 from vlm_perception.engines.transformers.checkpoint import find_tiny_model
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import random_scene, render
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, Result
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.worker import Worker
 
 SAMPLE_S = 0.02
 IMAGE_WHS = ((320, 240), (640, 480), (480, 360), (400, 300))
@@ -106,7 +109,7 @@ def measure(case: str, duration_s: float) -> Row:
                 due_s[name] += 1.0 / rate_hz
                 number += 1
                 frame = Frame(_unlike_others(pictures[name], number), FrameHeader(0, 0, name), name, now_s)
-                worker.offer(Arrival(name, now_s, lambda frame=frame: frame))
+                worker.offer(PendingFrame(name, now_s, lambda frame=frame: frame))
         if len(listener.answered_s) == len(names):
             for name in names:
                 ages_s[name].append(now_s - listener.answered_s[name])

@@ -29,15 +29,17 @@ from vision_msgs.msg import Detection2DArray
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
 from vlm_perception.drawing.annotate import annotate
-from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
 from vlm_perception.engines.transformers.checkpoint import find_tiny_model
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.ros.image_messages import arrival_of, image_message
+from vlm_perception.ros.image_messages import image_message, pending_frame
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request, Result, Token
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.worker import Worker
 
 CAMERA = "/image"
 STAGES = ("receive", "convert", "prepare", "wait", "prefill", "decode", "parse", "publish", "draw")
@@ -109,7 +111,7 @@ class DataPath:
         stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
         delay_s = time.time() - stamp_s
         self.delays_ms.append(1e3 * delay_s)
-        plain = arrival_of(message, CAMERA, received_s)
+        plain = pending_frame(message, CAMERA, received_s)
         offered_s = time.perf_counter()
 
         def read() -> Any:
@@ -118,7 +120,7 @@ class DataPath:
             self._read = (delay_s, began_s - offered_s, time.perf_counter() - began_s)
             return frame
 
-        self.worker.offer(Arrival(CAMERA, received_s, read))
+        self.worker.offer(PendingFrame(CAMERA, received_s, read))
 
     def on_state(self, state: EngineState, detail: str) -> None:
         """See `WorkerListener`."""

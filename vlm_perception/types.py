@@ -254,3 +254,28 @@ class Result:
     def truncated(self) -> bool:
         """Whether a limit of time or length ended the reply, so that more may be there than is listed."""
         return not self.partial and self.answer.finish_reason in ("length", "timeout")
+
+
+class DropCause(str, Enum):
+    """Why a good frame was not answered; bad frames are counted under `ImageError.cause`.
+
+    REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
+    asked for it under `on_demand`. STALE: it waited over `max_age_s`. INACTIVE: the node was deactivated.
+    OUT_OF_MEMORY: with fewer pixels too.
+    """
+
+    REPLACED = "replaced"
+    QUEUE_FULL = "queue_full"
+    NOT_ASKED = "not_asked"
+    STALE = "stale"
+    NO_PROMPT = "no_prompt"
+    NOT_READY = "not_ready"
+    PAUSED = "paused"
+    INACTIVE = "inactive"
+    PROMPT_CHANGED = "prompt_changed"
+    CAMERA_GONE = "camera_gone"
+    STOPPED = "stopped"
+    BAD_GEOMETRY = "bad_geometry"
+    OUT_OF_MEMORY = "out_of_memory"
+    INFERENCE_ERROR = "inference_error"
+    INTERNAL_ERROR = "internal_error"

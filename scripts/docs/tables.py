@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from scripts.docs.topic_notes import Note, described
-from vlm_perception.settings import parameters
-from vlm_perception.settings_parameter import Parameter
+from vlm_perception.settings import Parameter, parameters
 from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
 from vlm_perception.startup.endings import ENDING_ARGUMENTS
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator
 import pytest
 from small_memory import OUT_OF_MEMORY, TINY, SmallMemory, small_memory, wide_tiny
 
-from vlm_perception.engines.base import Engine, never_stop
+from vlm_perception.engines.base import Engine, EngineState, never_stop
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import InferenceError, ModelMemoryError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
 from vlm_perception.scenes import MovingScene
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Result
+from vlm_perception.worker.listener import Deliver
 from vlm_perception.worker.memory_backoff import FIRST_PATIENCE
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.worker import Worker
 
 PATIENCE_S = 120.0
 SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels
@@ -109,7 +111,7 @@ class Bench:
         if scene is None:
             rgb[0, 0] = (*divmod(number, 256), 0)  # unlike all others, so that no answer is known
         frame = Frame(rgb, FrameHeader(number, 0, "c"), "/image", self.clock())
-        self.worker.offer(Arrival("/image", self.clock(), lambda: frame))
+        self.worker.offer(PendingFrame("/image", self.clock(), lambda: frame))
         self.wait(lambda: len(self.results) + len(self.drops) > done)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
-from vlm_perception.ros.inputs.prompt_subscription import PromptInbox
+from vlm_perception.ros.inputs.prompt_subscription import PromptSubscription
 
 HUGE = 10**7
 PACED, ENDS_WITH = 2000, 4000
@@ -104,7 +104,7 @@ def test_whatever_two_subscriptions_lose_the_last_prompt_wins(quiet_node, data):
     ]
     waiting = [[place for place in range(len(sent)) if place not in gone] for gone in lost]
     said: list[str] = []
-    inbox = PromptInbox(quiet_node, "~/prompt", said.append)
+    inbox = PromptSubscription(quiet_node, "~/prompt", said.append)
     hear = (inbox._on_live, inbox._on_kept)
     while any(waiting):
         side = data.draw(st.sampled_from([side for side in (0, 1) if waiting[side]]))
@@ -117,7 +117,7 @@ def test_whatever_two_subscriptions_lose_the_last_prompt_wins(quiet_node, data):
 
 def test_prompts_that_were_handled_are_not_kept(quiet_node):
     """Of those that are remembered to tell copies apart, 64 could take 640 MB."""
-    inbox = PromptInbox(quiet_node, "~/prompt", len)
+    inbox = PromptSubscription(quiet_node, "~/prompt", len)
     text = "x" * HUGE
     tracemalloc.start()
     for number in range(1, 20):

@@ -17,7 +17,7 @@ from vision_msgs.msg import Detection2DArray
 from vlm_perception.errors import ImageError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.reader import parse_answer
-from vlm_perception.ros.image_messages import arrival_of
+from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Result, Timings
@@ -28,7 +28,7 @@ from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Reques
 def test_any_message_gives_a_frame_with_its_own_header_or_an_image_error(image: FuzzImage | FuzzCompressed) -> None:
     message = message_of(image)
     try:
-        frame = arrival_of(message, "/front/image", 1.0).read()
+        frame = pending_frame(message, "/front/image", 1.0).read()
     except ImageError as error:
         assert (str(error)[:14], error.cause.isidentifier()) == ("/front/image: ", True)  # noqa: PT017 - a frame is as good
         return

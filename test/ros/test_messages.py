@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from vlm_perception.errors import ImageError
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.ros.image_messages import arrival_of, image_message, rgb_of
+from vlm_perception.ros.image_messages import image_message, pending_frame, rgb_of
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
 from vlm_perception.types import (
     Answer,
@@ -37,7 +37,7 @@ def result_with(*objects: DetectedObject, text: str = "") -> Result:
 
 def test_the_header_is_copied_exactly_and_survives_the_frame():
     rgb = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
-    arrival = arrival_of(image_message(rgb, HEADER), "/image", 1.5)
+    arrival = pending_frame(image_message(rgb, HEADER), "/image", 1.5)
     frame = arrival.read()
     np.testing.assert_array_equal(frame.rgb, rgb)
     assert (frame.header.stamp_sec, frame.header.stamp_nanosec) == (HEADER.stamp.sec, HEADER.stamp.nanosec)
@@ -52,14 +52,14 @@ def test_a_picture_that_is_not_contiguous_is_written_row_by_row():
 
 def test_the_pixels_of_a_frame_are_those_of_the_message_and_not_a_copy():
     message = image_message(np.arange(72, dtype=np.uint8).reshape(4, 6, 3), HEADER)
-    frame = arrival_of(message, "/image", 1.5).read()
+    frame = pending_frame(message, "/image", 1.5).read()
     assert np.shares_memory(frame.rgb, np.frombuffer(message.data, np.uint8))
 
 
 def test_a_bad_message_names_its_topic():
     bad = Image(width=3, height=1, step=3, encoding="rgb8", data=bytes(3))
     with pytest.raises(ImageError, match=r"^/front/image: .*3x1.*step 3") as caught:
-        arrival_of(bad, "/front/image", 0.0)
+        pending_frame(bad, "/front/image", 0.0)
     assert caught.value.cause == "wrong_step"
 
 

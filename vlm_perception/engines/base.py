@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Protocol
 
 from vlm_perception.types import Answer, Request, Token
 
 ShouldStop = Callable[[], bool]
 OnText = Callable[[str, tuple[Token, ...]], None]
+
+
+class EngineState(str, Enum):
+    """Where the model is in its life."""
+
+    WAITING = "waiting"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
 
 
 def never_stop() -> bool:

@@ -1,4 +1,4 @@
-"""Waiting for another thread without keeping the executor from its other work."""
+"""The node's executor: timers in real time, calls from other threads, and waiting without holding it up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.timer import Timer
 
 # The executor is held for at most this long while somebody waits for an answer.
 _LOOK_S = 0.002
@@ -55,3 +57,11 @@ class OnExecutor:
     def _call_all(self) -> None:
         while self._waiting:
             self._waiting.popleft()()
+
+
+def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
+    """Call back every `period_s` seconds of real time.
+
+    A node's own timers follow `use_sim_time`: while a bag is stopped nothing would be watched.
+    """
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))

@@ -13,13 +13,13 @@ from std_msgs.msg import Header
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
 from vlm_perception.frames.encodings import Pixels, RawLayout, check_raw, raw_to_rgb
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.types import Frame, FrameHeader
-from vlm_perception.worker.worker import Arrival
 
 _T = TypeVar("_T")
 
 
-def arrival_of(message: Image | CompressedImage, camera: str, received_s: float) -> Arrival:
+def pending_frame(message: Image | CompressedImage, camera: str, received_s: float) -> PendingFrame:
     """Check an image message cheaply and wrap it, so that its pixels are made only when needed.
 
     Args:
@@ -36,7 +36,7 @@ def arrival_of(message: Image | CompressedImage, camera: str, received_s: float)
     def read() -> Frame:
         return Frame(_naming(camera, lambda: rgb_of(message)), header, camera, received_s)
 
-    return Arrival(camera, received_s, read)
+    return PendingFrame(camera, received_s, read)
 
 
 def rgb_of(message: Image | CompressedImage) -> Pixels:

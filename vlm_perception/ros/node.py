@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import psutil
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -14,19 +15,19 @@ from sensor_msgs.msg import CompressedImage, Image
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.deferred import DeferredEngine
 from vlm_perception.errors import ImageError
+from vlm_perception.ros.counters import CountersByCamera
 from vlm_perception.ros.diagnostics.clock_watch import ClockWatch
-from vlm_perception.ros.diagnostics.counters import CameraHealth
 from vlm_perception.ros.diagnostics.message import diagnostics_message
 from vlm_perception.ros.diagnostics.name_watch import NameWatch
-from vlm_perception.ros.diagnostics.process_memory import resident_mb
 from vlm_perception.ros.diagnostics.qos_watch import QosWatch
 from vlm_perception.ros.diagnostics.recovery import Recovery
-from vlm_perception.ros.diagnostics.snapshot import Vitals
-from vlm_perception.ros.image_messages import arrival_of
+from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
+from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.cameras import Cameras
-from vlm_perception.ros.inputs.prompt_topic import LookingFor
-from vlm_perception.ros.lifecycle.model import ModelLife
-from vlm_perception.ros.lifecycle.services import Managed
+from vlm_perception.ros.inputs.prompt_topic import PromptTopic
+from vlm_perception.ros.lifecycle.model import ModelLifecycle
+from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
@@ -34,7 +35,6 @@ from vlm_perception.ros.outputs.result_messages import answer_json
 from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.spin import leave, run
-from vlm_perception.ros.timers import steady_timer
 from vlm_perception.settings import Settings
 from vlm_perception.startup.environment import describe_environment
 from vlm_perception.worker.worker import Worker
@@ -69,7 +69,7 @@ class VlmPerceptionNode(Node):
         self._engine = engine or DeferredEngine(
             lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
         )
-        self._health, self._usable_s = CameraHealth(), 0.0
+        self._health, self._usable_s = CountersByCamera(), 0.0
         self._outputs = Outputs(self)
         self._recovery = Recovery(
             self, lambda: self._worker.running, self._health.total, lambda: self._settings.current
@@ -90,9 +90,9 @@ class VlmPerceptionNode(Node):
         self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
         self._names = NameWatch(self, lambda: self._health.total.count_error("same_name"))
         self._clock_watch = ClockWatch(self, lambda: self._health.total.count_error("time_went_back"))
-        self._managed = Managed(self, self)
-        self._model = ModelLife(self, self._worker, self._engine, self._managed.call_soon)
-        self._looking_for = LookingFor(
+        self._managed = LifecycleServices(self, self)
+        self._model = ModelLifecycle(self, self._worker, self._engine, self._managed.call_soon)
+        self._looking_for = PromptTopic(
             self,
             self._worker,
             self._health.total,
@@ -136,7 +136,7 @@ class VlmPerceptionNode(Node):
         self.destroy_node()
         return ended
 
-    # What `Managed` asks for, on the executor.
+    # What `LifecycleServices` asks for, on the executor.
 
     def configure(self) -> Future[None]:
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
@@ -191,7 +191,7 @@ class VlmPerceptionNode(Node):
     def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
         self._health.count_frame(camera)
         try:
-            self._worker.offer(arrival_of(message, camera, received_s))
+            self._worker.offer(pending_frame(message, camera, received_s))
             self._usable_s = received_s
         except ImageError as error:
             self._report.on_drop(camera, error.cause, error)
@@ -223,7 +223,7 @@ class VlmPerceptionNode(Node):
 
     def _publish_diagnostics(self) -> None:
         settings = self._settings.current
-        vitals = Vitals(
+        vitals = NodeSnapshot(
             lifecycle=self.state,
             problem=self._managed.problem,
             engine_state=self._worker.state,
@@ -242,7 +242,7 @@ class VlmPerceptionNode(Node):
             hang=self._recovery.hang,
             namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
-            resident_mb=resident_mb(),
+            resident_mb=psutil.Process().memory_info().rss / 1e6,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(diagnostics_message(name, vitals, stamp))

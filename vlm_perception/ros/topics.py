@@ -16,7 +16,6 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from vlm_perception.ros.camera_names import result_prefixes
-from vlm_perception.ros.outputs.stamp_pairs import camera_info_topic
 
 Access = Literal["publish", "subscribe", "reply"]
 NODE = "vlm_perception"
@@ -78,6 +77,19 @@ _ALWAYS = (
     *(Use("reply", f"~/{name}", f"rcl_interfaces/srv/{kind}") for name, kind in _PARAMETER_SERVICES.items()),
     Use("reply", "~/get_type_description", "type_description_interfaces/srv/GetTypeDescription"),
 )
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Name the calibration's topic as image_transport does: `camera_info` beside the image.
+
+    Args:
+        image_topic: Image topic, raw (`/front/image_raw`) or compressed (`/front/image_raw/compressed`); what is
+            relative (`image`) stays so.
+    """
+    # What is left of `/compressed` is nothing: then it is the camera's own name.
+    raw_topic = image_topic.removesuffix("/compressed") or image_topic
+    namespace, slash, _ = raw_topic.rpartition("/")
+    return f"{namespace}{slash}camera_info"
 
 
 def uses(

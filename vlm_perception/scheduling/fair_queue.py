@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 
-class FairTurns:
+class FairQueue:
     """Gives turns to cameras. Not thread-safe."""
 
     def __init__(self) -> None:

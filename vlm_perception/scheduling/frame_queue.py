@@ -1,46 +1,51 @@
 """The frames of one camera that wait for the model, and the one that it is being asked about.
 
-A frame is begun with its first question. While it is owed more, it stays at hand: the engine has
-read it already, so that a second question about it is cheap.
+A frame is begun with its first prompt. While it is owed more, it stays at hand: the engine has
+read it already, so that a second prompt about it is cheap.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from vlm_perception.types import Frame, Prompt
-from vlm_perception.worker.listener import Arrival
 
 
-class WaitingFrame:
-    """An arrival on its way through the model.
+class PendingFrame:
+    """A frame that has arrived, on its way to the model; its pixels are made only if it is answered.
+
+    Args:
+        camera: Resolved topic name.
+        received_s: Arrival on the worker's clock, seconds.
+        make: Makes the frame; raises ImageError.
 
     Attributes:
-        arrival: The frame as it came.
-        owed: What is still to be asked about it, in that order; filled when it is begun.
+        owed: The prompts that are still to be asked about it, in that order; filled when it is begun.
         broken: Whether its pixels could not be made; nothing more is asked about it then.
     """
 
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
+    def __init__(self, camera: str, received_s: float, make: Callable[[], Frame]) -> None:
+        self.camera, self.received_s = camera, received_s
         self.owed: list[Prompt] = []
         self.broken = False
+        self._make = make
         self._frame: Frame | None = None
 
     def read(self) -> Frame:
-        """Return the pixels; made once, however many questions there are.
+        """Return the frame; made once, however many prompts there are.
 
         Raises:
-            ImageError: They cannot be made.
+            ImageError: Its pixels cannot be made.
         """
         if self._frame is None:
             self.broken = True
-            self._frame = self.arrival.read()
+            self._frame = self._make()
             self.broken = False
         return self._frame
 
 
-class CameraQueue:
+class FrameQueue:
     """A bounded line of frames; when it is full, the oldest one leaves. Not thread-safe.
 
     With room for one frame it is a mailbox that holds the newest.
@@ -49,17 +54,17 @@ class CameraQueue:
         capacity: Most frames that wait.
 
     Attributes:
-        begun: The frame that has been asked something and is owed more, or None.
+        begun: The frame that has been asked about and is owed more, or None.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.begun: WaitingFrame | None = None
+        self.begun: PendingFrame | None = None
         self._capacity = capacity
-        self._waiting: deque[WaitingFrame] = deque()
+        self._pending: deque[PendingFrame] = deque()
 
-    def put(self, arrival: Arrival) -> int:
+    def put(self, pending: PendingFrame) -> int:
         """Add a frame and return how many others had to leave."""
-        self._waiting.append(WaitingFrame(arrival))
+        self._pending.append(pending)
         return self._trim()
 
     def resize(self, capacity: int) -> int:
@@ -67,23 +72,23 @@ class CameraQueue:
         self._capacity = capacity
         return self._trim()
 
-    def peek(self) -> WaitingFrame | None:
+    def peek(self) -> PendingFrame | None:
         """Return the frame that is next in line; with room for one, the newest."""
-        return self._waiting[0] if self._waiting else None
+        return self._pending[0] if self._pending else None
 
     def pop(self) -> None:
         """Take the next frame out of the line."""
-        self._waiting.popleft()
+        self._pending.popleft()
 
     def clear(self) -> int:
         """Forget everything; return how many frames had not been begun."""
-        left = len(self._waiting)
-        self._waiting.clear()
+        left = len(self._pending)
+        self._pending.clear()
         self.begun = None
         return left
 
     def _trim(self) -> int:
-        surplus = max(0, len(self._waiting) - self._capacity)
+        surplus = max(0, len(self._pending) - self._capacity)
         for _ in range(surplus):
-            self._waiting.popleft()
+            self._pending.popleft()
         return surplus

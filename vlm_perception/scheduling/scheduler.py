@@ -1,11 +1,11 @@
-"""What the model is asked next: which camera's frame, and which of the standing queries.
+"""What the model is asked next: which camera's frame, and which of the standing prompts.
 
-A turn is one question about one frame. Turns are shared out among the cameras that have a frame
-(`scheduling/fair_queue.py`); within a camera the query that was asked longest ago is next. So each query is put
-to the newest frame there is, instead of all to one frame that grows old meanwhile; only while no
-newer frame waits, or may pass the rate gate, is the frame at hand asked the rest, which is cheap,
-because the engine has read it already. Under the policy `every` no frame may be left out, so all
-queries are put to one frame before the next.
+A turn is one prompt about one frame. Turns are shared out among the cameras that have a frame
+(`fair_queue.py`); within a camera the prompt that was asked longest ago is next. So each prompt is
+put to the newest frame there is, instead of all to one frame that grows old meanwhile; only while
+no newer frame waits, or may pass the rate gate, is the frame at hand asked the rest, which is
+cheap, because the engine has read it already. Under the policy `every` no frame may be left out,
+so all prompts are put to one frame before the next.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from vlm_perception.scheduling.fair_queue import FairTurns
-from vlm_perception.scheduling.frame_queue import CameraQueue, WaitingFrame
-from vlm_perception.scheduling.once import Once
+from vlm_perception.engines.base import EngineState
+from vlm_perception.scheduling.fair_queue import FairQueue
+from vlm_perception.scheduling.frame_queue import FrameQueue, PendingFrame
 from vlm_perception.scheduling.rate import Clock, RateGate
-from vlm_perception.scheduling.turns import News, Turn
+from vlm_perception.scheduling.turns import News, OnceRequest, Turn
 from vlm_perception.settings import FramePolicy, Settings
-from vlm_perception.types import Prompt
-from vlm_perception.worker.listener import Arrival, DropCause, EngineState
+from vlm_perception.types import DropCause, Prompt
 
 _OVERFLOW: Mapping[FramePolicy, DropCause] = {
     "newest": DropCause.REPLACED,
@@ -29,15 +28,15 @@ _OVERFLOW: Mapping[FramePolicy, DropCause] = {
 }
 
 
-class TurnTaking:
-    """Frames, questions and cameras of one worker. Not thread-safe: the worker guards it.
+class Scheduler:
+    """Frames, prompts and cameras of one worker. Not thread-safe: the worker guards it.
 
     Args:
         settings: Policy, queue length, rate and age limits.
         clock: Monotonic seconds.
 
     Attributes:
-        prompts: The standing queries.
+        prompts: The standing prompts.
         paused: Whether frames are dropped instead of asked about.
         active: Whether frames are taken at all; a pause goes on beside it.
         stopping: Whether it is over, until the next `start`.
@@ -54,32 +53,32 @@ class TurnTaking:
         self._gate = RateGate(settings.max_rate_hz, clock)
         self._settings = settings
         self._clock = clock
-        self._fair = FairTurns()
-        self._queues: dict[str, CameraQueue] = {}
+        self._fair = FairQueue()
+        self._queues: dict[str, FrameQueue] = {}
         self._asked: dict[tuple[str, Prompt], int] = {}
         self._asked_s: dict[str, float] = {}
         self._n_turns = 0
         self._active: list[Turn] = []
-        self._once: list[Once] = []
+        self._once: list[OnceRequest] = []
         self._drops: list[tuple[str, DropCause]] = []
 
-    def put(self, arrival: Arrival) -> None:
+    def put(self, pending: PendingFrame) -> None:
         """Let a new frame wait."""
-        queue = self._queues.get(arrival.camera)
+        queue = self._queues.get(pending.camera)
         if queue is None:
-            self._drop(arrival.camera, DropCause.CAMERA_GONE, 1)
+            self._drop(pending.camera, DropCause.CAMERA_GONE, 1)
         elif (cause := self._halted()) is not None:
-            self._drop(arrival.camera, cause, 1)
+            self._drop(pending.camera, cause, 1)
         else:
-            self._drop(arrival.camera, self._overflow_cause(), queue.put(arrival))
+            self._drop(pending.camera, self._overflow_cause(), queue.put(pending))
 
     def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
-        """Ask other questions from now on; False when they are the same."""
+        """Ask other prompts from now on; False when they are the same."""
         prompts = tuple(dict.fromkeys(prompts))
         if prompts == self.prompts:
             return False
         if set(prompts) - set(self.prompts):
-            # Somebody is waiting for the first answer to a new question.
+            # Somebody is waiting for the first answer to a new prompt.
             self._gate.reset()
         self.prompts = prompts
         self._asked = {key: turn for key, turn in self._asked.items() if key[1] in prompts}
@@ -93,7 +92,7 @@ class TurnTaking:
         """Take frames of these cameras from now on; a camera that stays keeps its frames."""
         for camera in self._queues.keys() - weights.keys():
             self._drop(camera, DropCause.CAMERA_GONE, self._queues[camera].clear())
-        self._queues = {camera: self._queues.get(camera) or CameraQueue(self._capacity) for camera in weights}
+        self._queues = {camera: self._queues.get(camera) or FrameQueue(self._capacity) for camera in weights}
         self._fair.set_weights(weights)
         self._asked = {key: turn for key, turn in self._asked.items() if key[0] in weights}
         self._asked_s = {camera: done_s for camera, done_s in self._asked_s.items() if camera in weights}
@@ -135,7 +134,7 @@ class TurnTaking:
         if settings.frame_policy == "on_demand":
             self._end([turn for turn in self._active if not turn.once], DropCause.NOT_ASKED)
 
-    def ask_once(self, once: Once) -> None:
+    def ask_once(self, once: OnceRequest) -> None:
         """Let somebody wait for one answer."""
         self._once.append(once)
 
@@ -210,7 +209,7 @@ class TurnTaking:
             return DropCause.NOT_READY
         return _OVERFLOW[self._settings.frame_policy] if self.prompts else DropCause.NO_PROMPT
 
-    def _refusal(self, once: Once) -> str:
+    def _refusal(self, once: OnceRequest) -> str:
         """Why a request for one answer is hopeless; empty when it is not."""
         if self.engine_state is EngineState.FAILED:
             return f"the model cannot be used: {self.engine_detail}"
@@ -230,11 +229,11 @@ class TurnTaking:
     def _pick_once(self) -> list[Turn]:
         """Take the newest frame that somebody asked for; it does not wait for the rate gate."""
         wanted = [camera for camera in self._queues if any(once.fits(camera) for once in self._once)]
-        frames = [waiting for camera in wanted if (waiting := self._candidate(camera, gate_is_open=True))]
+        frames = [pending for camera in wanted if (pending := self._candidate(camera, gate_is_open=True))]
         if not frames:
             return []
-        newest = max(frames, key=lambda waiting: waiting.arrival.received_s)
-        served = tuple(once for once in self._once if once.fits(newest.arrival.camera))
+        newest = max(frames, key=lambda pending: pending.received_s)
+        served = tuple(once for once in self._once if once.fits(newest.camera))
         self._once = [once for once in self._once if once not in served]
         return [self._take(newest, served)]
 
@@ -250,36 +249,36 @@ class TurnTaking:
             turns.append(self._take(ready[self._fair.next(ready)]))
         return turns
 
-    def _candidate(self, camera: str, gate_is_open: bool) -> WaitingFrame | None:
+    def _candidate(self, camera: str, gate_is_open: bool) -> PendingFrame | None:
         """Return the frame of a camera that can be asked about now."""
         queue, every = self._queues[camera], self._settings.frame_policy == "every"
         begun = queue.begun
         if begun is not None and (begun.broken or not begun.owed or self._is_stale(begun)):
             queue.begun = None
-        while gate_is_open and (waiting := queue.peek()) is not None and self._is_stale(waiting):
+        while gate_is_open and (pending := queue.peek()) is not None and self._is_stale(pending):
             queue.pop()
             self._drop(camera, DropCause.STALE, 1)
         newer = queue.peek() if gate_is_open else None
         return queue.begun if queue.begun is not None and (every or newer is None) else newer
 
-    def _is_stale(self, waiting: WaitingFrame) -> bool:
+    def _is_stale(self, pending: PendingFrame) -> bool:
         # Under `every` frames are meant to wait: an age limit would leave some out.
         if self._settings.frame_policy == "every":
             return False
-        return self._clock() - waiting.arrival.received_s > self._settings.max_age_s
+        return self._clock() - pending.received_s > self._settings.max_age_s
 
-    def _take(self, waiting: WaitingFrame, once: tuple[Once, ...] = ()) -> Turn:
-        camera = waiting.arrival.camera
+    def _take(self, pending: PendingFrame, once: tuple[OnceRequest, ...] = ()) -> Turn:
+        camera = pending.camera
         queue = self._queues[camera]
-        begins = waiting is not queue.begun
+        begins = pending is not queue.begun
         if begins:
             queue.pop()
-            queue.begun = waiting
-            waiting.owed = sorted(self.prompts, key=lambda prompt: self._asked.get((camera, prompt), 0))
-        prompt = waiting.owed.pop(0)
+            queue.begun = pending
+            pending.owed = sorted(self.prompts, key=lambda prompt: self._asked.get((camera, prompt), 0))
+        prompt = pending.owed.pop(0)
         self._n_turns += 1
         self._asked[camera, prompt] = self._n_turns
-        return Turn(waiting, prompt, begins, once)
+        return Turn(pending, prompt, begins, once)
 
     def _end(self, turns: list[Turn], cause: DropCause) -> None:
         for turn in turns:

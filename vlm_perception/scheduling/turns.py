@@ -1,37 +1,64 @@
-"""What `scheduling/scheduler.py` decides: turns to be asked, and news to be told."""
+"""What the scheduler decides: turns to be asked, requests for one answer, and news to be told."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from vlm_perception.scheduling.frame_queue import WaitingFrame
-from vlm_perception.scheduling.once import Once
-from vlm_perception.types import Prompt
-from vlm_perception.worker.listener import DropCause
+from vlm_perception.errors import DetectOnceError
+from vlm_perception.scheduling.frame_queue import PendingFrame
+from vlm_perception.types import DropCause, Prompt, Result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnceRequest:
+    """Somebody waits for one answer, as `~/detect_once` does.
+
+    Attributes:
+        camera: Resolved topic name, or None for whichever has the newest frame.
+        future: What they wait on; cancelling it withdraws the request.
+    """
+
+    camera: str | None
+    future: Future[Result] = field(default_factory=Future)
+
+    def fits(self, camera: str) -> bool:
+        """Whether an answer about this camera is what was asked for."""
+        return self.camera in (None, camera)
+
+    def answer(self, result: Result) -> None:
+        """Hand over the answer, unless nobody waits any more."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
+
+    def fail(self, reason: str) -> None:
+        """Say why there will be no answer, unless nobody waits any more."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(DetectOnceError(reason))
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One question about one frame, on its way.
+    """One prompt about one frame, on its way.
 
     Attributes:
-        waiting: The frame.
-        prompt: The question.
-        begins: Whether it is the first question about this frame.
+        pending: The frame.
+        prompt: What is asked about it.
+        begins: Whether it is the first prompt about this frame.
         once: Who waits for this answer in particular.
         over: Why nothing of it may be delivered any more; None while it may.
     """
 
-    waiting: WaitingFrame
+    pending: PendingFrame
     prompt: Prompt
     begins: bool
-    once: tuple[Once, ...]
+    once: tuple[OnceRequest, ...]
     over: DropCause | None = None
 
     @property
     def camera(self) -> str:
         """Resolved topic name."""
-        return self.waiting.arrival.camera
+        return self.pending.camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +71,7 @@ class News:
     """
 
     drops: tuple[tuple[str, DropCause], ...]
-    refused: tuple[tuple[Once, str], ...]
+    refused: tuple[tuple[OnceRequest, str], ...]
 
     def __bool__(self) -> bool:
         return bool(self.drops or self.refused)

@@ -17,33 +17,33 @@ from vlm_perception.pipeline import Follower
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
 from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, PixelBudget, Request, Result
-from vlm_perception.worker.listener import Deliver, DropCause, WorkerListener
-from vlm_perception.worker.memory_backoff import Lowered, PixelRelief
-from vlm_perception.worker.timeouts import Deadline, PassClock, Running
+from vlm_perception.types import Answer, DropCause, PixelBudget, Request, Result
+from vlm_perception.worker.listener import Deliver, WorkerListener
+from vlm_perception.worker.memory_backoff import MemoryBackoff, PixelLimit
+from vlm_perception.worker.timeouts import Deadline, PassClock, RunningPass
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One turn and what it asks."""
+class Attempt:
+    """One turn while the model is asked.
+
+    Attributes:
+        turn: The frame and the prompt.
+        request: What the engine gets.
+        follower: Reads the reply while it is written.
+        deadline: When the reply has to end.
+    """
 
     turn: Turn
     request: Request
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One row while the model is asked."""
-
-    row: Row
     follower: Follower
     deadline: Deadline
 
     def should_stop(self) -> bool:
         """Whether nobody wants the answer any more, or its time is over."""
-        return self.row.turn.over is not None or self.deadline.look()
+        return self.turn.over is not None or self.deadline.look()
 
     def finish(self, answer: Answer) -> Result:
         """Make the result; an answer that was stopped for its time alone is one that timed out."""
@@ -52,7 +52,7 @@ class Attempt:
         return self.follower.finish(answer)
 
 
-class Asker:
+class Inference:
     """Asks an engine and delivers what it says. Used by the worker's thread alone.
 
     Args:
@@ -69,102 +69,106 @@ class Asker:
         self._listener = listener
         self._delivery = delivery
         self._clock = clock
-        self._relief = PixelRelief()
+        self._backoff = MemoryBackoff()
         self._pass: PassClock | None = None
 
     @property
-    def running(self) -> Running | None:
+    def running(self) -> RunningPass | None:
         """The pass that the model is in; None between passes. For any thread."""
         current = self._pass
         return None if current is None else current.now()
 
     @property
-    def lowered(self) -> Lowered | None:
+    def lowered(self) -> PixelLimit | None:
         """The limit of pixels after memory ran out; None when there is none. For any thread."""
-        return self._relief.lowered
+        return self._backoff.lowered
 
     def fit(self, settings: Settings) -> PixelBudget:
         """Return the pixels that the model may see with these settings now. For any thread."""
-        return self._relief.fit(settings.budget)
+        return self._backoff.fit(settings.budget)
 
     def limit(self, settings: Settings) -> int:
         """Return how many turns fit in one pass."""
         return settings.max_batch if hasattr(self._engine, "answer_batch") else 1
 
-    def read(self, turns: Sequence[Turn], settings: Settings) -> list[Row]:
-        """Turn frames into pixels; one that cannot be read is counted once and left out."""
-        rows: list[Row] = []
+    def read(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Make the frames' pixels; a frame that cannot be read is counted once and its turns are left out."""
+        readable: list[Turn] = []
         for turn in turns:
-            if turn.waiting.broken:
+            if turn.pending.broken:
                 continue
             try:
-                frame = turn.waiting.read()
+                turn.pending.read()
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the thread
                 self._fail(turn, error)
             else:
-                rows.append(Row(turn, Request(frame, turn.prompt, self.fit(settings), settings.max_new_tokens)))
-        return rows
+                readable.append(turn)
+        return readable
 
-    def ask(self, rows: Sequence[Row], settings: Settings) -> None:
-        """Ask everything and deliver the answers; whatever fails costs only its own row."""
-        answered = self._ask_together(rows, settings) if len(rows) > 1 else None
-        for place, row in enumerate(rows):
+    def ask(self, turns: Sequence[Turn], settings: Settings) -> None:
+        """Ask everything and deliver the answers; whatever fails costs only its own turn."""
+        answered = self._ask_together(turns, settings) if len(turns) > 1 else None
+        for place, turn in enumerate(turns):
             try:
-                attempt, answer = answered[place] if answered else self._ask_one(row, settings)
+                attempt, answer = answered[place] if answered else self._ask_one(turn, settings)
                 result = attempt.finish(answer)
                 self._note_fitting(result)
-                self._finish(row, result)
+                self._finish(turn, result)
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
-                self._fail(row.turn, error)
+                self._fail(turn, error)
 
-    def _ask_together(self, rows: Sequence[Row], settings: Settings) -> list[tuple[Attempt, Answer]] | None:
-        """Return each row's attempt and answer; None when the pass failed and each is to be asked alone."""
-        engine = cast(BatchEngine, self._engine)
+    def _ask_together(self, turns: Sequence[Turn], settings: Settings) -> list[tuple[Attempt, Answer]] | None:
+        """Return each turn's attempt and answer; None when the pass failed and each is to be asked alone."""
+        engine, budget = cast(BatchEngine, self._engine), self.fit(settings)
         try:
             with self._measured(settings) as clock:
-                attempts = [self._attempt(row, settings, clock) for row in rows]
+                attempts = [self._attempt(turn, budget, settings, clock) for turn in turns]
                 with contained():
                     answers = engine.answer_batch(
-                        [each.row.request for each in attempts],
+                        [each.request for each in attempts],
                         [each.should_stop for each in attempts],
                         [each.follower.read for each in attempts],
                     )
         except ModelMemoryError as error:
             self._listener.on_out_of_memory(f"{error}; asking one by one, lower max_batch to avoid this")
             return None
-        except Exception as error:  # noqa: BLE001 - the rows are asked again and then tell themselves what is wrong
-            _log.info("a pass of %d failed, asking one by one: %s", len(rows), error)
+        except Exception as error:  # noqa: BLE001 - the turns are asked again and then tell themselves what is wrong
+            _log.info("a pass of %d failed, asking one by one: %s", len(turns), error)
             return None
         return list(zip(attempts, answers, strict=True))
 
-    def _ask_one(self, row: Row, settings: Settings) -> tuple[Attempt, Answer]:
+    def _ask_one(self, turn: Turn, settings: Settings) -> tuple[Attempt, Answer]:
         """Ask alone; when memory does not hold it, once more with half the pixels.
 
         Raises:
             ModelMemoryError: It did not fit with fewer pixels either, or cannot have fewer.
         """
         try:
-            return self._try(row, self.fit(settings), settings)
+            return self._try(turn, self.fit(settings), settings)
         except ModelMemoryError as error:
-            smaller = self._lower(row, settings, error, "it is asked again")
-            if smaller is None or row.turn.over is not None:
+            smaller = self._lower(turn, settings, error, "it is asked again")
+            if smaller is None or turn.over is not None:
                 raise
         # Outside of the handler, where nothing refers to the failed try any more.
         try:
-            return self._try(row, smaller, settings)
+            return self._try(turn, smaller, settings)
         except ModelMemoryError as error:
-            self._lower(row, settings, error, "it is dropped, the next one is asked")
+            self._lower(turn, settings, error, "it is dropped, the next one is asked")
             raise
 
-    def _try(self, row: Row, budget: PixelBudget, settings: Settings) -> tuple[Attempt, Answer]:
-        asked = Row(row.turn, replace(row.request, budget=budget))
+    def _try(self, turn: Turn, budget: PixelBudget, settings: Settings) -> tuple[Attempt, Answer]:
         with self._measured(settings) as clock:
-            attempt = self._attempt(asked, settings, clock)
+            attempt = self._attempt(turn, budget, settings, clock)
             with contained():
-                return attempt, self._engine.answer(asked.request, attempt.should_stop, attempt.follower.read)
+                return attempt, self._engine.answer(attempt.request, attempt.should_stop, attempt.follower.read)
 
-    def _attempt(self, row: Row, settings: Settings, clock: PassClock) -> Attempt:
-        return Attempt(row, self._follower(row, settings), clock.deadline())
+    def _attempt(self, turn: Turn, budget: PixelBudget, settings: Settings, clock: PassClock) -> Attempt:
+        def on_partial(result: Result) -> None:
+            self._listener.on_partial(result, self._deliverer(turn))
+
+        request = _request(turn, budget, settings)
+        told = on_partial if settings.publish_partial else None
+        return Attempt(turn, request, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
 
     @contextmanager
     def _measured(self, settings: Settings) -> Iterator[PassClock]:
@@ -174,32 +178,25 @@ class Asker:
         finally:
             self._pass = None
 
-    def _lower(self, row: Row, settings: Settings, error: ModelMemoryError, then: str) -> PixelBudget | None:
+    def _lower(self, turn: Turn, settings: Settings, error: ModelMemoryError, then: str) -> PixelBudget | None:
         """Lower the pixels for all that follows, and tell; None when they cannot be lowered."""
 
         def area_of(budget: PixelBudget) -> int:
-            width, height = self._engine.blank_answer(replace(row.request, budget=budget)).model_wh
+            width, height = self._engine.blank_answer(_request(turn, budget, settings)).model_wh
             return width * height
 
-        budget = self._relief.lower(settings.budget, area_of)
+        budget = self._backoff.lower(settings.budget, area_of)
         done = "fewer pixels are not possible" if budget is None else f"{then} with {budget.max_pixels} px at most"
-        self._listener.on_out_of_memory(f"image of {row.turn.camera}: {error}; {done}")
+        self._listener.on_out_of_memory(f"image of {turn.camera}: {error}; {done}")
         return budget
 
     def _note_fitting(self, result: Result) -> None:
         # Those that were ended from outside may have ended before anything was asked of the memory.
-        if result.answer.finish_reason in ("aborted", "timeout") or not self._relief.note_good_answer():
+        if result.answer.finish_reason in ("aborted", "timeout") or not self._backoff.note_good_answer():
             return
-        lowered = self._relief.lowered
+        lowered = self._backoff.lowered
         allowed = "as many pixels as before" if lowered is None else f"{lowered.max_pixels} px"
         self._listener.on_more_pixels(f"memory was enough for a while: looking at {allowed} again")
-
-    def _follower(self, row: Row, settings: Settings) -> Follower:
-        def on_partial(result: Result) -> None:
-            self._listener.on_partial(result, self._deliverer(row.turn))
-
-        told = on_partial if settings.publish_partial else None
-        return Follower(self._engine, row.request, settings.score_threshold, told)
 
     def _deliverer(self, turn: Turn) -> Deliver:
         def deliver(publish: Callable[[], None]) -> bool:
@@ -211,9 +208,9 @@ class Asker:
 
         return deliver
 
-    def _finish(self, row: Row, result: Result) -> None:
+    def _finish(self, turn: Turn, result: Result) -> None:
         delivered = False
-        deliver = self._deliverer(row.turn)
+        deliver = self._deliverer(turn)
 
         def deliver_whole(publish: Callable[[], None]) -> bool:
             nonlocal delivered
@@ -224,12 +221,12 @@ class Asker:
         if result.answer.finish_reason != "aborted":
             self._listener.on_result(result, deliver_whole)
         if delivered:
-            for once in row.turn.once:
+            for once in turn.once:
                 once.answer(result)
         else:
             # A frame of which only a part was published has not been answered either.
-            cause = row.turn.over or DropCause.PROMPT_CHANGED
-            self._listener.on_drop(row.turn.camera, cause.value, None)
+            cause = turn.over or DropCause.PROMPT_CHANGED
+            self._listener.on_drop(turn.camera, cause.value, None)
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         self._listener.on_drop(turn.camera, _cause_of(error), error)
@@ -255,6 +252,10 @@ def contained() -> Iterator[None]:
 def describe(error: Exception) -> str:
     """Say what went wrong, with its type when it was not raised on purpose."""
     return str(error) if isinstance(error, VlmPerceptionError) else f"{type(error).__name__}: {error}"
+
+
+def _request(turn: Turn, budget: PixelBudget, settings: Settings) -> Request:
+    return Request(turn.pending.read(), turn.prompt, budget, settings.max_new_tokens)
 
 
 def _cause_of(error: Exception) -> str:

@@ -1,65 +1,14 @@
-"""What goes into the worker and what it reports: the words that it shares with the ROS edge."""
+"""What the worker reports, and how a result is delivered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
-from vlm_perception.types import Frame, Result
+from vlm_perception.engines.base import EngineState
+from vlm_perception.types import Result
 
 Deliver = Callable[[Callable[[], None]], bool]
-
-
-class EngineState(str, Enum):
-    """Where the model is in its life."""
-
-    WAITING = "waiting"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-class DropCause(str, Enum):
-    """Why a good frame was not answered; bad frames are counted under `ImageError.cause`.
-
-    REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
-    asked for it under `on_demand`. STALE: it waited over `max_age_s`. INACTIVE: the node was deactivated.
-    OUT_OF_MEMORY: with fewer pixels too.
-    """
-
-    REPLACED = "replaced"
-    QUEUE_FULL = "queue_full"
-    NOT_ASKED = "not_asked"
-    STALE = "stale"
-    NO_PROMPT = "no_prompt"
-    NOT_READY = "not_ready"
-    PAUSED = "paused"
-    INACTIVE = "inactive"
-    PROMPT_CHANGED = "prompt_changed"
-    CAMERA_GONE = "camera_gone"
-    STOPPED = "stopped"
-    BAD_GEOMETRY = "bad_geometry"
-    OUT_OF_MEMORY = "out_of_memory"
-    INFERENCE_ERROR = "inference_error"
-    INTERNAL_ERROR = "internal_error"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame that has arrived and is turned into pixels only if it is answered.
-
-    Attributes:
-        camera: Resolved topic name.
-        received_s: Arrival on the worker's clock, seconds.
-        read: Makes the frame; raises ImageError.
-    """
-
-    camera: str
-    received_s: float
-    read: Callable[[], Frame]
 
 
 class WorkerListener(Protocol):

@@ -20,7 +20,7 @@ AreaOf = Callable[[PixelBudget], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Lowered:
+class PixelLimit:
     """A limit that is in force.
 
     Attributes:
@@ -32,16 +32,16 @@ class Lowered:
     instead_of: int
 
 
-class PixelRelief:
+class MemoryBackoff:
     """Holds the lowered area. Changed by one thread; `lowered` and `fit` may be used by any."""
 
     def __init__(self) -> None:
         # Replaced as a whole, so that other threads see one state or the other.
-        self._lowered: Lowered | None = None
+        self._lowered: PixelLimit | None = None
         self._good, self._patience, self._is_trying = 0, FIRST_PATIENCE, False
 
     @property
-    def lowered(self) -> Lowered | None:
+    def lowered(self) -> PixelLimit | None:
         """The limit in force; None when there is none."""
         return self._lowered
 
@@ -76,7 +76,7 @@ class PixelRelief:
         if limit_px >= seen_px or area_of(smaller) > limit_px:
             return None
         did_not_fit_px = max(seen_px, self._lowered.instead_of if self._lowered else 0)
-        self._lowered = Lowered(limit_px, did_not_fit_px)
+        self._lowered = PixelLimit(limit_px, did_not_fit_px)
         return smaller
 
     def note_good_answer(self) -> bool:
@@ -94,7 +94,7 @@ class PixelRelief:
             self._patience, self._is_trying = FIRST_PATIENCE, False
             return False
         more_px, goal_px = 2 * self._lowered.max_pixels, self._lowered.instead_of
-        self._lowered = None if more_px >= goal_px else Lowered(more_px, goal_px)
+        self._lowered = None if more_px >= goal_px else PixelLimit(more_px, goal_px)
         self._is_trying = True
         return True
 

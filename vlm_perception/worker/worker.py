@@ -1,16 +1,16 @@
-"""The one thread that talks to the model: waiting frames + standing queries -> results, again and again.
+"""The one thread that talks to the model: pending frames + standing prompts -> results, again and again.
 
 Rules it keeps:
-* a frame is asked each query at most once, and which frame and query is next is decided in
+* a frame is asked each prompt at most once, and which frame and prompt is next is decided in
   `scheduling/scheduler.py`; with `publish_partial` objects are delivered before, as they become complete;
 * at most `max_rate_hz` frames a second reach the model, and none that waited over `max_age_s`
   (but see the policies in docs/cameras-and-prompts.md);
-* a query or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
+* a prompt or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
   one decoder pass, and nothing of it is delivered after the call has returned;
 * every frame that is not answered is counted under a cause; no failure ends the thread.
 
 Two locks, always taken in this order: `_delivery` is held while something is published and while
-it is changed what may be published; `_changed` guards the waiting frames and is never held for
+it is changed what may be published; `_changed` guards the pending frames and is never held for
 long, so that a camera's callback does not wait for the model or a publisher.
 """
 
@@ -22,19 +22,17 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from vlm_perception.engines.base import Engine
-from vlm_perception.scheduling.once import Once
+from vlm_perception.engines.base import Engine, EngineState
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.rate import Clock
-from vlm_perception.scheduling.scheduler import TurnTaking
-from vlm_perception.scheduling.turns import News, Turn
+from vlm_perception.scheduling.scheduler import Scheduler
+from vlm_perception.scheduling.turns import News, OnceRequest, Turn
 from vlm_perception.settings import Settings
 from vlm_perception.types import PixelBudget, Prompt, Result
-from vlm_perception.worker.inference import Asker, contained, describe
-from vlm_perception.worker.listener import Arrival, Deliver, DropCause, EngineState, WorkerListener
-from vlm_perception.worker.memory_backoff import Lowered
-from vlm_perception.worker.timeouts import Running
-
-__all__ = ["Arrival", "Deliver", "DropCause", "EngineState", "Worker", "WorkerListener"]
+from vlm_perception.worker.inference import Inference, contained, describe
+from vlm_perception.worker.listener import WorkerListener
+from vlm_perception.worker.memory_backoff import PixelLimit
+from vlm_perception.worker.timeouts import RunningPass
 
 
 class Worker:
@@ -44,7 +42,7 @@ class Worker:
         engine: Not yet loaded; the worker loads and closes it.
         settings: Policy, rate, age, pixel and token limits.
         listener: Gets results, drops and state changes.
-        clock: Monotonic seconds, the same as in `Arrival.received_s`.
+        clock: Monotonic seconds, the same as in `PendingFrame.received_s`.
     """
 
     def __init__(
@@ -56,35 +54,35 @@ class Worker:
         # Reentrant: who publishes may ask something else.
         self._delivery = threading.RLock()
         self._changed = threading.Condition()
-        self._turns = TurnTaking(settings, clock)
+        self._scheduler = Scheduler(settings, clock)
         self._clock = clock
-        self._asker = Asker(engine, listener, self._delivery, clock)
+        self._inference = Inference(engine, listener, self._delivery, clock)
         self._thread = threading.Thread()
 
     @property
     def state(self) -> EngineState:
         """Where the engine is in its life."""
-        return self._turns.engine_state
+        return self._scheduler.engine_state
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
-        """The standing queries; none when detection is stopped."""
-        return self._turns.prompts
+        """The standing prompts; none when detection is stopped."""
+        return self._scheduler.prompts
 
     @property
     def paused(self) -> bool:
         """Whether frames are dropped instead of answered."""
-        return self._turns.paused
+        return self._scheduler.paused
 
     @property
     def answering(self) -> bool:
         """Whether the model is being asked right now."""
-        return self._turns.asking
+        return self._scheduler.asking
 
     @property
-    def running(self) -> Running | None:
+    def running(self) -> RunningPass | None:
         """The pass that the model is in, with its times; None when it is not being asked."""
-        return self._asker.running
+        return self._inference.running
 
     @property
     def asking_s(self) -> float | None:
@@ -95,25 +93,25 @@ class Worker:
     @property
     def budget(self) -> PixelBudget:
         """The pixels that the model may see now: those of the settings, or fewer after memory ran out."""
-        return self._asker.fit(self._settings)
+        return self._inference.fit(self._settings)
 
     @property
-    def lowered(self) -> Lowered | None:
+    def lowered(self) -> PixelLimit | None:
         """The limit of pixels after memory ran out; None when there is none."""
-        return self._asker.lowered
+        return self._inference.lowered
 
     def last_asked_s(self, camera: str) -> float:
-        """When the model was last done with a frame of that camera; see `TurnTaking.last_asked_s`."""
-        return self._turns.last_asked_s(camera)
+        """When the model was last done with a frame of that camera; see `Scheduler.last_asked_s`."""
+        return self._scheduler.last_asked_s(camera)
 
     def start(self) -> None:
         """Start a thread, which loads the engine first; again after a `stop` whose thread has ended."""
         if self._thread.ident is not None:
             self._thread.join()
-        with self._changing() as turns:
-            turns.start()
+        with self._changing() as scheduler:
+            scheduler.start()
         # What memory was lowered for was another model.
-        self._asker = Asker(self._engine, self._listener, self._delivery, self._clock)
+        self._inference = Inference(self._engine, self._listener, self._delivery, self._clock)
         self._thread = threading.Thread(target=self._run, name="vlm_perception_worker")
         self._thread.start()
 
@@ -123,8 +121,8 @@ class Worker:
         Returns:
             Whether the thread has ended. Loading a model cannot be interrupted, so it may not.
         """
-        with self._changing() as turns:
-            turns.stop()
+        with self._changing() as scheduler:
+            scheduler.stop()
         if self._thread.ident is None:
             return True
         self._thread.join(timeout_s)
@@ -132,53 +130,53 @@ class Worker:
 
     def apply(self, settings: Settings) -> None:
         """Use other limits from the next frame on; `on_demand` aborts what nobody asked for."""
-        with self._changing() as turns:
+        with self._changing() as scheduler:
             self._settings = settings
-            turns.apply(settings)
+            scheduler.apply(settings)
 
     def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
-        """Ask these questions from now on, or none; one that stays is not disturbed.
+        """Ask these prompts from now on, or none; one that stays is not disturbed.
 
         Returns:
             Whether anything changed.
         """
-        with self._changing() as turns:
-            return turns.set_prompts(prompts)
+        with self._changing() as scheduler:
+            return scheduler.set_prompts(prompts)
 
     def set_cameras(self, cameras: Mapping[str, float]) -> None:
         """Take frames of these cameras from now on.
 
         Args:
             cameras: Resolved topic name to its weight, a positive share of turns. A camera that goes
-                has its running answer aborted and its waiting frames dropped.
+                has its running answer aborted and its pending frames dropped.
         """
-        with self._changing() as turns:
-            turns.set_cameras(cameras)
+        with self._changing() as scheduler:
+            scheduler.set_cameras(cameras)
 
     def pause(self) -> None:
         """Abort the running generation and drop all frames until `resume`."""
-        with self._changing() as turns:
-            turns.pause()
+        with self._changing() as scheduler:
+            scheduler.pause()
 
     def resume(self) -> None:
         """Take frames again."""
-        with self._changing() as turns:
-            turns.resume()
+        with self._changing() as scheduler:
+            scheduler.resume()
 
     def deactivate(self) -> None:
         """Abort the running generation and drop all frames until `activate`, whether paused or not."""
-        with self._changing() as turns:
-            turns.deactivate()
+        with self._changing() as scheduler:
+            scheduler.deactivate()
 
     def activate(self) -> None:
         """Take frames again, unless paused."""
-        with self._changing() as turns:
-            turns.activate()
+        with self._changing() as scheduler:
+            scheduler.activate()
 
     def detect_once(self, camera: str | None = None) -> Future[Result]:
         """Ask for one answer on the newest frame that waits or arrives, whatever the policy and rate.
 
-        With several standing queries it answers the one whose turn it is. Requests that one answer
+        With several standing prompts it answers the one whose turn it is. Requests that one answer
         fits share it. The answer goes to the listener too.
 
         Args:
@@ -188,25 +186,25 @@ class Worker:
             The result to come, or a DetectOnceError that says why there is none. Who does not want
             to wait any longer cancels it.
         """
-        once = Once(camera)
-        with self._changing() as turns:
-            turns.ask_once(once)
+        once = OnceRequest(camera)
+        with self._changing() as scheduler:
+            scheduler.ask_once(once)
         return once.future
 
-    def offer(self, arrival: Arrival) -> None:
+    def offer(self, pending: PendingFrame) -> None:
         """Hand in a new frame without waiting."""
         with self._changed:
-            self._turns.put(arrival)
-            news = self._turns.take_news()
+            self._scheduler.put(pending)
+            news = self._scheduler.take_news()
             self._changed.notify()
         self._tell(news)
 
     @contextmanager
-    def _changing(self) -> Iterator[TurnTaking]:
+    def _changing(self) -> Iterator[Scheduler]:
         """Change what may be delivered; what follows is told when the locks are free."""
         with self._delivery, self._changed:
-            yield self._turns
-            news = self._turns.take_news()
+            yield self._scheduler
+            news = self._scheduler.take_news()
             self._changed.notify()
         self._tell(news)
 
@@ -218,15 +216,15 @@ class Worker:
 
     def _run(self) -> None:
         failure = self._load()
-        while failure is None and not self._turns.stopping:
+        while failure is None and not self._scheduler.stopping:
             turns = self._wait_for_turns()
             settings = self._settings
-            rows = self._asker.read(turns, settings)
+            readable = self._inference.read(turns)
             with self._changed:
-                self._turns.mark_passed([row.turn for row in rows])
-            self._asker.ask(rows, settings)
-            with self._changing() as taking:
-                taking.done()
+                self._scheduler.mark_passed(readable)
+            self._inference.ask(readable, settings)
+            with self._changing() as scheduler:
+                scheduler.done()
         failure = self._close() or failure
         # Told last: whoever hears it may start again.
         if failure is None:
@@ -237,9 +235,9 @@ class Worker:
     def _wait_for_turns(self) -> list[Turn]:
         """Wait for something to ask; none when there is something else to see to first."""
         with self._changed:
-            turns, news = self._turns.pick(self._asker.limit(self._settings)), self._turns.take_news()
-            if not turns and not news and not self._turns.stopping:
-                self._changed.wait(self._turns.wait_s())
+            turns, news = self._scheduler.pick(self._inference.limit(self._settings)), self._scheduler.take_news()
+            if not turns and not news and not self._scheduler.stopping:
+                self._changed.wait(self._scheduler.wait_s())
         self._tell(news)
         return turns
 
@@ -265,6 +263,6 @@ class Worker:
 
     def _set_state(self, state: EngineState, detail: str = "") -> None:
         if state is not self.state:
-            with self._changing() as turns:
-                turns.engine_state, turns.engine_detail = state, detail
+            with self._changing() as scheduler:
+                scheduler.engine_state, scheduler.engine_detail = state, detail
             self._listener.on_state(state, detail)

@@ -6,7 +6,7 @@ import re
 
 from checkout import ROOT
 
-from vlm_perception.worker.listener import DropCause
+from vlm_perception.types import DropCause
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "vlm_perception"

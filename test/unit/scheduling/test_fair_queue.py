@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.scheduling.fair_queue import FairTurns
+from vlm_perception.scheduling.fair_queue import FairQueue
 
 
-def fair(**weights: float) -> FairTurns:
-    turns = FairTurns()
+def fair(**weights: float) -> FairQueue:
+    turns = FairQueue()
     turns.set_weights(weights)
     return turns
 

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.worker import Worker
 
 PATIENCE_S = 30.0
 STEP_S = 0.01
@@ -81,7 +83,7 @@ class Simulation:
             due = int(self.now_s / camera.period_s) > int(since_s / camera.period_s) or self.now_s == 0.0
             if due and camera.from_s <= self.now_s < camera.until_s:
                 frame = Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(0, 0, ""), name, self.now_s)
-                self.worker.offer(Arrival(name, self.now_s, lambda frame=frame: frame))
+                self.worker.offer(PendingFrame(name, self.now_s, lambda frame=frame: frame))
 
     def on_result(self, result: Result, deliver: Deliver) -> None:
         frame = result.request.frame

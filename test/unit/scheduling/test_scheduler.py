@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
-from vlm_perception.scheduling.once import Once
-from vlm_perception.scheduling.scheduler import TurnTaking
-from vlm_perception.scheduling.turns import Turn
+from vlm_perception.scheduling.frame_queue import PendingFrame
+from vlm_perception.scheduling.scheduler import Scheduler
+from vlm_perception.scheduling.turns import OnceRequest, Turn
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader
-from vlm_perception.worker.listener import Arrival, EngineState
 
 
 class Bench:
@@ -22,11 +22,11 @@ class Bench:
 
     def __init__(self, cameras: str = "a", prompts: str = "cup", **settings: object) -> None:
         self.now_s = 100.0
-        self.turns = TurnTaking(self.settings(**settings), lambda: self.now_s)
+        self.turns = Scheduler(self.settings(**settings), lambda: self.now_s)
         self.turns.engine_state = EngineState.READY
         self.turns.set_cameras(dict.fromkeys(cameras, 1.0))
         self.ask(prompts)
-        self.numbers: dict[Arrival, int] = {}
+        self.numbers: dict[PendingFrame, int] = {}
         self.drops: list[tuple[str, str]] = []
 
     def settings(self, **changed: object) -> Settings:
@@ -38,7 +38,7 @@ class Bench:
     def put(self, camera: str, number: int) -> None:
         header = FrameHeader(number, 0, camera)
         frame = Frame(np.zeros((28, 28, 3), np.uint8), header, camera, self.now_s)
-        self.turns.put(Arrival(camera, self.now_s, lambda: frame))
+        self.turns.put(PendingFrame(camera, self.now_s, lambda: frame))
 
     def pick(self, limit: int = 1) -> list[Turn]:
         picked = self.turns.pick(limit)
@@ -50,7 +50,7 @@ class Bench:
         turns = self.pick(limit)
         self.turns.done()
         self.now_s += 0.01
-        return [(turn.camera, turn.waiting.read().header.stamp_sec, turn.prompt.id) for turn in turns]
+        return [(turn.camera, turn.pending.read().header.stamp_sec, turn.prompt.id) for turn in turns]
 
     def news(self) -> None:
         self.drops += [(camera, cause.value) for camera, cause in self.turns.take_news().drops]
@@ -105,9 +105,9 @@ def test_on_demand_keeps_the_newest_and_answers_only_who_asks() -> None:
     for number in (1, 2):
         b.put("a", number)
     assert (b.picked(), b.turns.wait_s()) == ([], None)
-    b.turns.ask_once(Once(None))
+    b.turns.ask_once(OnceRequest(None))
     assert b.picked() == [("a", 2, "")]
-    b.turns.ask_once(Once(None))
+    b.turns.ask_once(OnceRequest(None))
     assert b.picked() == [], "no frame twice"
     b.put("a", 3)
     assert b.picked() == [("a", 3, "")]
@@ -119,8 +119,8 @@ def test_one_answer_on_demand_is_about_the_newest_frame_of_all_or_of_the_camera_
     for number, camera in enumerate("abc"):
         b.put(camera, number)
         b.now_s += 0.1
-    b.turns.ask_once(Once("a"))
-    b.turns.ask_once(Once(None))
+    b.turns.ask_once(OnceRequest("a"))
+    b.turns.ask_once(OnceRequest(None))
     assert b.picked() == [("c", 2, "")]
     assert b.picked() == [("a", 0, "")]
     assert b.picked() == []
@@ -132,11 +132,11 @@ def test_one_answer_does_not_wait_for_the_gate_but_takes_no_stale_frame() -> Non
     assert b.picked() == [("a", 1, "")]
     b.put("a", 2)
     assert b.picked() == []
-    b.turns.ask_once(Once(None))
+    b.turns.ask_once(OnceRequest(None))
     assert b.picked() == [("a", 2, "")]
     b.put("a", 3)
     b.now_s += 2.1
-    b.turns.ask_once(Once(None))
+    b.turns.ask_once(OnceRequest(None))
     assert b.picked() == []
     assert b.drops == [("a", "stale")]
 
@@ -238,7 +238,7 @@ def test_a_query_that_comes_back_does_not_revive_its_old_answer() -> None:
 
 def test_who_waits_for_one_answer_gets_the_next_when_the_query_changes() -> None:
     b = Bench(frame_policy="on_demand")
-    once = Once(None)
+    once = OnceRequest(None)
     b.turns.ask_once(once)
     b.put("a", 1)
     b.pick()
@@ -251,7 +251,7 @@ def test_who_waits_for_one_answer_gets_the_next_when_the_query_changes() -> None
 
 def test_a_request_that_is_withdrawn_is_forgotten() -> None:
     b = Bench(frame_policy="on_demand")
-    once = Once(None)
+    once = OnceRequest(None)
     b.turns.ask_once(once)
     once.future.cancel()
     b.news()

@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import DetectOnceError, ImageError, InferenceError, ModelLoadError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.worker import Worker
 
 PATIENCE_S = 30.0
 TWO = '["cup", "mug"]'
@@ -131,7 +133,7 @@ class Bench:
                 raise failure
             return Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(number, 0, camera), camera, received_s)
 
-        self.worker.offer(Arrival(camera, received_s, read))
+        self.worker.offer(PendingFrame(camera, received_s, read))
 
     def wait_asked(self, count: int) -> None:
         with self.engine.changed:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlm_perception.worker.hang import HangWatch
-from vlm_perception.worker.timeouts import PassClock, Running
+from vlm_perception.worker.timeouts import HangWatch, PassClock, RunningPass
 
 
 class ManualClock:
@@ -43,19 +42,19 @@ def test_a_pass_is_overdue_when_its_last_answer_is() -> None:
     measured = PassClock(10.0, clock)
     first, second = measured.deadline(), measured.deadline()
     clock.now_s += 3.0
-    assert measured.now() == Running(3.0, -7.0, 10.0)
+    assert measured.now() == RunningPass(3.0, -7.0, 10.0)
     first.look()
     clock.now_s += 9.0
     second.look()
     first.look()
     clock.now_s += 9.0
-    assert measured.now() == Running(21.0, -1.0, 10.0)
+    assert measured.now() == RunningPass(21.0, -1.0, 10.0)
     clock.now_s += 3.0
-    assert measured.now() == Running(24.0, 2.0, 10.0)
+    assert measured.now() == RunningPass(24.0, 2.0, 10.0)
 
 
-def running(overdue_s: float, timeout_s: float = 60.0) -> Running:
-    return Running(timeout_s + overdue_s, overdue_s, timeout_s)
+def running(overdue_s: float, timeout_s: float = 60.0) -> RunningPass:
+    return RunningPass(timeout_s + overdue_s, overdue_s, timeout_s)
 
 
 def test_a_hang_is_new_once_and_ends_when_the_model_comes_back() -> None:

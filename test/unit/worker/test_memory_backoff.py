@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vlm_perception.engines.families import intersect_budgets, plan_resize
 from vlm_perception.settings import LARGEST_AREA_PX, SMALLEST_AREA_PX
 from vlm_perception.types import WH, PixelBudget
-from vlm_perception.worker.memory_backoff import FIRST_PATIENCE, MOST_PATIENCE, AreaOf, Lowered, PixelRelief
+from vlm_perception.worker.memory_backoff import FIRST_PATIENCE, MOST_PATIENCE, AreaOf, MemoryBackoff, PixelLimit
 
 ASKED = PixelBudget(224 * 224, 1024 * 1024)
 ANY_SIZE = PixelBudget(SMALLEST_AREA_PX, LARGEST_AREA_PX)
@@ -24,27 +24,27 @@ def seen(image_wh: WH, own: PixelBudget = ANY_SIZE) -> AreaOf:
     return lambda budget: math.prod(plan_resize(image_wh, intersect_budgets(budget, own)))
 
 
-def good(relief: PixelRelief, count: int) -> list[bool]:
+def good(relief: MemoryBackoff, count: int) -> list[bool]:
     return [relief.note_good_answer() for _ in range(count)]
 
 
 def test_without_trouble_what_is_asked_for_is_in_force() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     assert not any(good(relief, 5 * FIRST_PATIENCE))
     assert (relief.fit(ASKED), relief.lowered) == (ASKED, None)
 
 
 def test_half_of_what_was_seen_and_not_of_what_was_allowed() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     assert relief.lower(ASKED, seen(HD)) == PixelBudget(224 * 224, HD_SEEN // 2)
-    assert relief.lowered == Lowered(HD_SEEN // 2, HD_SEEN)
+    assert relief.lowered == PixelLimit(HD_SEEN // 2, HD_SEEN)
     assert relief.fit(ASKED).max_pixels == HD_SEEN // 2
     # A camera with small images has nothing to fear from it, and a lower setting stays.
     assert relief.fit(PixelBudget(4000, 5000)) == PixelBudget(4000, 5000)
 
 
 def test_the_minimum_gives_way() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     asked = PixelBudget(300_000, 400_000)
     smaller = relief.lower(asked, seen((60, 40)))
     assert smaller is not None
@@ -53,7 +53,7 @@ def test_the_minimum_gives_way() -> None:
 
 
 def test_it_climbs_back_by_doubling() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     for _ in range(2):
         relief.lower(ASKED, seen(HD))
     lowest = relief.fit(ASKED).max_pixels
@@ -64,7 +64,7 @@ def test_it_climbs_back_by_doubling() -> None:
 
 
 def test_each_climb_that_fails_doubles_the_patience_and_a_long_peace_restores_it() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     relief.lower(ASKED, seen(HD))
     assert relief.patience == FIRST_PATIENCE, "the first lack of memory was no climb"
     for failed in range(1, 4):
@@ -80,7 +80,7 @@ def test_each_climb_that_fails_doubles_the_patience_and_a_long_peace_restores_it
 
 
 def test_a_lack_of_memory_starts_the_count_again() -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     relief.lower(ASKED, seen(HD))
     good(relief, FIRST_PATIENCE - 1)
     relief.lower(ASKED, seen(HD))
@@ -97,7 +97,7 @@ def test_a_lack_of_memory_starts_the_count_again() -> None:
     ],
 )
 def test_what_cannot_be_smaller_is_left_as_it_is(image_wh: WH, own: PixelBudget) -> None:
-    relief, asked = PixelRelief(), PixelBudget(SMALLEST_AREA_PX, 1024 * 1024)
+    relief, asked = MemoryBackoff(), PixelBudget(SMALLEST_AREA_PX, 1024 * 1024)
     area_of = seen(image_wh, own)
     while (before := relief.fit(asked)) and relief.lower(asked, area_of) is not None:
         assert area_of(relief.fit(asked)) < area_of(before)
@@ -115,7 +115,7 @@ _events = st.lists(st.one_of(st.tuples(_budgets, _images), st.integers(1, 40)), 
 def test_never_above_the_setting_never_below_the_smallest_and_always_back(
     events: list[tuple[PixelBudget, WH] | int], asked: PixelBudget, own: PixelBudget
 ) -> None:
-    relief = PixelRelief()
+    relief = MemoryBackoff()
     for event in events:
         if isinstance(event, int):
             good(relief, event)

@@ -10,12 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import DetectOnceError, GeometryError, ImageError, InferenceError, ModelLoadError
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
-from vlm_perception.worker.worker import Arrival, Deliver, EngineState, Worker
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.worker import Worker
 
 PATIENCE_S = 30.0
 
@@ -126,7 +128,7 @@ class Bench:
                 raise failure
             return Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(number, 0, "cam"), "/image", received_s)
 
-        self.worker.offer(Arrival("/image", received_s, read))
+        self.worker.offer(PendingFrame("/image", received_s, read))
 
     def wait_asked(self, count: int) -> None:
         with self.engine.changed:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from vlm_perception.ros.diagnostics.counters import HealthReport
-from vlm_perception.ros.diagnostics.rules import Judgement, Level, judge
-from vlm_perception.ros.diagnostics.snapshot import Vitals
+from vlm_perception.ros.counters import CounterReport
+from vlm_perception.ros.diagnostics.rules import Assessment, Level, judge
+from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 
 
-def diagnostics_message(node_name: str, vitals: Vitals, stamp: Time) -> DiagnosticArray:
+def diagnostics_message(node_name: str, vitals: NodeSnapshot, stamp: Time) -> DiagnosticArray:
     """Make the message for `/diagnostics`.
 
     Args:
@@ -34,7 +34,7 @@ def _status(name: str, hardware_id: str, level: Level, message: str, values: dic
     return DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware_id, values=pairs)
 
 
-def _camera_status(node_name: str, camera: str, vitals: Vitals) -> DiagnosticStatus:
+def _camera_status(node_name: str, camera: str, vitals: NodeSnapshot) -> DiagnosticStatus:
     silent_s = vitals.silent_s.get(camera)
     level, text = Level.OK, "images come" if silent_s is not None else "the node does not listen"
     if silent_s is not None and silent_s > vitals.no_image_warning_s:
@@ -46,7 +46,7 @@ def _camera_status(node_name: str, camera: str, vitals: Vitals) -> DiagnosticSta
     return _status(f"{node_name}: {camera}", camera, level, text, values)
 
 
-def _values(vitals: Vitals, judgement: Judgement) -> dict[str, str]:
+def _values(vitals: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
     report = vitals.total
     values = {
         "lifecycle state": vitals.lifecycle.label,
@@ -75,7 +75,7 @@ def _values(vitals: Vitals, judgement: Judgement) -> dict[str, str]:
     return values
 
 
-def _counts(report: HealthReport) -> dict[str, str]:
+def _counts(report: CounterReport) -> dict[str, str]:
     """What is counted in the same way for the node and for each camera."""
     age_s = report.answer_age_s
     return {
@@ -93,7 +93,7 @@ def _counts(report: HealthReport) -> dict[str, str]:
     }
 
 
-def _drops(report: HealthReport) -> dict[str, str]:
+def _drops(report: CounterReport) -> dict[str, str]:
     return {f"dropped: {cause}": str(n) for cause, n in sorted(report.drops.items())}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
-from vlm_perception.ros.timers import steady_timer
+from vlm_perception.ros.executor import steady_timer
 
 _LOOK_PERIOD_S = 0.5
 

@@ -14,8 +14,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSLivelinessPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.qos import parameter_name
-from vlm_perception.ros.timers import steady_timer
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks

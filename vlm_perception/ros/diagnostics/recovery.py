@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
-from vlm_perception.ros.diagnostics.counters import Health
+from vlm_perception.ros.counters import Counters
+from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.spin import leave
-from vlm_perception.ros.timers import steady_timer
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.types import Result
-from vlm_perception.worker.hang import HangWatch
-from vlm_perception.worker.timeouts import Running
+from vlm_perception.worker.timeouts import HangWatch, RunningPass
 
 # `EX_TEMPFAIL` of sysexits.h: try again later.
 HANG_EXIT_CODE = 75
@@ -32,7 +31,7 @@ class Recovery:
     """
 
     def __init__(
-        self, node: Node, running: Callable[[], Running | None], health: Health, settings: Callable[[], Settings]
+        self, node: Node, running: Callable[[], RunningPass | None], health: Counters, settings: Callable[[], Settings]
     ) -> None:
         self._log, self._throttle = node.get_logger(), Throttle(_LOG_PERIOD_S)
         self._running, self._health, self._settings = running, health, settings

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vlm_perception.ros.diagnostics.snapshot import Vitals
+from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 from vlm_perception.ros.lifecycle.states import State
-from vlm_perception.worker.listener import DropCause
+from vlm_perception.types import DropCause
 
 # So few may be chance.
 _FEW = 3
@@ -57,11 +57,11 @@ class Rule:
     name: str
     level: Level
     when: str
-    check: Callable[[Vitals], str]
+    check: Callable[[NodeSnapshot], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Assessment:
     """The worst rule that applies, and what all of them say."""
 
     level: Level
@@ -69,16 +69,16 @@ class Judgement:
     symptoms: tuple[str, ...]
 
 
-def judge(vitals: Vitals) -> Judgement:
+def judge(vitals: NodeSnapshot) -> Assessment:
     """Tell how the node is."""
     found = [(rule, text) for rule in RULES if (text := rule.check(vitals))]
     if not found:
-        return Judgement(Level.OK, _well(vitals), ())
+        return Assessment(Level.OK, _well(vitals), ())
     rule, text = found[0]
-    return Judgement(rule.level, text, tuple(f"{rule.name}: {text}" for rule, text in found))
+    return Assessment(rule.level, text, tuple(f"{rule.name}: {text}" for rule, text in found))
 
 
-def _well(vitals: Vitals) -> str:
+def _well(vitals: NodeSnapshot) -> str:
     if vitals.lifecycle is not State.ACTIVE:
         return f"the node is {vitals.lifecycle.label}"
     if vitals.paused:
@@ -86,11 +86,11 @@ def _well(vitals: Vitals) -> str:
     return "detecting" if vitals.prompts else "waiting for a prompt"
 
 
-def _is_active(vitals: Vitals) -> bool:
+def _is_active(vitals: NodeSnapshot) -> bool:
     return vitals.lifecycle is State.ACTIVE
 
 
-def _model_fails(vitals: Vitals) -> str:
+def _model_fails(vitals: NodeSnapshot) -> str:
     recent = vitals.total.recent
     failed = sum(recent.get(cause.value, 0) for cause in _MODEL_CAUSES)
     if failed < _FEW or recent.get("answers", 0):
@@ -98,7 +98,7 @@ def _model_fails(vitals: Vitals) -> str:
     return f"the model fails: none of the last {failed} questions was answered; see the log"
 
 
-def _images_unreadable(vitals: Vitals) -> str:
+def _images_unreadable(vitals: NodeSnapshot) -> str:
     recent = vitals.total.recent
     # What is left of the drops are the causes of `ImageError`.
     unreadable = {cause: n for cause, n in recent.items() if cause in vitals.total.drops and cause not in _OTHER_CAUSES}
@@ -108,23 +108,23 @@ def _images_unreadable(vitals: Vitals) -> str:
     return f"no image can be read: {_listed(unreadable)} in the last 10 s; see the log for what is wrong with them"
 
 
-def _loading(vitals: Vitals) -> str:
+def _loading(vitals: NodeSnapshot) -> str:
     if vitals.lifecycle is not State.CONFIGURING:
         return ""
     return f"loading the model: {vitals.engine.get('loading', 'begins')}"
 
 
-def _camera_mismatch(vitals: Vitals) -> str:
+def _camera_mismatch(vitals: NodeSnapshot) -> str:
     return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic in vitals.silent_s)
 
 
-def _no_image(vitals: Vitals) -> str:
+def _no_image(vitals: NodeSnapshot) -> str:
     limit_s = vitals.no_image_warning_s
     silent = [topic for topic, since_s in vitals.silent_s.items() if since_s > limit_s]
     return f"no image on {', '.join(silent)}" if silent and _is_active(vitals) else ""
 
 
-def _stale(vitals: Vitals) -> str:
+def _stale(vitals: NodeSnapshot) -> str:
     recent = vitals.total.recent
     stale = recent.get(DropCause.STALE.value, 0)
     if stale < _FEW or stale < _HIGH_SHARE * (stale + recent.get("answers", 0)):
@@ -135,17 +135,17 @@ def _stale(vitals: Vitals) -> str:
     )
 
 
-def _lowered(vitals: Vitals) -> str:
+def _lowered(vitals: NodeSnapshot) -> str:
     if vitals.lowered is None or vitals.budget.max_pixels != vitals.lowered.max_pixels:
         return ""
     return f"out of memory recovered: looking at {vitals.lowered.max_pixels} px instead of {vitals.lowered.instead_of}"
 
 
-def _other_mismatch(vitals: Vitals) -> str:
+def _other_mismatch(vitals: NodeSnapshot) -> str:
     return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic not in vitals.silent_s)
 
 
-def _many_rejects(vitals: Vitals) -> str:
+def _many_rejects(vitals: NodeSnapshot) -> str:
     recent = vitals.total.recent
     rejects = recent.get("rejects", 0)
     pieces = rejects + recent.get("objects", 0)
@@ -154,7 +154,7 @@ def _many_rejects(vitals: Vitals) -> str:
     return f"replies are hard to read: {rejects} of {pieces} pieces were refused; rejects in ~/answer say why"
 
 
-def _failures(vitals: Vitals) -> str:
+def _failures(vitals: NodeSnapshot) -> str:
     failures = {kind: n for kind, n in vitals.total.recent.items() if kind not in _NO_FAILURE}
     return f"{sum(failures.values())} failures in the last 10 s: {_listed(failures)}" if failures else ""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vlm_perception.ros.diagnostics.counters import HealthReport
+from vlm_perception.engines.base import EngineState
+from vlm_perception.ros.counters import CounterReport
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget, Prompt
-from vlm_perception.worker.listener import EngineState
-from vlm_perception.worker.memory_backoff import Lowered
+from vlm_perception.worker.memory_backoff import PixelLimit
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class NodeSnapshot:
     """The node at one moment.
 
     Attributes:
@@ -44,14 +44,14 @@ class Vitals:
     engine: Mapping[str, str]
     prompts: Sequence[Prompt]
     silent_s: Mapping[str, float]
-    total: HealthReport
-    cameras: Mapping[str, HealthReport]
+    total: CounterReport
+    cameras: Mapping[str, CounterReport]
     policy: str
     paused: bool
     max_age_s: float
     no_image_warning_s: float
     budget: PixelBudget
-    lowered: Lowered | None = None
+    lowered: PixelLimit | None = None
     asking_s: float | None = None
     hang: str = ""
     namesakes: str = ""

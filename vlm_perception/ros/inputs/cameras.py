@@ -14,10 +14,10 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.ros.inputs.image_subscription import CameraInbox
-from vlm_perception.ros.inputs.silence_watch import CameraWatch
-from vlm_perception.ros.outputs.stamp_pairs import camera_info_topic
+from vlm_perception.ros.inputs.image_subscription import ImageSubscription
+from vlm_perception.ros.inputs.silence_watch import SilenceWatch
 from vlm_perception.ros.qos import fixed_policies
+from vlm_perception.ros.topics import camera_info_topic
 
 _NEWEST_DEPTH = 1
 # The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
@@ -28,8 +28,8 @@ _PICKED_S = 0.2
 
 @dataclass(slots=True)
 class _Camera:
-    inbox: CameraInbox
-    watch: CameraWatch
+    inbox: ImageSubscription
+    watch: SilenceWatch
     last_image_s: float
     served_s: float
 
@@ -145,7 +145,7 @@ class Cameras:
                 camera.last_image_s = time.monotonic()
                 self._on_image(message, topic, camera.last_image_s)
 
-        inbox = CameraInbox(self._node, topic, message_type, hear)
+        inbox = ImageSubscription(self._node, topic, message_type, hear)
         now_s = time.monotonic()
-        watch = CameraWatch(self._node, topic, message_type, lambda: self._on_outage(topic))
+        watch = SilenceWatch(self._node, topic, message_type, lambda: self._on_outage(topic))
         return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -27,7 +27,7 @@ from vlm_perception.ros.qos import fixed_policies
 _REMEMBERED = 256
 
 
-class CameraInbox:
+class ImageSubscription:
     """Subscribes to one topic of a camera and follows what its publishers offer; `follow` begins.
 
     What a latched publisher hands out again because of a new subscription is not handed on again.

@@ -21,14 +21,14 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from vlm_perception.ros.diagnostics.qos_watch import quiet_subscription
-from vlm_perception.ros.timers import steady_timer
+from vlm_perception.ros.executor import steady_timer
 
 _DEPTH = 10
 _LOOK_PERIOD_S = 0.25
 _REMEMBERED = 64
 
 
-class PromptInbox:
+class PromptSubscription:
     """Subscribes to prompts.
 
     Args:

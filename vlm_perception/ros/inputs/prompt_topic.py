@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import String
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.prompts.queries import parse_prompts
-from vlm_perception.ros.diagnostics.counters import Health
-from vlm_perception.ros.inputs.prompt_subscription import PromptInbox
-from vlm_perception.ros.outputs.publishers import ActivePrompt
-from vlm_perception.ros.timers import steady_timer
+from vlm_perception.ros.counters import Counters
+from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.inputs.prompt_subscription import PromptSubscription
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.types import Prompt
 from vlm_perception.worker.worker import Worker
 
+# Kept and offered to everyone who comes later.
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _WARNING_PERIOD_S = 5.0
 # What follows faster is logged when it has lasted that long.
 _TELL_PERIOD_S = 0.5
 
 
-class LookingFor:
+class PromptTopic:
     """Reads prompts and hands them to the worker. Used on the executor.
 
     Args:
@@ -43,7 +46,7 @@ class LookingFor:
         self,
         node: Node,
         worker: Worker,
-        health: Health,
+        health: Counters,
         settings: Callable[[], Settings],
         problem: Callable[[], str],
         want_image: Callable[[], None],
@@ -56,7 +59,7 @@ class LookingFor:
         self._prompts = load_prompts(settings().prompts_file)
         self._active = ActivePrompt(node)
         self.use(settings().prompt, self.read(settings().prompt, settings()))
-        PromptInbox(node, "~/prompt", self.hear)
+        PromptSubscription(node, "~/prompt", self.hear)
         self._timer = steady_timer(node, _TELL_PERIOD_S, self._tell)
 
     @property
@@ -126,3 +129,16 @@ class LookingFor:
             count = self._health.count_error("prompt_chat_tokens", tokens)
             if self._throttle.allows("prompt_chat_tokens"):
                 self._node.get_logger().warning(f"chat tokens in a prompt were made harmless ({count} so far)")
+
+
+class ActivePrompt:
+    """Publishes what is looked for now; an empty text means nothing."""
+
+    def __init__(self, node: Node) -> None:
+        self._publisher = node.create_publisher(String, "~/active_prompt", _LATCHED)
+        self.text = ""
+
+    def publish(self, text: str) -> None:
+        """Say it, and keep it for those who come later."""
+        self.text = text
+        self._publisher.publish(String(data=text))

@@ -13,7 +13,7 @@ _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": Com
 _REPEAT_S = 30.0
 
 
-class CameraWatch:
+class SilenceWatch:
     """Warns about a silent camera topic.
 
     Args:

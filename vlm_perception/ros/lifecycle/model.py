@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
+import psutil
 from rclpy.node import Node
 
-from vlm_perception.engines.base import Engine
+from vlm_perception.engines.base import Engine, EngineState
 from vlm_perception.errors import ModelLoadError
-from vlm_perception.ros.diagnostics.process_memory import resident_mb
 from vlm_perception.scheduling.rate import Throttle
-from vlm_perception.worker.worker import EngineState, Worker
+from vlm_perception.worker.worker import Worker
 
 _LOG_PERIOD_S = 5.0
 
 
-class ModelLife:
+class ModelLifecycle:
     """Starts and stops the worker, and says how that goes.
 
     Args:
@@ -66,7 +66,7 @@ class ModelLife:
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
             self._log.info(f"the model is ready: {facts}")
         elif state is EngineState.STOPPED:
-            self._log.info(f"the model is freed; the process takes {resident_mb():.0f} MB")
+            self._log.info(f"the model is freed; the process takes {psutil.Process().memory_info().rss / 1e6:.0f} MB")
         if state is not EngineState.LOADING:
             self._call_soon(lambda: self._end(detail))
 

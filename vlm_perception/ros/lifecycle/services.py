@@ -51,7 +51,7 @@ class Actions(Protocol):
         ...
 
 
-class Managed:
+class LifecycleServices:
     """Offers `~/change_state` and what belongs to it, and publishes `~/transition_event`.
 
     Args:

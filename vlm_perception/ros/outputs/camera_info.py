@@ -9,9 +9,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
 from vlm_perception.ros.diagnostics.qos_watch import quiet_publisher
-from vlm_perception.ros.inputs.image_subscription import CameraInbox
-from vlm_perception.ros.outputs.stamp_pairs import ByStamp, camera_info_topic
-from vlm_perception.ros.timers import steady_timer
+from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.inputs.image_subscription import ImageSubscription
+from vlm_perception.ros.outputs.stamp_pairs import StampPairs
+from vlm_perception.ros.topics import camera_info_topic
 from vlm_perception.types import FrameHeader
 
 _DEPTH = 10
@@ -37,8 +38,8 @@ class CameraInfoRelay:
     def __init__(self, node: Node, image_topic: str, output_topic: str = "~/camera_info") -> None:
         self._node = node
         self._lock = threading.Lock()
-        self._infos: ByStamp[CameraInfo] = ByStamp()
-        self._inbox = CameraInbox(node, camera_info_topic(image_topic), CameraInfo, self._on_info)
+        self._infos: StampPairs[CameraInfo] = StampPairs()
+        self._inbox = ImageSubscription(node, camera_info_topic(image_topic), CameraInfo, self._on_info)
         self._publisher = node.create_publisher(CameraInfo, output_topic, _RELIABLE, event_callbacks=quiet_publisher())
         self._inbox.follow(_DEPTH)
         self._timer = steady_timer(node, _FOLLOW_PERIOD_S, lambda: self._inbox.follow(_DEPTH))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
@@ -23,23 +23,8 @@ from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.types import Result
 
-# Kept and offered to everyone who comes later.
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-
-
-class ActivePrompt:
-    """Publishes what is looked for now; an empty text means nothing."""
-
-    def __init__(self, node: Node) -> None:
-        self._publisher = node.create_publisher(String, "~/active_prompt", LATCHED)
-        self.text = ""
-
-    def publish(self, text: str) -> None:
-        """Say it, and keep it for those who come later."""
-        self.text = text
-        self._publisher.publish(String(data=text))
 
 
 class Outputs:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
+from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import ImageError, VlmPerceptionError
-from vlm_perception.ros.diagnostics.counters import CameraHealth
+from vlm_perception.ros.counters import CountersByCamera
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
 from vlm_perception.ros.diagnostics.recovery import Recovery
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.types import Result
-from vlm_perception.worker.worker import Deliver, EngineState
+from vlm_perception.worker.listener import Deliver
 
 _WARNING_PERIOD_S = 5.0
 
@@ -36,7 +37,7 @@ class Reporter:
         self,
         node: Node,
         outputs: Outputs,
-        health: CameraHealth,
+        health: CountersByCamera,
         recovery: Recovery,
         jpeg_quality: Callable[[], int],
         on_engine: Callable[[EngineState, str], None],

@@ -16,20 +16,7 @@ Stamp = tuple[int, int]
 KEPT_STAMPS = 1024
 
 
-def camera_info_topic(image_topic: str) -> str:
-    """Name the calibration's topic as image_transport does: `camera_info` beside the image.
-
-    Args:
-        image_topic: Image topic, raw (`/front/image_raw`) or compressed (`/front/image_raw/compressed`); what is
-            relative (`image`) stays so.
-    """
-    # What is left of `/compressed` is nothing: then it is the camera's own name.
-    raw_topic = image_topic.removesuffix("/compressed") or image_topic
-    namespace, slash, _ = raw_topic.rpartition("/")
-    return f"{namespace}{slash}camera_info"
-
-
-class ByStamp(Generic[T]):
+class StampPairs(Generic[T]):
     """Pairs what the camera sent with the frames that were answered, each once.
 
     What is repeated under a stamp (a bag that starts again, a camera that stamps everything with

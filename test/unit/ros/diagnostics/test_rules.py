@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 from checkout import ROOT
 
+from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.ros.diagnostics.counters import Health
+from vlm_perception.ros.counters import Counters
 from vlm_perception.ros.diagnostics.rules import RULES, Level, judge
-from vlm_perception.ros.diagnostics.snapshot import Vitals
+from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget
-from vlm_perception.worker.listener import EngineState
-from vlm_perception.worker.memory_backoff import Lowered
+from vlm_perception.worker.memory_backoff import PixelLimit
 
 PAGE = ROOT / "docs" / "diagnostics.md"
 
@@ -26,8 +26,8 @@ class Patient:
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.health = Health(lambda: self.now_s)
-        self.vitals = Vitals(
+        self.health = Counters(lambda: self.now_s)
+        self.vitals = NodeSnapshot(
             lifecycle=State.ACTIVE,
             problem="",
             engine_state=EngineState.READY,
@@ -74,7 +74,7 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
     ("stale frames", lambda p: p.drop(stale=3) or {}, "3 were dropped after max_age_s 2"),
     (
         "out of memory",
-        lambda p: {"lowered": Lowered(1000, 4000), "budget": PixelBudget(900, 1000)},
+        lambda p: {"lowered": PixelLimit(1000, 4000), "budget": PixelBudget(900, 1000)},
         "looking at 1000 px instead of 4000",
     ),
     ("QoS", lambda p: {"qos_mismatches": {"/vlm_perception/detections": "/log wants more"}}, "/log wants more"),

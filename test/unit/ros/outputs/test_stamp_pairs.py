@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.ros.outputs.stamp_pairs import ByStamp, camera_info_topic
+from vlm_perception.ros.outputs.stamp_pairs import StampPairs
+from vlm_perception.ros.topics import camera_info_topic
 
 
 @pytest.mark.parametrize(
@@ -25,14 +26,14 @@ def test_the_topic_is_the_one_image_transport_uses(image_topic: str, expected: s
 
 
 def test_what_came_before_the_answer_is_taken_once() -> None:
-    infos: ByStamp[str] = ByStamp()
+    infos: StampPairs[str] = StampPairs()
     assert infos.arrived((1, 0), "one") is None
     assert infos.arrived((1, 5), "two") is None
     assert [infos.take((1, 5)), infos.take((1, 5)), infos.take((1, 0))] == ["two", None, "one"]
 
 
 def test_what_comes_after_the_answer_is_handed_out_then_and_once() -> None:
-    infos: ByStamp[str] = ByStamp()
+    infos: StampPairs[str] = StampPairs()
     assert infos.take((1, 0)) is None
     assert infos.take((1, 0)) is None
     assert infos.arrived((1, 0), "one") == "one"
@@ -41,7 +42,7 @@ def test_what_comes_after_the_answer_is_handed_out_then_and_once() -> None:
 
 
 def test_a_camera_that_stamps_with_zero_gets_its_newest() -> None:
-    infos: ByStamp[int] = ByStamp()
+    infos: StampPairs[int] = StampPairs()
     infos.arrived((0, 0), 1)
     infos.arrived((0, 0), 2)
     assert infos.take((0, 0)) == 2
@@ -56,7 +57,7 @@ STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60)
 def test_any_order_gives_each_item_once_at_most_and_remembers_no_more_than_it_may(
     steps: list[tuple[bool, int]], kept: int
 ) -> None:
-    infos: ByStamp[tuple[int, int]] = ByStamp(kept)
+    infos: StampPairs[tuple[int, int]] = StampPairs(kept)
     given_out: list[tuple[int, int]] = []
     for number, (arrives, second) in enumerate(steps):
         got = infos.arrived((second, 0), (second, number)) if arrives else infos.take((second, 0))

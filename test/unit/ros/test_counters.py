@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlm_perception.ros.diagnostics.counters import CameraHealth, Health
+from vlm_perception.ros.counters import Counters, CountersByCamera
 
 
 class ManualClock:
@@ -14,14 +14,14 @@ class ManualClock:
 
 
 def test_nothing_is_claimed_before_the_first_sample():
-    report = Health(ManualClock()).report()
+    report = Counters(ManualClock()).report()
     assert (report.frames, report.answers, report.rate_hz) == (0, 0, 0.0)
     assert report.latency_p50_s is report.latency_p95_s is report.age_p50_s is report.since_frame_s is None
 
 
 def test_rates_and_percentiles():
     clock = ManualClock()
-    health = Health(clock)
+    health = Counters(clock)
     for index in range(100):
         clock.now_s += 0.1
         health.count_frame()
@@ -38,7 +38,7 @@ def test_rates_and_percentiles():
 
 
 def test_good_objects_below_the_threshold_are_counted_apart():
-    health = Health(ManualClock())
+    health = Counters(ManualClock())
     health.count_answer(0.1, 0.1, n_rejects=3, n_below_threshold=2)
     health.count_answer(0.1, 0.1, n_rejects=1)
     report = health.report()
@@ -47,14 +47,14 @@ def test_good_objects_below_the_threshold_are_counted_apart():
 
 def test_rate_falls_to_zero_when_answers_stop():
     clock = ManualClock()
-    health = Health(clock)
+    health = Counters(clock)
     health.count_answer(0.1, 0.1)
     clock.now_s += 11.0
     assert health.report().rate_hz == 0.0
 
 
 def test_drops_and_errors_are_counted_by_cause():
-    health = Health(ManualClock())
+    health = Counters(ManualClock())
     assert [health.count_drop("truncated"), health.count_drop("truncated"), health.count_drop("stale")] == [1, 2, 1]
     assert health.count_error("prompt") == 1
     assert [health.count_repetition(), health.count_repetition()] == [1, 2]
@@ -65,7 +65,7 @@ def test_drops_and_errors_are_counted_by_cause():
 
 def test_the_age_of_what_is_known_grows_until_a_newer_image_is_answered() -> None:
     now_s = 100.0
-    health = Health(lambda: now_s)
+    health = Counters(lambda: now_s)
     assert health.report().answer_age_s is None
     health.count_answer(latency_s=1.0, age_s=1.0)
     now_s = 103.0
@@ -77,7 +77,7 @@ def test_the_age_of_what_is_known_grows_until_a_newer_image_is_answered() -> Non
 
 
 def test_each_camera_is_counted_for_itself_and_all_together() -> None:
-    health = CameraHealth(clock=lambda: 7.0)
+    health = CountersByCamera(clock=lambda: 7.0)
     health.use(["/front", "/rear"])
     health.count_frame("/front")
     health.count_answer("/front", latency_s=1.0, age_s=2.0)

@@ -20,7 +20,7 @@ _MOST_RECENT = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class HealthReport:
+class CounterReport:
     """State of the counters at one moment. Durations are None before the first sample.
 
     Attributes:
@@ -95,7 +95,7 @@ class Recent:
         return dict(found)
 
 
-class Health:
+class Counters:
     """Collects what `/diagnostics` shows. Thread-safe."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -170,11 +170,11 @@ class Health:
             self._recent.add(kind, amount)
             return self._errors[kind]
 
-    def report(self) -> HealthReport:
+    def report(self) -> CounterReport:
         """Snapshot of everything."""
         now_s = self._clock()
         with self._lock:
-            return HealthReport(
+            return CounterReport(
                 frames=self._frames,
                 outages=self._outages,
                 prompts=self._prompts,
@@ -202,7 +202,7 @@ class Health:
         return recent / span_s if span_s > 0 else 0.0
 
 
-class CameraHealth:
+class CountersByCamera:
     """Counts for the whole node and for each camera. Thread-safe, but `use` is called from one thread.
 
     Attributes:
@@ -211,20 +211,20 @@ class CameraHealth:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self.total = Health(clock)
-        self._cameras: Mapping[str, Health] = {}
+        self.total = Counters(clock)
+        self._cameras: Mapping[str, Counters] = {}
 
     def use(self, cameras: Iterable[str]) -> None:
         """Count for these cameras from now on; one that stays goes on counting."""
-        self._cameras = {camera: self._cameras.get(camera) or Health(self._clock) for camera in cameras}
+        self._cameras = {camera: self._cameras.get(camera) or Counters(self._clock) for camera in cameras}
 
     def count_frame(self, camera: str) -> None:
-        """See `Health.count_frame`."""
+        """See `Counters.count_frame`."""
         for health in self._both(camera):
             health.count_frame()
 
     def count_outage(self, camera: str) -> None:
-        """See `Health.count_outage`."""
+        """See `Counters.count_outage`."""
         for health in self._both(camera):
             health.count_outage()
 
@@ -237,20 +237,20 @@ class CameraHealth:
         n_below_threshold: int = 0,
         n_objects: int = 0,
     ) -> None:
-        """See `Health.count_answer`."""
+        """See `Counters.count_answer`."""
         for health in self._both(camera):
             health.count_answer(latency_s, age_s, n_rejects, n_below_threshold, n_objects)
 
     def count_drop(self, camera: str, cause: str) -> int:
-        """See `Health.count_drop`; returns how often that happened with all cameras."""
+        """See `Counters.count_drop`; returns how often that happened with all cameras."""
         together, *_ = [health.count_drop(cause) for health in self._both(camera)]
         return together
 
-    def reports(self) -> dict[str, HealthReport]:
+    def reports(self) -> dict[str, CounterReport]:
         """Snapshot of each camera, in the order of `use`."""
         return {camera: health.report() for camera, health in self._cameras.items()}
 
-    def _both(self, camera: str) -> list[Health]:
+    def _both(self, camera: str) -> list[Counters]:
         """The whole node's counters and, unless it has gone, the camera's."""
         own = self._cameras.get(camera)
         return [self.total] if own is None else [self.total, own]
