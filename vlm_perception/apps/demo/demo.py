@@ -35,8 +35,8 @@ from vlm_perception.apps.demo.report import (
     summary_json,
     table,
 )
-from vlm_perception.apps.detect.exports.base import whole_file
 from vlm_perception.errors import OutputError
+from vlm_perception.frames.whole_files import whole_file
 from vlm_perception.ros.image_messages import rgb_of
 from vlm_perception.startup.arguments import DEMO_DEFAULTS, StartupError, plan_processes
 from vlm_perception.startup.processes import Processes, ProcessPlan

@@ -180,10 +180,9 @@ def _exports(
 ) -> tuple[list[Export], OnPartial | None]:
     """Make what was asked for, and find out now where nothing can be written."""
     from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
-    from vlm_perception.apps.detect.exports.coco import CocoFile
-    from vlm_perception.apps.detect.exports.frames import FrameFiles
+    from vlm_perception.apps.detect.exports.base import FrameFiles
+    from vlm_perception.apps.detect.exports.datasets import CocoFile, YoloFolder
     from vlm_perception.apps.detect.exports.jsonl import JsonLines
-    from vlm_perception.apps.detect.exports.yolo import YoloFolder
 
     if options.stream and options.format != "jsonl":
         raise OutputError(f"--stream prints JSON lines, --format is {options.format}: leave one of them out")

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
-from vlm_perception.apps.detect.exports.base import ClassNumbers, FileNames
-from vlm_perception.apps.detect.exports.coco import CocoFile
-from vlm_perception.apps.detect.exports.frames import FrameFiles
+from vlm_perception.apps.detect.exports.base import ClassNumbers, FileNames, FrameFiles
+from vlm_perception.apps.detect.exports.datasets import CocoFile, YoloFolder, yolo_line
 from vlm_perception.apps.detect.exports.jsonl import JsonLines
-from vlm_perception.apps.detect.exports.yolo import YoloFolder, yolo_line
 from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.errors import OutputError
 from vlm_perception.prompts.builder import build_prompt

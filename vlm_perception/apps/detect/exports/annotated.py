@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +12,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from vlm_perception.apps.detect.exports.base import FileNames, PartFile, disk_errors, make_folder, whole_file
+from vlm_perception.apps.detect.exports.base import FileNames
 from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.errors import OutputError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import is_video
+from vlm_perception.frames.whole_files import make_folder, whole_file
 from vlm_perception.types import Result
 
 _QUALITY = 95
@@ -43,7 +44,8 @@ class AnnotatedFiles:
 
     def __init__(self, folder: Path, sources: tuple[Path, ...]) -> None:
         self._folder, self._names = folder, FileNames()
-        self._video: _VideoFile | None = None
+        self._source: Path | None = None
+        self._video: Generator[None, tuple[Pixels, float], None] | None = None
         make_folder(folder)
         inside = [path for path in sources if path.resolve().parent == folder.resolve()]
         if inside:
@@ -52,86 +54,52 @@ class AnnotatedFiles:
     def add(self, picture: Picture, result: Result) -> None:
         """Draw one picture and write it."""
         drawn = annotate(picture.rgb, result)
+        if picture.path != self._source:
+            self.close()
+        stem = self._names.stem(picture.path)
         if not is_video(picture.path):
-            self._end_video()
-            path = self._folder / f"{self._names.stem(picture.path)}{picture.path.suffix}"
-            with whole_file(path) as part:
+            with whole_file(self._folder / f"{stem}{picture.path.suffix}") as part:
                 Image.fromarray(drawn).save(part, quality=_QUALITY)
             return
-        path = self._folder / f"{self._names.stem(picture.path)}.mp4"
-        if self._video is None or self._video.path != path:
-            self._end_video()
-            self._video = _VideoFile(path, drawn)
-        video, self._video = self._video, None
-        video.write(drawn, picture.time_s or 0.0)
-        # Only one that could be written to is finished later.
-        self._video = video
+        if self._video is None:
+            self._source, self._video = picture.path, _video_file(self._folder / f"{stem}.mp4")
+            next(self._video)
+        self._video.send((drawn, picture.time_s or 0.0))
 
     def fail(self, failure: Failure) -> None:
         """Nothing to draw."""
 
     def close(self) -> tuple[str, ...]:
         """Finish the video."""
-        self._end_video()
-        return ()
-
-    def _end_video(self) -> None:
         video, self._video = self._video, None
         if video is not None:
             video.close()
+        return ()
 
 
-class _VideoFile:
-    """One MP4 file while it is written, in its place once it is whole; `first` tells the size."""
-
-    def __init__(self, path: Path, first: Pixels) -> None:
-        self.path = path
-        self._last_tick = -1
-        codec = _codec()
-        with _writing(path):
-            self._part = PartFile(path)
-            self._container = av.open(str(self._part.path), "w")
-            # PyAV's stubs tell kinds of streams apart by literal codec names only.
-            stream: Any = self._container.add_stream(codec)
-        stream.width, stream.height = _even(first).shape[1::-1]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = _CLOCK
-        self._stream = stream
-
-    def write(self, rgb: Pixels, time_s: float) -> None:
-        """Append one frame at its time; times have to grow."""
-        frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
-        self._last_tick = max(self._last_tick + 1, round(time_s / _CLOCK))
-        frame.pts, frame.time_base = self._last_tick, _CLOCK
-        with self._whole_or_nothing():
-            self._container.mux(self._stream.encode(frame))
-
-    def close(self) -> None:
-        """Write what the encoder still holds, and the index without which no player opens the file."""
-        with self._whole_or_nothing():
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._part.keep()
-
-    @contextmanager
-    def _whole_or_nothing(self) -> Iterator[None]:
-        """Remove what was written when it breaks off: without its index no player opens it."""
-        try:
-            with _writing(self.path):
-                yield
-        except BaseException:
-            with suppress(OSError, av.FFmpegError):
-                self._container.close()
-            self._part.drop()
-            raise
+def _video_file(path: Path) -> Generator[None, tuple[Pixels, float], None]:
+    """Take frames and their times, seconds, which have to grow; closing it puts the whole file in its place."""
+    with _encoder_errors(path), whole_file(path) as part, av.open(str(part), "w") as container:
+        # PyAV's stubs tell kinds of streams apart by literal codec names only.
+        stream: Any = container.add_stream(_codec())
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", _CLOCK
+        last_tick = -1
+        with suppress(GeneratorExit):
+            while True:
+                rgb, time_s = yield
+                frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24")
+                if last_tick < 0:
+                    stream.width, stream.height = frame.width, frame.height
+                last_tick = max(last_tick + 1, round(time_s / _CLOCK))
+                frame.pts, frame.time_base = last_tick, _CLOCK
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn errors of the disk and of the encoder into `OutputError`."""
+def _encoder_errors(path: Path) -> Iterator[None]:
     try:
-        with disk_errors(path):
-            yield
+        yield
     except av.FFmpegError as error:
         raise OutputError(f"cannot encode {path}: {error}; leave --annotated out, or annotate images") from error
 

@@ -1,16 +1,17 @@
-"""What every export has in common: the seam, class numbers, file names, and errors of the disk."""
+"""What the exports have in common: the seam, class numbers, names of files, and frames kept as files."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
 from vlm_perception.apps.detect.inputs import Failure, Picture
-from vlm_perception.errors import OutputError
+from vlm_perception.frames.compressed import rgb_to_jpeg
+from vlm_perception.frames.whole_files import make_folder, whole_file
 from vlm_perception.types import Prompt, Result
+
+_JPEG_QUALITY = 95
 
 
 class Export(Protocol):
@@ -72,7 +73,9 @@ class FileNames:
     def stem(self, path: Path) -> str:
         """Return the file's own stem; with its folder's name or a number behind where that is taken."""
         if path not in self._stems:
-            self._stems[path] = next(name for name in _candidates(path) if name.casefold() not in self._taken)
+            base = f"{path.stem}_{path.absolute().parent.name or 'root'}"
+            candidates = chain((path.stem, base), (f"{base}_{number}" for number in count(2)))
+            self._stems[path] = next(stem for stem in candidates if stem.casefold() not in self._taken)
             self._taken.add(self._stems[path].casefold())
         return self._stems[path]
 
@@ -82,101 +85,40 @@ class FileNames:
         return stem if picture.frame_index is None else f"{stem}_{picture.frame_index:06d}"
 
 
-def _candidates(path: Path) -> Iterator[str]:
-    yield path.stem
-    base = f"{path.stem}_{path.absolute().parent.name or 'root'}"
-    yield base
-    number = 2
-    while True:
-        yield f"{base}_{number}"
-        number += 1
-
-
-@contextmanager
-def disk_errors(path: Path | str) -> Iterator[None]:
-    """Turn errors of the system about a place into `OutputError`; a closed pipe stays what it is."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; free space or name another place that you may write to"
-        ) from error
-
-
-class PartFile:
-    """A file that takes its place under its own name once it is whole; what was there before stays until then.
-
-    Anything that is there and is no regular file, such as `/dev/stdout`, is written to as it is.
+class FrameFiles:
+    """Writes frames as JPEG files, each once; also an export that keeps every frame that was answered.
 
     Args:
-        path: Where the file is to be.
-
-    Attributes:
-        path: What to write to, with the same suffix.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._final = path
-        is_special = path.exists() and not path.is_file()
-        # Where a link leads, so that the link stays one; short, because the file's own name may be as long as may be.
-        self.path = path if is_special else path.resolve().with_name(f".part-{os.getpid()}{path.suffix}")
-
-    def keep(self) -> None:
-        """Put the file in its place.
-
-        Raises:
-            OSError: That is not possible.
-        """
-        if self.path is not self._final:
-            os.replace(self.path, self._final.resolve())
-
-    def drop(self) -> None:
-        """Remove what was written; nothing more can be done about a disk on which that fails, too."""
-        if self.path is not self._final:
-            with suppress(OSError):
-                self.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file wholly or not at all: yields what to write to, see `PartFile`.
+        folder: Where to; it is made.
+        names: Names in use in that folder.
 
     Raises:
-        OutputError: The disk is full, or there is no permission.
+        OutputError: The folder cannot be written to.
     """
-    with disk_errors(path):
-        part = PartFile(path)
-        try:
-            yield part.path
-            part.keep()
-        except BaseException:
-            part.drop()
-            raise
 
+    def __init__(self, folder: Path, names: FileNames | None = None) -> None:
+        self._folder, self._names = folder, names or FileNames()
+        self._last: tuple[Picture, Path] | None = None
+        make_folder(folder)
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and find out early that it cannot be written to.
+    def keep(self, picture: Picture) -> Path:
+        """Write one frame and return its file."""
+        if self._last is not None and self._last[0] is picture:
+            return self._last[1]
+        path = self._folder / f"{self._names.picture_stem(picture)}.jpg"
+        with whole_file(path) as part:
+            part.write_bytes(rgb_to_jpeg(picture.rgb, _JPEG_QUALITY))
+        self._last = (picture, path)
+        return path
 
-    Raises:
-        OutputError: Something else is there, or there is no permission.
-    """
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+    def add(self, picture: Picture, result: Result) -> None:
+        """Keep the picture if it is a frame of a video."""
+        if picture.frame_index is not None:
+            self.keep(picture)
 
+    def fail(self, failure: Failure) -> None:
+        """Nothing to keep."""
 
-def check_file(path: Path) -> None:
-    """Find out early that a file cannot be written; its folder is made, the file is not touched yet.
-
-    Raises:
-        OutputError: It is a folder, or there is no permission.
-    """
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name a file in it")
-    make_folder(path.parent)
-    with disk_errors(path):
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+    def close(self) -> tuple[str, ...]:
+        """Everything is written already."""
+        return ()

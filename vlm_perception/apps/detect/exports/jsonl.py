@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from vlm_perception.apps.detect.exports.base import check_file, disk_errors
 from vlm_perception.apps.detect.inputs import Failure, Picture
+from vlm_perception.frames.whole_files import check_file, disk_errors
 from vlm_perception.replies.result_json import object_fields, one_line, result_fields
 from vlm_perception.types import Result
 
