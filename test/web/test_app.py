@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +32,7 @@ def test_without_gradio_it_says_what_to_install(
     [
         (["--max-pixels", "10"], "max_pixels is 10"),
         (["--port", "70000"], "port is 70000"),
+        (["--port", "-1"], "port is -1"),
         (["--host", "203.0.113.7"], "cannot listen on host 203.0.113.7"),
         (["--prompts-file", "/no/such.yaml"], "/no/such.yaml"),
     ],
@@ -43,11 +50,23 @@ def test_a_wrong_argument_is_refused_with_a_remedy(
 def test_opening_the_page_to_others_is_warned_about() -> None:
     assert "without a password" in app.exposure_warning("0.0.0.0")
     assert "robot.local" in app.exposure_warning("robot.local")
-    assert app.exposure_warning("127.0.0.1") == app.exposure_warning("localhost") == ""
+    # A name may lead anywhere, whatever it looks like.
+    assert "without a password" in app.exposure_warning("127.0.0.1.example.org")
+    assert [app.exposure_warning(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost")] == [""] * 4
+    assert app.exposure_warning(app.parser().parse_args([]).host) == ""
 
 
-def test_it_binds_to_this_machine_alone_unless_told() -> None:
-    assert app.parser().parse_args([]).host == "127.0.0.1"
+def test_a_taken_port_gives_the_next_free_one_and_says_so(start_server: Callable[..., Any]) -> None:
+    # The other tests ask for 127.0.0.1.
+    host = "::1" if Path("/proc/net/if_inet6").exists() else app.DEFAULT_HOST
+    with socket.create_server((app.DEFAULT_HOST, 0)) as holder:
+        taken = holder.getsockname()[1]
+        with start_server("--model", "/no/such/model", "--host", host, "--port", str(taken)) as server:
+            assert taken < server.port <= taken + 50
+            assert f"port {taken} is taken" in server.said
+            with urllib.request.urlopen(server.url, timeout=60) as reply:
+                assert reply.status == 200
+            assert server.end(signal.SIGTERM) == 0
 
 
 def test_variables_of_other_gradio_programs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +75,12 @@ def test_variables_of_other_gradio_programs_do_not_count(monkeypatch: pytest.Mon
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_ALLOWED_PATHS", "/")
     monkeypatch.setenv("NO_PROXY", "example.org")
-    app.tame_gradio("/tmp/mine", "127.0.0.1")
+    app.tame_gradio("/tmp/mine", "127.0.0.1", 65530)
     kept = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_")}
     assert kept == {
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SERVER_PORT": "65530",
+        "GRADIO_NUM_PORTS": "6",
         "GRADIO_TEMP_DIR": "/tmp/mine",
         "GRADIO_EXAMPLES_CACHE": "/tmp/mine",
     }

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import ipaddress
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
-from vlm_perception.apps.web.ports import DEFAULT_HOST, DEFAULT_PORT, choose_port, is_loopback, page_url
 from vlm_perception.apps.web.session import Session
 from vlm_perception.apps.web.uploads import MAX_UPLOAD_BYTES
 from vlm_perception.engines.base import Engine
@@ -32,6 +34,8 @@ SHARED = (
 )  # fmt: skip
 _TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
 _PROGRAM = "vlm-perception-ui"
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 7860
+_PORTS_TRIED, _PORTS_END = 50, 65536
 # How long a model may take to come to rest when the page ends.
 _REST_TIMEOUT_S = 3.0
 
@@ -56,12 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("vlm_perception").setLevel(logging.INFO)
     try:
         settings = _settings(options)
-        port = choose_port(options.host, options.port)
+        port = check_address(options.host, options.port)
         with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_", ignore_cleanup_errors=True) as folder:
-            tame_gradio(folder, options.host)
+            tame_gradio(folder, options.host, port)
             session = Session(_engine(settings), settings)
-            _serve(session, settings, options.host, port, ended)
-            session.close(_REST_TIMEOUT_S)
+            try:
+                _serve(session, settings, options.host, port, ended)
+            finally:
+                session.close(_REST_TIMEOUT_S)
     except (VlmPerceptionError, StartupError) as error:
         return _refuse(str(error))
     # All of ours is closed. Python would now wait for a model in the middle of loading, and needs seconds to take torch
@@ -115,7 +121,32 @@ def _engine(settings: Settings) -> Engine:
     return DeferredEngine(lambda: settings.model, make)
 
 
-def tame_gradio(folder: str, host: str) -> None:
+def check_address(host: str, port: int) -> int:
+    """Find out early that nothing can listen there.
+
+    Args:
+        host: Address to listen on.
+        port: 1..65535, or 0 for any free port.
+
+    Returns:
+        The first port to try.
+
+    Raises:
+        StartupError: The port is out of range, or the address is not this machine's.
+    """
+    if not 0 <= port < _PORTS_END:
+        raise StartupError(f"port is {port}, allowed: 0 to {_PORTS_END - 1}. Remedy: give one of these, such as 7860")
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            return port or int(probe.getsockname()[1])
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on host {host}: {error}. Remedy: an address of this machine, such as {DEFAULT_HOST} or "
+            f"0.0.0.0"
+        ) from error
+
+
+def tame_gradio(folder: str, host: str, port: int) -> None:
     """Set what Gradio reads from the environment, before it is imported.
 
     Variables that the user may have for other programs could share the page with the world, open folders or start a
@@ -124,6 +155,8 @@ def tame_gradio(folder: str, host: str) -> None:
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_SERVER_PORT"] = str(port)
+    os.environ["GRADIO_NUM_PORTS"] = str(min(_PORTS_TRIED, _PORTS_END - port))
     os.environ["GRADIO_TEMP_DIR"] = os.environ["GRADIO_EXAMPLES_CACHE"] = folder
     # Gradio asks itself whether it is up; a proxy would answer for somebody else.
     for name in ("NO_PROXY", "no_proxy"):
@@ -132,8 +165,9 @@ def tame_gradio(folder: str, host: str) -> None:
 
 def exposure_warning(host: str) -> str:
     """Say what listening on an address means for others; empty for one that only this machine reaches."""
-    if is_loopback(host):
-        return ""
+    with suppress(ValueError):
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return ""
     return f"--host {host} lets every machine that reaches it use the page and the model, without a password"
 
 
@@ -141,8 +175,10 @@ def _serve(session: Session, settings: Settings, host: str, port: int, ended: th
     from vlm_perception.apps.web.page import build_page, launch
 
     page = build_page(session, settings)
-    launch(page, host=host, port=port, max_file_bytes=MAX_UPLOAD_BYTES)
-    print(f"{_PROGRAM}: the page is at {page_url(host, port)} (Ctrl-C ends it)", flush=True)
+    url = launch(page, host=host, max_file_bytes=MAX_UPLOAD_BYTES)
+    if f":{port}/" not in url:
+        print(f"{_PROGRAM}: port {port} is taken, using the next free one", file=sys.stderr, flush=True)
+    print(f"{_PROGRAM}: the page is at {url} (Ctrl-C ends it)", flush=True)
     if warning := exposure_warning(host):
         print(f"{_PROGRAM}: warning: {warning}", file=sys.stderr, flush=True)
     ended.wait()

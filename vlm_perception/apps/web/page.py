@@ -211,16 +211,20 @@ def _data_uri(rgb: Pixels) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
 
 
-def launch(page: gr.Blocks, *, host: str, port: int, max_file_bytes: int) -> None:
-    """Serve the page from this process and return; nothing of it comes from another host.
+def launch(page: gr.Blocks, *, host: str, max_file_bytes: int) -> str:
+    """Serve the page from this process, on the first free port of those in Gradio's environment variables.
+
+    Nothing of the page comes from another host.
+
+    Returns:
+        Its address for a browser on this machine.
 
     Raises:
         StartupError: Gradio cannot serve it.
     """
     try:
-        page.launch(
-            server_name=host,
-            server_port=port,
+        _, url, _ = page.launch(
+            server_name=f"[{host}]" if ":" in host else host,
             share=False,
             quiet=True,
             prevent_thread_lock=True,
@@ -238,5 +242,6 @@ def launch(page: gr.Blocks, *, host: str, port: int, max_file_bytes: int) -> Non
         )
     except (OSError, ValueError, gr.exceptions.ServerFailedToStartError) as error:
         raise StartupError(
-            f"the page cannot be served on {host}, port {port}: {error}. Remedy: another --port"
+            f"the page cannot be served on {host}: {error} Remedy: another --port; 0 takes any free one"
         ) from error
+    return str(url)

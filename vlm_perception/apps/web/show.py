@@ -1,17 +1,17 @@
-"""What the page shows about one result or one problem, as a picture and pieces of HTML."""
+"""What the page shows about one result or one problem: a picture and pieces of HTML, in which nothing can run."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from vlm_perception.apps.web.marks import mark_reply
-from vlm_perception.apps.web.tables import facts_table, objects_table, rejects_table, timings_of
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.types import Result
+from vlm_perception.types import DetectedObject, Reject, Result
 
 NO_ANSWER = '<p class="nothing">No answer.</p>'
+Row = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def show_result(result: Result) -> Shown:
         objects=objects_table(result.objects, calibrated=result.calibrated),
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
-        facts=facts_table(timings_of(result)),
+        facts=table(("", ""), timings_of(result), name="facts"),
     )
 
 
@@ -100,3 +100,99 @@ def _answer(result: Result) -> str:
 
 def _chip(name: str, value: str, kind: str = "") -> str:
     return f'<span class="chip {kind}">{name} <b>{escape(value)}</b></span>'
+
+
+def mark_reply(text: str, objects: Sequence[DetectedObject], rejects: Sequence[Reject]) -> str:
+    """Show a reply with its objects and rejects marked.
+
+    Where two spans overlap (several boxes under one label share their text), the one that begins
+    first keeps its place and the other gets what is left of it; an empty span marks nothing.
+
+    Args:
+        text: The reply exactly as the model wrote it; may hold anything, HTML too.
+        objects: What was read from it, with its `span` in it.
+        rejects: What was not accepted, likewise.
+
+    Returns:
+        HTML whose text is `text` and nothing else; notes are in `title` attributes.
+    """
+    marks = [(*found.span, "object", f"object {n}: {found.label}") for n, found in enumerate(objects, 1)]
+    marks += [(*reject.span, "reject", f"not accepted: {reject.reason}") for reject in rejects]
+    pieces: list[str] = []
+    at = 0
+    for span_start, span_end, kind, note in sorted(marks, key=lambda mark: mark[:2]):
+        start, end = max(span_start, at), min(span_end, len(text))
+        if start < end:
+            pieces.append(escape(text[at:start]))
+            pieces.append(f'<mark class="{kind}" title="{escape(note)}">{escape(text[start:end])}</mark>')
+            at = end
+    return f'<pre class="reply">{"".join(pieces)}{escape(text[at:])}</pre>'
+
+
+def table(heads: Row, rows: Iterable[Row], *, name: str, numbers: Sequence[int] = ()) -> str:
+    """Write a table.
+
+    Args:
+        heads: Column titles, plain text.
+        rows: Cells, plain text.
+        name: The `class` of the table.
+        numbers: Indices of the columns whose cells are numbers and stand right.
+    """
+
+    def cells(tag: str, row: Row) -> str:
+        kinds = [' class="number"' if index in numbers else "" for index in range(len(row))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(row, kinds, strict=True))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    head = f"<thead><tr>{cells('th', heads)}</tr></thead>" if any(heads) else ""
+    return f'<div class="scroll"><table class="{name}">{head}<tbody>{body}</tbody></table></div>'
+
+
+def objects_table(objects: Sequence[DetectedObject], *, calibrated: bool) -> str:
+    """List the objects, in the order and with the numbers of the marked reply; image pixels."""
+    if not objects:
+        return '<p class="nothing">No objects.</p>'
+    heads = ["#", "label", "score", "place, px"]
+    rows = []
+    for number, found in enumerate(objects, 1):
+        corners = ", ".join(f"{value:.0f}" for value in found.xyxy or found.point_xy or ())
+        score = "" if found.score is None else f"{found.score:.2f}"
+        rows.append([str(number), found.label, score, f"{'box' if found.xyxy else 'point'} {corners}"])
+    if any(found.attributes for found in objects):
+        heads.append("attributes")
+        for row, found in zip(rows, objects, strict=True):
+            row.append(", ".join(f"{name}: {value}" for name, value in found.attributes.items()))
+    remark = "calibrated" if calibrated else "uncalibrated: they order objects, and are no chances of being right"
+    return f'{table(heads, rows, name="objects", numbers=(0, 2))}<p class="legend">Scores are {remark}.</p>'
+
+
+def rejects_table(rejects: Sequence[Reject]) -> str:
+    """List what was not accepted, with the reason."""
+    if not rejects:
+        return '<p class="nothing">No rejects.</p>'
+    return table(("reason", "text"), [(reject.reason, reject.text) for reject in rejects], name="rejects")
+
+
+def timings_of(result: Result) -> tuple[tuple[str, str], ...]:
+    """Name the durations and sizes of one answer."""
+    answer, timings = result.answer, result.answer.timings
+    image_w, image_h = result.request.frame.image_wh
+    total_s = timings.preprocess_s + timings.generate_s + timings.decode_s
+    n_tokens, generate_s = len(answer.tokens), timings.generate_s
+    rate = f", {n_tokens} tokens, {n_tokens / generate_s:.0f}/s" if n_tokens and generate_s > 0 else ""
+    facts = [
+        ("whole answer", f"{total_s:.2f} s"),
+        ("prepare the image", f"{timings.preprocess_s * 1000:.0f} ms"),
+        ("generate", f"{timings.generate_s:.2f} s{rate}"),
+        ("read the tokens", f"{timings.decode_s * 1000:.0f} ms"),
+    ]
+    if timings.first_object_s is not None:
+        facts.insert(1, ("first object after", f"{timings.first_object_s:.2f} s"))
+    facts += [
+        ("image", f"{image_w} x {image_h} px"),
+        ("the model saw", f"{answer.model_wh[0]} x {answer.model_wh[1]} px"),
+        ("task", result.request.prompt.task.value),
+        ("instruction sent", result.request.prompt.instruction),
+        ("ended by", answer.finish_reason + (", truncated" if result.truncated else "")),
+    ]
+    return tuple(facts)
