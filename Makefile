@@ -21,7 +21,7 @@ UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS
 $(foreach name,$(RUN_ARGUMENTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
 export $(RUN_ARGUMENTS)
 
-.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage docs evaluate train test-lowest clean
+.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage docs pictures evaluate train test-lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ coverage: setup-dev ## run all tests and print how much of the core, the engines
 
 docs: setup-dev ## write the tables in docs/ and the files that are made from their source anew
 	$(BIN)/python -m scripts.docs
+
+pictures: setup-dev ## make the pictures in docs/images anew, from the demo's scene and the page in a browser
+	$(BIN)/python -m scripts.docs.pictures
 
 evaluate: setup-dev ## measure models/tiny on fresh scenes; results go to build/evaluation.json
 	$(BIN)/python -m training.evaluate $(ARGS)

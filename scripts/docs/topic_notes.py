@@ -45,7 +45,7 @@ OWN = {
     "~/detect_once": Note("one answer on the newest image, its JSON in `message`"),
 }
 LIFECYCLE = {
-    "~/change_state": Note("configure, activate, deactivate, cleanup, shutdown: [lifecycle.md](lifecycle.md)"),
+    "~/change_state": Note("configure, activate, deactivate, cleanup, shutdown, as below"),
     "~/get_state": Note("the state now"),
     "~/get_available_states": Note("all states"),
     "~/get_available_transitions": Note("what may be asked for now"),
