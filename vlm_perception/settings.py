@@ -1,6 +1,6 @@
 """Every parameter of the product, once: name, type, default, bounds, unit, description, live or not.
 
-ROS descriptors, `config/vlm_perception.yaml` and the tables of the README and docs/parameters.md are made from
+ROS descriptors, `config/vlm_perception.yaml` and the table of docs/parameters.md are made from
 `parameters()`, so a parameter cannot mean two things in two places.
 """
 
@@ -218,15 +218,14 @@ class Settings(BaseModel):
         1,
         ge=1,
         le=64,
-        description="Most questions (of several cameras and prompts) answered in one pass of the model; more takes "
-        "more memory.",
+        description="Most prompts, of all cameras, answered in one pass of the model; more takes more memory.",
         json_schema_extra=_extra(live=True),
     )
     score_threshold: float = Field(
         0.0,
         ge=0.0,
         le=1.0,
-        description="Objects with a lower score are left out and counted as rejects; see docs/scores.md.",
+        description="Objects with a lower score are left out and counted as rejects; see docs/answers.md.",
         json_schema_extra=_extra(live=True),
     )
     publish_partial: bool = Field(

@@ -29,7 +29,7 @@ from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import resolve_model
 
-PAGE = (ROOT / "docs" / "vlm-detect.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8").partition("\n## The web page")[0]
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 WH = (640, 480)
 PATIENCE_S = 240

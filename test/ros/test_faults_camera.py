@@ -1,4 +1,4 @@
-"""What cameras and clocks do wrong, over real DDS; docs/faults.md lists all faults and their tests."""
+"""What cameras and clocks do wrong, over real DDS; docs/troubleshooting.md lists all faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A model that fails or talks nonsense, and images of extreme sizes on a real one; docs/faults.md lists all faults.
+"""A model that fails or talks nonsense, and images of extreme sizes on a real one.
+
+docs/troubleshooting.md lists all faults.
 
 A model that hangs: test_recovery.py. One that cannot be loaded: test_node.py.
 """

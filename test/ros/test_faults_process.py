@@ -1,4 +1,4 @@
-"""Processes that are ended and started again, and two nodes of one name; docs/faults.md lists all faults.
+"""Processes that are ended and started again, and two nodes of one name; docs/troubleshooting.md lists all faults.
 
 Signals in mid-generation and while the model loads: test_processes.py.
 """

@@ -1,4 +1,4 @@
-"""Prompts in a flood, and prompts that are far too long; docs/faults.md lists all faults and their tests."""
+"""Prompts in a flood, and prompts that are far too long; docs/troubleshooting.md lists all faults."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A score orders objects by how sure the model was of what it wrote. It is **no probability of being
 right**, unless the checkpoint's card holds a `Calibration` that was fitted for it. Which formula is
-best was measured: see `docs/scores.md` and `python -m benchmarks.scores`.
+best was measured: see `docs/answers.md` and `python -m benchmarks.scores`.
 """
 
 from __future__ import annotations

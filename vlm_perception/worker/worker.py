@@ -4,7 +4,7 @@ Rules it keeps:
 * a frame is asked each prompt at most once, and which frame and prompt is next is decided in
   `scheduling/scheduler.py`; with `publish_partial` objects are delivered before, as they become complete;
 * at most `max_rate_hz` frames a second reach the model, and none that waited over `max_age_s`
-  (but see the policies in docs/cameras-and-prompts.md);
+  (but see the policies in docs/cameras.md);
 * a prompt or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
   one decoder pass, and nothing of it is delivered after the call has returned;
 * every frame that is not answered is counted under a cause; no failure ends the thread.

@@ -88,7 +88,7 @@ def test_targets_of_make_that_are_named_exist(page: Path) -> None:
 def test_arguments_and_parameters_that_are_set_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     arguments = {argument.name for argument in (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)}
-    ours = {parameter.name for parameter in parameters()} | {"use_sim_time", "path"}
+    ours = {parameter.name for parameter in parameters()} | {"use_sim_time", "path", "seed", "n_objects"}
     for line in re.findall(r"ros2 launch vlm_perception [^`\n]*", text):
         assert set(re.findall(r"(\w+):=", line)) <= arguments, line
     for name in re.findall(r"ros2 param set /vlm_perception ([a-z_]+)", text):

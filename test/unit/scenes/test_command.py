@@ -1,4 +1,4 @@
-"""The example pictures of docs/vlm-detect.md."""
+"""The example pictures of docs/tools.md."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Finding:
 
     Attributes:
         level: How bad it is.
-        title: Always the same words for the same thing; docs/doctor.md lists them.
+        title: Always the same words for the same thing.
         detail: What was seen here.
         remedy: What to do; empty when nothing has to be done.
     """

@@ -32,7 +32,8 @@ def summary(sections: Sequence[Section]) -> str:
     if worst(sections) is Level.OK:
         return f"all is well: {len(levels)} checks"
     errors, warnings = levels.count(Level.ERROR), levels.count(Level.WARN)
-    return f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')} in {len(levels)} checks; see docs/doctor.md"
+    found = f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}"
+    return f"{found} in {len(levels)} checks; see docs/troubleshooting.md"
 
 
 def to_json(sections: Sequence[Section]) -> str:

@@ -1,6 +1,6 @@
 """When the node is not well, and how badly: the rules behind the level and the message of `/diagnostics`.
 
-The rules stand in one table, worst first; docs/diagnostics.md is held to it by a test. Counts are those of the
+The rules stand in one table, worst first; docs/troubleshooting.md is held to it by a test. Counts are those of the
 last 10 s, so that what has passed stops being shown by itself.
 """
 
@@ -131,7 +131,7 @@ def _stale(vitals: NodeSnapshot) -> str:
         return ""
     return (
         f"frames grow too old: {stale} were dropped after max_age_s {vitals.max_age_s:g} in the last 10 s; lower "
-        f"max_pixels, ask fewer questions, or raise max_age_s"
+        f"max_pixels, ask less, or raise max_age_s"
     )
 
 

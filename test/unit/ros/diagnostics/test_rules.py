@@ -18,7 +18,7 @@ from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget
 from vlm_perception.worker.memory_backoff import PixelLimit
 
-PAGE = ROOT / "docs" / "diagnostics.md"
+PAGE = ROOT / "docs" / "troubleshooting.md"
 
 
 class Patient:
