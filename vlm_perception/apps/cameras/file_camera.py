@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from vlm_perception.apps.cameras.shared import PATIENCE_S, Audience, usage, wants_help
 from vlm_perception.errors import ImageError, SettingsError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import frames_of, is_video
@@ -26,11 +25,11 @@ PARAMETERS = (
     Parameter(
         "rate_hz", "double", 0.0, 0.0, 240.0, (), "Hz", "Images per second; 0: the video's own rate, else 10.", False
     ),
+    Parameter("loop", "bool", True, None, None, (), "", "Begin again at the end; false waits for a listener.", False),
     Parameter("frame_id", "string", "file_camera", None, None, (), "", "Frame id of the images.", False),
 )
+_ABOUT = "Publishes an image, a folder of images or a video on ~/image (sensor_msgs/Image, rgb8)."
 _DEFAULT_RATE_HZ = 10.0
-# One side sees the other first; what is published before the other has seen it is lost.
-_FOUND_S = 0.5
 
 
 class FileCamera:
@@ -44,21 +43,18 @@ class FileCamera:
     def __init__(self, **node_arguments: Any) -> None:
         self.node = Node("file_camera", **node_arguments)
         values = {parameter.name: declare(self.node, parameter) for parameter in PARAMETERS}
-        about_loop = ParameterDescriptor(description="Begin again at the end.", read_only=True)
-        loop = self.node.declare_parameter("loop", True, about_loop).value
         if not values["path"]:
             raise SettingsError("path is empty: set it to an image, a folder or a video (-p path:=/data/street.mp4)")
         path = Path(values["path"]).expanduser()
         self.finished = False
-        # What is shown only once must not be over before somebody looks.
-        self._waits_for_viewer = not loop
-        self._viewed_since_s: float | None = None
         self._frame_id = values["frame_id"]
-        self._frames = frames_of(path, bool(loop), self._on_skip)
+        self._frames = frames_of(path, values["loop"], self._on_skip)
         # Read now, so that a wrong path ends the program at once.
         self._next: Pixels | None = next(self._frames)
         rate_hz = values["rate_hz"] or (video_rate_hz(path) if is_video(path) else None) or _DEFAULT_RATE_HZ
         self._image = self.node.create_publisher(Image, "~/image", 1)
+        # What is shown only once must not be over before somebody looks.
+        self._audience = Audience(self._image, patience_s=PATIENCE_S if values["loop"] else None)
         self.node.create_timer(1.0 / rate_hz, self._publish)
         self.node.get_logger().info(f"publishing {path} on {self._image.topic_name} at {rate_hz:g} Hz")
 
@@ -71,19 +67,10 @@ class FileCamera:
     def _on_skip(self, error: ImageError) -> None:
         self.node.get_logger().warning(f"skipped: {error}", throttle_duration_sec=5.0)
 
-    def _is_viewed(self) -> bool:
-        """Whether somebody subscribes and has had the time to find this camera, too, and to ask as it offers."""
-        if not self._image.get_subscription_count():
-            self._viewed_since_s = None
-        elif self._viewed_since_s is None:
-            self._viewed_since_s = time.monotonic()
-        return self._viewed_since_s is not None and time.monotonic() - self._viewed_since_s >= _FOUND_S
-
     def _publish(self) -> None:
-        if self._waits_for_viewer and not self._is_viewed():
+        if not self._audience.is_there():
             self.node.get_logger().info("waiting for a subscriber", throttle_duration_sec=10.0)
             return
-        self._waits_for_viewer = False
         if self._next is None:
             # One period after the last image, so that it has left the machine.
             self.finished = True
@@ -100,6 +87,9 @@ class FileCamera:
 
 def main(args: list[str] | None = None) -> int:
     """Run the camera until SIGINT, SIGTERM or the last image; returns the exit code."""
+    if wants_help(args):
+        print(usage("file_camera", _ABOUT, PARAMETERS, "path:=/data/street.mp4"))
+        return 0
     return run("file_camera", FileCamera, args)
 
 

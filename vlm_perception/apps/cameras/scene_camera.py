@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
+from vlm_perception.apps.cameras.shared import PATIENCE_S, Audience, usage, wants_help
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.outputs.result_messages import detection_message
 from vlm_perception.ros.parameters import declare
@@ -34,6 +35,10 @@ PARAMETERS = (
     Parameter("n_objects", "integer", 0, 0, 6, (), "", "Objects in a scene; 0 draws 1 to 6.", False),
     Parameter("speed", "double", 0.05, 0.0, 10.0, (), "", "Top speed of the objects, image sides per second.", False),
     Parameter("scene_change_s", "double", 0.0, 0.0, 86400.0, (), "s", "Time between new scenes; 0 keeps one.", False),
+)
+_ABOUT = (
+    "Films drawn, moving scenes. Publishes ~/image (sensor_msgs/Image, rgb8) and, with the same header, what is in\n"
+    "it: ~/truth (vision_msgs/Detection2DArray) and ~/truth_json (std_msgs/String, with attributes)."
 )
 
 
@@ -55,7 +60,8 @@ class SceneCamera:
         self._image = self.node.create_publisher(Image, "~/image", 1)
         self._truth = self.node.create_publisher(Detection2DArray, "~/truth", 10)
         self._truth_json = self.node.create_publisher(String, "~/truth_json", 10)
-        self._started_s = time.monotonic()
+        self._audience = Audience(self._image, (self._truth, self._truth_json), PATIENCE_S)
+        self._started_s: float | None = None
         self._scene_number = 0
         self._scene = self._make_scene(0)
         self.node.create_timer(1.0 / values["rate_hz"], self._film)
@@ -72,6 +78,11 @@ class SceneCamera:
         return MovingScene(self._seed + number, self._image_wh, self._n_objects, self._speed)
 
     def _film(self) -> None:
+        if self._started_s is None:
+            # Whoever hears the first image hears its truth, too.
+            if not self._audience.is_there():
+                return
+            self._started_s = time.monotonic()
         elapsed_s = time.monotonic() - self._started_s
         number = int(elapsed_s / self._scene_change_s) if self._scene_change_s > 0 else 0
         if number != self._scene_number:
@@ -108,6 +119,9 @@ def truth_json(scene: Scene, header: Header) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Run the camera until SIGINT or SIGTERM; returns the exit code."""
+    if wants_help(args):
+        print(usage("scene_camera", _ABOUT, PARAMETERS, "seed:=5 -p n_objects:=3"))
+        return 0
     return run("scene_camera", SceneCamera, args)
 
 
