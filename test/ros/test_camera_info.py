@@ -193,7 +193,7 @@ def test_no_calibration_goes_out_without_an_answer_or_twice(robot, talk, scripte
     node = robot.node(scripted, publish_partial=True, remap=("image:=/image_raw",))
     rig = Rig(robot, header_of, {"": "/vlm_perception"})
     t = talk(camera_topic="/image_raw")
-    rig.film_until(lambda: node._health.total.report().drops.get("no_prompt", 0) > 3)
+    rig.film_until(lambda: node._shared.counters.total.report().drops.get("no_prompt", 0) > 3)
     assert rig.stamps("") == []
     t.ask("red cup")
     scripted.reply = '[{"bbox_2d": [2, 4, 12, 24], "label": "cup"}, {"bbox_2d": [20, 4, 32, 24], "label": "cup"}]'

@@ -129,7 +129,7 @@ def test_the_state_of_the_node_is_read(robot, scripted, look, state: State) -> N
     node = robot.node(scripted, reaches=None, autostart=False, diagnostics_period_s=0.1)
     for step, end in (("configure", State.INACTIVE), ("activate", State.ACTIVE)):
         if node.state < state:
-            node._managed.call_soon(lambda label=step: node._managed.change(label=label))
+            node._shared.executor.call(lambda label=step: node._lifecycle.change(label=label))
             robot.until(lambda wanted=end: node.state is wanted, step)
     facts = look()
     assert facts.lifecycle == state.label

@@ -39,27 +39,27 @@ def goes_on(node, scripted, header_of):
     """Check that the next good frame is asked about."""
 
     def check():
-        node._looking_for.hear("the last cup")
+        node._prompts.hear("the last cup")
         asked = len(scripted.requests)
         good = image_message(np.zeros((28, 42, 3), np.uint8), header_of(1, frame_id="the last frame"))
-        node._on_image(good, "/image", time.monotonic())
+        node._cameras.hear(good, "/image", time.monotonic())
         scripted.wait_asked(asked + 1)
         assert scripted.requests[-1].prompt.text == "the last cup"
         # What a callback or the worker did not expect is caught, and counted here.
-        assert "internal_error" not in node._health.total.report().drops
+        assert "internal_error" not in node._shared.counters.total.report().drops
 
     return check
 
 
 def test_no_image_raises_and_each_is_counted(node, goes_on):
-    node._looking_for.hear("red cup")
+    node._prompts.hear("red cup")
 
     @fuzz
     @given(IMAGES | COMPRESSED)
     def show(image: FuzzImage | FuzzCompressed) -> None:
-        frames = node._health.total.report().frames
-        node._on_image(message_of(image), "/image", time.monotonic())
-        assert node._health.total.report().frames == frames + 1
+        frames = node._shared.counters.total.report().frames
+        node._cameras.hear(message_of(image), "/image", time.monotonic())
+        assert node._shared.counters.total.report().frames == frames + 1
 
     show()
     goes_on()
@@ -69,7 +69,7 @@ def test_no_prompt_raises(node, goes_on):
     @fuzz
     @given(SENDABLE | HUGE)
     def ask(text: str) -> None:
-        node._looking_for.hear(text)
+        node._prompts.hear(text)
 
     ask()
     goes_on()

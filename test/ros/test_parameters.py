@@ -56,7 +56,7 @@ def test_parameters_that_depend_on_one_another_move_together_or_not_at_all(robot
     refused = set_together(robot, max_rate_hz=1.0, min_pixels=4_000_000)
     assert not refused.successful
     assert "min_pixels 4000000 is above max_pixels 3000000; lower min_pixels or raise max_pixels" in refused.reason
-    assert (node._settings.current.max_rate_hz, node.get_parameter("max_rate_hz").value) == (100.0, 100.0)
+    assert (node._shared.settings.max_rate_hz, node.get_parameter("max_rate_hz").value) == (100.0, 100.0)
     cameras = {"image_topics": ["/front", "/rear"], "camera_weights": [2.0, 1.0]}
     assert not set_together(robot, camera_weights=cameras["camera_weights"]).successful
     assert set_together(robot, **cameras).successful
@@ -73,7 +73,7 @@ def test_what_somebody_else_refuses_is_not_applied(robot, talk, scripted) -> Non
     assert not set_together(robot, prompt="plate", jpeg_quality=50).successful
     request = SetParameters.Request(parameters=messages({"max_rate_hz": 7.0}))
     assert call(robot, SetParameters, "set_parameters", request).results[0].successful
-    assert (node._settings.current.prompt, node._settings.current.max_rate_hz) == ("cup", 7.0)
+    assert (node._shared.settings.prompt, node._shared.settings.max_rate_hz) == ("cup", 7.0)
     assert [m.data for m in t.active.messages] == ["cup"]
 
 
@@ -89,11 +89,11 @@ def test_what_somebody_else_refuses_is_not_applied(robot, talk, scripted) -> Non
 )
 def test_a_bad_value_is_refused_with_value_limit_and_remedy(robot, scripted, values, words) -> None:
     node = robot.node(scripted)
-    before = node._settings.current
+    before = node._shared.settings
     refused = set_together(robot, **values)
     assert not refused.successful
     assert all(word in refused.reason for word in words), refused.reason
-    assert node._settings.current == before
+    assert node._shared.settings == before
 
 
 def test_unknown_names_of_a_parameter_file_are_warned_about_with_the_nearest(robot, talk, scripted, tmp_path) -> None:
@@ -106,7 +106,7 @@ def test_unknown_names_of_a_parameter_file_are_warned_about_with_the_nearest(rob
     robot.nodes.append(node)
     robot.spin(node)
     t = talk()
-    assert node._settings.current.jpeg_quality == 80
+    assert node._shared.settings.jpeg_quality == 80
     t.diagnostic("errors: unknown_parameter", "2")
     warned = sorted(m.msg for m in t.logs.messages if "there is no parameter" in m.msg)
     assert warned == [

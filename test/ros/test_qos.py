@@ -25,9 +25,10 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.ros.diagnostics.qos_watch import QosWatch, unmet
+from vlm_perception.ros.context import NodeContext
+from vlm_perception.ros.diagnostics.qos_watch import QosWatch
 from vlm_perception.ros.image_messages import image_message
-from vlm_perception.ros.inputs.cameras import Cameras
+from vlm_perception.ros.qos import fixed_policies, unmet
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
@@ -109,7 +110,7 @@ def test_each_question_about_a_latched_picture_is_answered_once(robot, talk, scr
     t = talk(camera_qos=profile(durability=LATCHED))
     robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
     t.show(7)
-    robot.until(lambda: node._health.total.report().frames == 1, "it waits for a prompt")
+    robot.until(lambda: node._shared.counters.total.report().frames == 1, "it waits for a prompt")
     # The first finds the picture waiting, the others have to hear it again.
     for text in ("red cup", "blue cup", "green cup"):
         t.ask(text)
@@ -178,7 +179,7 @@ def test_an_override_that_means_nothing_is_refused_with_the_choices(robot, polic
     overrides = [Parameter(OVERRIDE + policy, value=value)]
     node = rclpy.create_node("eyes", context=robot.context, parameter_overrides=overrides)
     with pytest.raises(SettingsError, match=said):
-        Cameras(node, "raw", print).resolve(("image",))
+        fixed_policies(node, "/image")
     node.destroy_node()
 
 
@@ -262,15 +263,16 @@ def test_a_listener_that_asks_for_more_than_is_offered_is_named(robot, talk, scr
 
 def test_what_is_seen_once_may_be_over_and_is_not_said(robot):
     node = rclpy.create_node("eyes", context=robot.context)  # nobody spins it: the test looks
-    began: list[int] = []
-    watch = QosWatch(node, lambda: began.append(1))
+    context = NodeContext.of(node)
+    watch = QosWatch(context)
     node.create_subscription(String, "/words", print, profile())
     for looks in (1, 3):
         publisher = robot.client.create_publisher(String, "/words", profile(BEST_EFFORT))
         robot.until(lambda: node.count_publishers("/words") == 1, "there")
         for _ in range(looks):
             watch.look()
-        assert (list(watch.texts), len(began)) == (([], 0) if looks == 1 else (["/words"], 1))
+        began = context.counters.total.report().errors.get("qos_mismatch", 0)
+        assert (list(watch.texts), began) == (([], 0) if looks == 1 else (["/words"], 1))
         robot.client.destroy_publisher(publisher)
         robot.until(lambda: node.count_publishers("/words") == 0, "gone")
         watch.look()

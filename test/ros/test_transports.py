@@ -55,7 +55,10 @@ def test_a_bad_compressed_image_is_counted_and_named_and_the_next_is_answered(
     node = robot.node(scripted, prompt="red cup", image_transport="compressed", diagnostics_period_s=0.1)
     t = talk(camera_topic="/image/compressed", camera_type=CompressedImage)
     robot.until(
-        lambda: t.camera.publish(compressed_message(data, 1, declared)) or node._health.total.report().drops.get(cause),
+        lambda: (
+            t.camera.publish(compressed_message(data, 1, declared))
+            or node._shared.counters.total.report().drops.get(cause)
+        ),
         "counted",
     )
     text = t.logs.wait_for(lambda m: "dropped" in m.msg).msg

@@ -10,20 +10,17 @@ from typing import Any
 import psutil
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.deferred import DeferredEngine
-from vlm_perception.errors import ImageError
-from vlm_perception.ros.counters import CountersByCamera
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.clock_watch import ClockWatch
+from vlm_perception.ros.diagnostics.hang_guard import HangGuard
 from vlm_perception.ros.diagnostics.message import diagnostics_message
 from vlm_perception.ros.diagnostics.name_watch import NameWatch
 from vlm_perception.ros.diagnostics.qos_watch import QosWatch
-from vlm_perception.ros.diagnostics.recovery import Recovery
 from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 from vlm_perception.ros.executor import steady_timer
-from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.cameras import Cameras
 from vlm_perception.ros.inputs.prompt_topic import PromptTopic
 from vlm_perception.ros.lifecycle.model import ModelLifecycle
@@ -31,8 +28,7 @@ from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
-from vlm_perception.ros.outputs.result_messages import answer_json
-from vlm_perception.ros.parameters import LiveSettings, unknown_overrides
+from vlm_perception.ros.parameters import unknown_overrides
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.spin import leave, run
 from vlm_perception.settings import Settings
@@ -64,52 +60,29 @@ class VlmPerceptionNode(Node):
             raise
 
     def _build(self, engine: Engine | None) -> None:
-        self._settings = LiveSettings(self)
-        settings = self._settings.current
+        self._shared = context = NodeContext.of(self)
         self._engine = engine or DeferredEngine(
-            lambda: self._settings.current.model, lambda: _transformers_engine(self._settings.current)
+            lambda: self._shared.settings.model, lambda: _transformers_engine(self._shared.settings)
         )
-        self._health, self._usable_s = CountersByCamera(), 0.0
         self._outputs = Outputs(self)
-        self._recovery = Recovery(
-            self, lambda: self._worker.running, self._health.total, lambda: self._settings.current
-        )
-        self._report = Reporter(
-            self,
-            self._outputs,
-            self._health,
-            self._recovery,
-            lambda: self._settings.current.jpeg_quality,
-            lambda state, detail: self._model.on_engine(state, detail),
-        )
-        self._worker = Worker(self._engine, settings, self._report)
+        self._model = ModelLifecycle(context, self._engine)
+        reporter = Reporter(context, self._outputs, self._model.on_engine)
+        self._worker = Worker(self._engine, context.settings, reporter)
         self._worker.deactivate()
-        self._cameras = Cameras(self, settings.image_transport, self._on_image, self._health.count_outage)
-        self._take_cameras(settings)
-        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._qos = QosWatch(self, lambda: self._health.total.count_error("qos_mismatch"))
-        self._names = NameWatch(self, lambda: self._health.total.count_error("same_name"))
-        self._clock_watch = ClockWatch(self, lambda: self._health.total.count_error("time_went_back"))
-        self._managed = LifecycleServices(self, self)
-        self._model = ModelLifecycle(self, self._worker, self._engine, self._managed.call_soon)
-        self._looking_for = PromptTopic(
-            self,
-            self._worker,
-            self._health.total,
-            lambda: self._settings.current,
-            lambda: self._managed.problem,
-            self._cameras.want_image,
-        )
-        self._settings.on_change(self._prepare, self._locked)
-        self._offer_services()
-        self._diagnostics_timer = steady_timer(self, settings.diagnostics_period_s, self._publish_diagnostics)
+        self._cameras = Cameras(context, self._worker, reporter.on_drop)
+        self._take_cameras(context.settings)
+        self._lifecycle = LifecycleServices(context, self)
+        self._prompts = PromptTopic(context, self._worker, self._cameras, self._lifecycle)
+        Services(context, self._worker, self._cameras, reporter)
+        self._hang, self._qos = HangGuard(context, self._worker), QosWatch(context)
+        self._names, self._clock_watch = NameWatch(context), ClockWatch(context)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics_timer = steady_timer(self, context.settings.diagnostics_period_s, self._publish_diagnostics)
         steady_timer(self, _WATCH_PERIOD_S, self._watch)
-        self.get_logger().info(describe_environment())
-        for name, advice in unknown_overrides(self).items():
-            self._health.total.count_error("unknown_parameter")
-            self.get_logger().warning(f"there is no parameter {name}, which was set to {advice}")
-        if settings.autostart:
-            self._managed.autostart()
+        context.parameters.on_change(self._prepare, self._locked)
+        self._greet()
+        if context.settings.autostart:
+            self._lifecycle.autostart()
 
     @property
     def node(self) -> Node:
@@ -119,7 +92,7 @@ class VlmPerceptionNode(Node):
     @property
     def state(self) -> State:
         """Where the node is in its life."""
-        return self._managed.state
+        return self._lifecycle.state
 
     @property
     def finished(self) -> bool:
@@ -140,15 +113,14 @@ class VlmPerceptionNode(Node):
 
     def configure(self) -> Future[None]:
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
-        self._looking_for.reload()
-        self._cameras.transport = self._settings.current.image_transport
-        self._take_cameras(self._settings.current)
-        return self._model.load(lambda: self._outputs.use(self._topics))
+        self._prompts.reload()
+        self._take_cameras(self._shared.settings)
+        return self._model.load(self._worker, lambda: self._outputs.use(self._topics))
 
     def activate(self) -> None:
         """Listen to the cameras and answer."""
         self._worker.activate()
-        self._cameras.use(self._topics, self._settings.current.frame_policy == "every")
+        self._cameras.use(self._topics, self._shared.settings.frame_policy == "every")
         self.get_logger().info(f"looking at {', '.join(self._cameras.topics)}")
 
     def deactivate(self) -> None:
@@ -159,7 +131,7 @@ class VlmPerceptionNode(Node):
     def cleanup(self) -> Future[None]:
         """Free the model and take the results' topics away."""
         self.deactivate()
-        return self._model.free(lambda: self._outputs.use(()))
+        return self._model.free(self._worker, lambda: self._outputs.use(()))
 
     def shutdown(self) -> Future[None]:
         """End for good what `cleanup` ends."""
@@ -167,40 +139,29 @@ class VlmPerceptionNode(Node):
 
     # On the executor.
 
-    def _offer_services(self) -> None:
-        Services(
-            self,
-            self._worker,
-            lambda result: answer_json(result, *self._report.times_of(result)),
-            lambda: self._usable_s,
-            lambda: self._settings.current.no_image_warning_s,
-            self._cameras.want_image,
-        )
+    def _greet(self) -> None:
+        """Say where the node runs, and which of its parameters mean nothing."""
+        self._shared.info(describe_environment())
+        for name, advice in unknown_overrides(self).items():
+            self._shared.counters.total.count_error("unknown_parameter")
+            self.get_logger().warning(f"there is no parameter {name}, which was set to {advice}")
 
     def _take_cameras(self, settings: Settings) -> None:
         """Count, and share out turns, for the cameras that the settings name."""
-        self._topics = self._cameras.resolve(settings.image_topics or ("image",))
+        self._topics = self._cameras.resolve(settings)
         weights = settings.camera_weights or (1.0,) * len(self._topics)
-        self._health.use(self._topics)
+        self._shared.counters.use(self._topics)
         self._worker.set_cameras(dict(zip(self._topics, weights, strict=True)))
 
     def _watch(self) -> None:
-        self._cameras.look_after(self._settings.current.no_image_warning_s, self._worker.last_asked_s)
+        self._cameras.look_after()
         self._model.tell_loading()
-
-    def _on_image(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
-        self._health.count_frame(camera)
-        try:
-            self._worker.offer(pending_frame(message, camera, received_s))
-            self._usable_s = received_s
-        except ImageError as error:
-            self._report.on_drop(camera, error.cause, error)
 
     def _prepare(self, old: Settings, new: Settings) -> Callable[[], None]:
         """See `LiveSettings.on_change`: what may be refused comes first."""
-        self._cameras.resolve(new.image_topics or ("image",))
-        text = new.prompt if new.prompt != old.prompt else self._looking_for.text
-        prompts = self._looking_for.read(text, new)
+        self._cameras.resolve(new)
+        text = new.prompt if new.prompt != old.prompt else self._prompts.text
+        prompts = self._prompts.read(text, new)
 
         def commit() -> None:
             self._take_cameras(new)
@@ -209,7 +170,7 @@ class VlmPerceptionNode(Node):
             if self.state is State.ACTIVE:
                 self._cameras.use(self._topics, new.frame_policy == "every")
             if new.prompt != old.prompt or new.task != old.task:
-                self._looking_for.use(text, prompts)
+                self._prompts.use(text, prompts)
             if new.diagnostics_period_s != old.diagnostics_period_s:
                 self._diagnostics_timer.timer_period_ns = round(new.diagnostics_period_s * 1e9)
             self._worker.apply(new)
@@ -222,16 +183,16 @@ class VlmPerceptionNode(Node):
         return "" if state is State.UNCONFIGURED else f"it is {state.label}: deactivate it and clean it up first"
 
     def _publish_diagnostics(self) -> None:
-        settings = self._settings.current
+        settings = self._shared.settings
         vitals = NodeSnapshot(
             lifecycle=self.state,
-            problem=self._managed.problem,
+            problem=self._lifecycle.problem,
             engine_state=self._worker.state,
             engine={"name": self._engine.name, **self._engine.describe()},
             prompts=self._worker.prompts,
             silent_s=self._cameras.silent_s(),
-            total=self._health.total.report(),
-            cameras=self._health.reports(),
+            total=self._shared.counters.total.report(),
+            cameras=self._shared.counters.reports(),
             policy=settings.frame_policy,
             paused=self._worker.paused,
             max_age_s=settings.max_age_s,
@@ -239,13 +200,13 @@ class VlmPerceptionNode(Node):
             budget=self._worker.budget,
             lowered=self._worker.lowered,
             asking_s=self._worker.asking_s,
-            hang=self._recovery.hang,
+            hang=self._hang.text,
             namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
             resident_mb=psutil.Process().memory_info().rss / 1e6,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(diagnostics_message(name, vitals, stamp))
+        self._diagnostics.publish(diagnostics_message(name, vitals, stamp))
 
 
 def _transformers_engine(settings: Settings) -> Engine:

@@ -1,25 +1,42 @@
-"""Which policies of a subscription the user has fixed, by the parameters that every ROS node has for it.
+"""Qualities of service: what the user has fixed, and what does not fit between two endpoints.
 
-The names are rclpy's own, `qos_overrides.<topic>.subscription.<policy>`. rclpy would declare them with the value
-that the node itself asks for, so that what the user fixed to just that value could not be told from what nobody
-fixed. Here the default is `system_default` (depth: 0), and means that the node decides.
+What is fixed stands in the parameters that every ROS node has for its subscriptions,
+`qos_overrides.<topic>.subscription.<policy>`. rclpy would declare them with the value that the node itself asks for,
+so that what the user fixed to just that value could not be told from what nobody fixed. Here the default is
+`system_default` (depth: 0), and means that the node decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
 
 from vlm_perception.errors import SettingsError
 
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # before Iron
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
 _KINDS = {"reliability": ReliabilityPolicy, "durability": DurabilityPolicy, "history": HistoryPolicy}
 _DEFAULTS: Mapping[str, str | int] = MappingProxyType({**dict.fromkeys(_KINDS, "system_default"), "depth": 0})
+# Those that can keep two endpoints apart.
+_MATCHED = ("reliability", "durability", "liveliness", "deadline", "liveliness_lease_duration")
 _NO_CHOICE = ("SYSTEM_DEFAULT", "UNKNOWN")
 
 
@@ -64,3 +81,43 @@ def _value(node: Node, topic: str, policy: str) -> Any:
     if known is not None and value.lower() in choices:
         return known[value.upper()]
     raise SettingsError(f"{name} is {value!r}: {remedy}")
+
+
+def quiet_subscription() -> SubscriptionEventCallbacks:
+    """Keep rclpy from logging what `diagnostics/qos_watch.py` says better, and what the node is about to follow."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
+def quiet_publisher() -> PublisherEventCallbacks:
+    """See `quiet_subscription`."""
+    return PublisherEventCallbacks(use_default_callbacks=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """One policy for which less is offered than is asked for, in the words of the `qos_overrides` parameters."""
+
+    policy: str
+    offered: str
+    asked: str
+
+
+def unmet(offered: QoSProfile, asked: QoSProfile) -> tuple[Unmet, ...]:
+    """Name what keeps a publisher and a subscription apart, by the rules of the middleware in use."""
+    if not _clash(offered, asked):
+        return ()
+    clashing = [policy for policy in _MATCHED if _clash(_alone(offered, policy), _alone(asked, policy))]
+    return tuple(Unmet(policy, _said(offered, policy), _said(asked, policy)) for policy in clashing)
+
+
+def _clash(offered: QoSProfile, asked: QoSProfile) -> bool:
+    return bool(qos_check_compatible(offered, asked)[0] == QoSCompatibility.ERROR)
+
+
+def _alone(profile: QoSProfile, policy: str) -> QoSProfile:
+    return QoSProfile(**{"depth": 1, "liveliness": LivelinessPolicy.AUTOMATIC, policy: getattr(profile, policy)})
+
+
+def _said(profile: QoSProfile, policy: str) -> str:
+    value = getattr(profile, policy)
+    return str(getattr(value, "name", value)).lower()

@@ -6,31 +6,24 @@ the same topics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from rclpy.node import Node
-
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import steady_timer
 
 _LOOK_PERIOD_S = 0.5
 
 
 class NameWatch:
-    """Looks for namesakes in the graph, twice a second.
-
-    Args:
-        node: Whose name and graph are looked at and whose logger warns.
-        count: Called once when namesakes turn up.
+    """Looks for namesakes in the graph, twice a second, and counts them once when they turn up.
 
     Attributes:
         text: What is wrong now and what to do; empty when the name is the node's alone.
     """
 
-    def __init__(self, node: Node, count: Callable[[], object]) -> None:
-        self._node, self._count = node, count
+    def __init__(self, context: NodeContext) -> None:
+        self._node, self._counters = context.node, context.counters.total
         self._seen = 0
         self.text = ""
-        self._timer = steady_timer(node, _LOOK_PERIOD_S, self.look)
+        self._timer = steady_timer(context.node, _LOOK_PERIOD_S, self.look)
 
     def look(self) -> None:
         """Look at the graph; what is seen twice in a row is said, for a node that ends may stay a moment."""
@@ -40,7 +33,7 @@ class NameWatch:
         if there > 0:
             is_new, self.text = not self.text, self._said(there)
             if is_new:
-                self._count()
+                self._counters.count_error("same_name")
                 self._node.get_logger().warning(self.text)
         elif others <= 0 and self.text:
             self.text = ""

@@ -7,43 +7,19 @@ on the node's topics, what they offer or ask for, and whether that fits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSLivelinessPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import steady_timer
-from vlm_perception.ros.qos import parameter_name
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # before Iron
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+from vlm_perception.ros.qos import Unmet, parameter_name, unmet
 
 _LOOK_PERIOD_S = 0.5
 _REPEAT_S = 30.0
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
-
-
-def quiet_subscription() -> SubscriptionEventCallbacks:
-    """Keep rclpy from logging what this module says better, and what the node is about to follow."""
-    return SubscriptionEventCallbacks(use_default_callbacks=False)
-
-
-def quiet_publisher() -> PublisherEventCallbacks:
-    """See `quiet_subscription`."""
-    return PublisherEventCallbacks(use_default_callbacks=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Unmet:
-    """One policy for which less is offered than is asked for, in the words of the `qos_overrides` parameters."""
-
-    policy: str
-    offered: str
-    asked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +47,15 @@ class Mismatch:
         return f"QoS mismatch on {self.topic}: {sides}, so nothing gets through; {self.remedy}"
 
 
-def unmet(offered: QoSProfile, asked: QoSProfile) -> tuple[Unmet, ...]:
-    """Compare by the rules of DDS: a publisher must offer at least what a subscription asks for."""
-    found = []
-    if (offered.reliability, asked.reliability) == (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE):
-        found.append(Unmet("reliability", "best_effort", "reliable"))
-    if (offered.durability, asked.durability) == (DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL):
-        found.append(Unmet("durability", "volatile", "transient_local"))
-    automatic, manual = QoSLivelinessPolicy.AUTOMATIC, QoSLivelinessPolicy.MANUAL_BY_TOPIC
-    if (offered.liveliness, asked.liveliness) == (automatic, manual):
-        found.append(Unmet("liveliness", "automatic", "manual_by_topic"))
-    for policy in ("deadline", "liveliness_lease_duration"):
-        offers_ns, asks_ns = (getattr(profile, policy).nanoseconds for profile in (offered, asked))
-        if offers_ns > asks_ns:
-            found.append(Unmet(policy, str(getattr(offered, policy)), str(getattr(asked, policy))))
-    return tuple(found)
-
-
 class QosWatch:
-    """Looks for mismatches on all topics of a node, twice a second, at some 40 microseconds a topic.
+    """Looks for mismatches on all topics of a node, twice a second, and counts every one that begins."""
 
-    Args:
-        node: Whose topics are looked at and whose logger warns.
-        count: Called once for every mismatch that begins.
-    """
-
-    def __init__(self, node: Node, count: Callable[[], object]) -> None:
-        self._node, self._count = node, count
+    def __init__(self, context: NodeContext) -> None:
+        self._node, self._counters = context.node, context.counters.total
         self._suspects: frozenset[Mismatch] = frozenset()
         self._known: dict[Mismatch, None] = {}
         self._said_s: dict[Mismatch, float] = {}
-        self._timer = steady_timer(node, _LOOK_PERIOD_S, self.look)
+        self._timer = steady_timer(context.node, _LOOK_PERIOD_S, self.look)
 
     @property
     def texts(self) -> dict[str, str]:
@@ -118,7 +72,7 @@ class QosWatch:
         seen = frozenset(self._mismatches())
         for mismatch in sorted((seen & self._suspects) - self._known.keys(), key=str):
             self._known[mismatch] = None
-            self._count()
+            self._counters.count_error("qos_mismatch")
             self._say(mismatch)
         for mismatch in self._known.keys() - seen:
             del self._known[mismatch]

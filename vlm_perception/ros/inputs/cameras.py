@@ -1,4 +1,4 @@
-"""The cameras that the node looks at: one subscription and one watch each, coming and going live."""
+"""The cameras that the node looks at: one subscription and one watch each, coming and going live; their images."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CompressedImage, Image
 
-from vlm_perception.errors import SettingsError
+from vlm_perception.errors import ImageError, SettingsError
+from vlm_perception.ros.context import NodeContext
+from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.inputs.silence_watch import SilenceWatch
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import camera_info_topic
+from vlm_perception.settings import Settings
+from vlm_perception.worker.worker import Worker
 
 _NEWEST_DEPTH = 1
 # The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
@@ -35,27 +37,23 @@ class _Camera:
 
 
 class Cameras:
-    """Subscribes to image topics.
+    """Subscribes to image topics and hands every image to the worker.
 
     Args:
-        node: Owner of the subscriptions.
-        transport: "raw" or "compressed".
-        on_image: Called on the executor with every image, its resolved topic and its arrival, monotonic seconds.
-        on_outage: Called with the topic when a camera has fallen silent.
+        context: Of the node.
+        worker: Gets the images.
+        on_bad_image: Told of an image that contradicts itself: its resolved topic, the cause and the error.
 
     Attributes:
-        transport: As given; to be changed only while no topic is looked at.
+        usable_s: When an image that can be read last came from any camera, monotonic seconds.
     """
 
     def __init__(
-        self,
-        node: Node,
-        transport: str,
-        on_image: Callable[[Any, str, float], None],
-        on_outage: Callable[[str], None] = lambda _: None,
+        self, context: NodeContext, worker: Worker, on_bad_image: Callable[[str, str, ImageError], None]
     ) -> None:
-        self._node, self._on_image, self._on_outage = node, on_image, on_outage
-        self.transport = transport
+        self._context, self._node = context, context.node
+        self._worker, self._on_bad_image = worker, on_bad_image
+        self.usable_s = 0.0
         self._every = False
         self._cameras: dict[str, _Camera] = {}
         self._wanted_s = 0.0
@@ -65,14 +63,14 @@ class Cameras:
         """Resolved topics, in the order in which they were asked for."""
         return tuple(self._cameras)
 
-    def resolve(self, topics: Sequence[str]) -> tuple[str, ...]:
-        """Return the full names of topics as they are to be subscribed to.
+    def resolve(self, settings: Settings) -> tuple[str, ...]:
+        """Return the full names of the topics that the settings name, as they are to be subscribed to.
 
         Raises:
             SettingsError: A name is not valid, two are the same topic, or a topic's `qos_overrides` cannot be used.
         """
         resolved: list[str] = []
-        for topic in topics:
+        for topic in settings.image_topics or ("image",):
             try:
                 validate_topic_name(topic)
             except InvalidTopicNameException as error:
@@ -80,7 +78,7 @@ class Cameras:
                 raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
             name = self._node.resolve_topic_name(topic)
             # image_transport's own naming; a remapping that already has the suffix is left alone.
-            if self.transport == "compressed" and not name.endswith("/compressed"):
+            if settings.image_transport == "compressed" and not name.endswith("/compressed"):
                 name += "/compressed"
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
@@ -97,17 +95,13 @@ class Cameras:
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
         self._follow()
 
-    def look_after(self, limit_s: float, last_asked_s: Callable[[str], float]) -> None:
-        """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras.
-
-        Args:
-            limit_s: How long a camera may be silent.
-            last_asked_s: When the model was last done with an image of a camera; infinity while it looks at one.
-        """
+    def look_after(self) -> None:
+        """Follow what the publishers offer, hear again what is wanted, and warn about silent cameras."""
         self._follow()
-        self._hear_wanted(last_asked_s)
+        self._hear_wanted()
         for camera in self._cameras.values():
-            camera.watch.check(time.monotonic() - camera.last_image_s, limit_s)
+            silent_s = time.monotonic() - camera.last_image_s
+            camera.watch.check(silent_s, self._context.settings.no_image_warning_s)
 
     def want_image(self) -> None:
         """Let those who latched their image say it again, unless an image or an answer comes first; on any thread.
@@ -116,16 +110,31 @@ class Cameras:
         """
         self._wanted_s = time.monotonic()
 
-    def _hear_wanted(self, last_asked_s: Callable[[str], float]) -> None:
+    def _hear_wanted(self) -> None:
         wanted_s = self._wanted_s
         if time.monotonic() - wanted_s < _PICKED_S:
             return
         for topic, camera in self._cameras.items():
-            asked_s = last_asked_s(topic)
+            asked_s = self._worker.last_asked_s(topic)
             if camera.served_s < wanted_s and asked_s < math.inf:
                 camera.served_s = wanted_s
                 if max(camera.last_image_s, asked_s) < wanted_s:
                     camera.inbox.hear_again()
+
+    def hear(self, message: Image | CompressedImage, camera: str, received_s: float) -> None:
+        """Count an image and hand it to the worker; its pixels are made only if it is answered.
+
+        Args:
+            message: Must not be changed afterwards.
+            camera: Resolved topic.
+            received_s: Its arrival, monotonic seconds.
+        """
+        self._context.counters.count_frame(camera)
+        try:
+            self._worker.offer(pending_frame(message, camera, received_s))
+            self.usable_s = received_s
+        except ImageError as error:
+            self._on_bad_image(camera, error.cause, error)
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""
@@ -137,15 +146,15 @@ class Cameras:
             camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
 
     def _open(self, topic: str) -> _Camera:
-        message_type = CompressedImage if self.transport == "compressed" else Image
+        message_type = CompressedImage if self._context.settings.image_transport == "compressed" else Image
 
-        def hear(message: Any) -> None:
+        def hear(message: Image | CompressedImage) -> None:
             camera = self._cameras.get(topic)
             if camera is not None:
                 camera.last_image_s = time.monotonic()
-                self._on_image(message, topic, camera.last_image_s)
+                self.hear(message, topic, camera.last_image_s)
 
         inbox = ImageSubscription(self._node, topic, message_type, hear)
         now_s = time.monotonic()
-        watch = SilenceWatch(self._node, topic, message_type, lambda: self._on_outage(topic))
+        watch = SilenceWatch(self._node, topic, message_type, lambda: self._context.counters.count_outage(topic))
         return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

@@ -20,8 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from vlm_perception.ros.diagnostics.qos_watch import quiet_subscription
-from vlm_perception.ros.qos import fixed_policies
+from vlm_perception.ros.qos import fixed_policies, quiet_subscription
 
 # More than a latched publisher keeps and hands out again.
 _REMEMBERED = 256

@@ -20,8 +20,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
-from vlm_perception.ros.diagnostics.qos_watch import quiet_subscription
 from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.qos import quiet_subscription
 
 _DEPTH = 10
 _LOOK_PERIOD_S = 0.25

@@ -1,8 +1,6 @@
-"""What is looked for: `~/prompt` and the parameter `prompt` in, the worker's questions and `~/active_prompt` out."""
+"""What is looked for: `~/prompt` and the parameter `prompt` in, the worker's prompts and `~/active_prompt` out."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -11,9 +9,11 @@ from std_msgs.msg import String
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.prompts.queries import parse_prompts
-from vlm_perception.ros.counters import Counters
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.inputs.cameras import Cameras
 from vlm_perception.ros.inputs.prompt_subscription import PromptSubscription
+from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.settings import Settings
 from vlm_perception.types import Prompt
@@ -21,7 +21,6 @@ from vlm_perception.worker.worker import Worker
 
 # Kept and offered to everyone who comes later.
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_WARNING_PERIOD_S = 5.0
 # What follows faster is logged when it has lasted that long.
 _TELL_PERIOD_S = 0.5
 
@@ -30,12 +29,10 @@ class PromptTopic:
     """Reads prompts and hands them to the worker. Used on the executor.
 
     Args:
-        node: Owner of the topics.
-        worker: Is asked the questions.
-        health: Counts prompts that cannot be used.
-        settings: Tells the settings in force: template file and task.
-        problem: Tells why nothing can be answered at all; empty when it can.
-        want_image: Called when there are new questions, so that latched images are heard again.
+        context: Of the node.
+        worker: Is asked the prompts.
+        cameras: Hear latched images again when there are new prompts.
+        lifecycle: Tells why nothing can be answered at all.
 
     Raises:
         SettingsError: The prompts file cannot be used.
@@ -44,23 +41,21 @@ class PromptTopic:
 
     def __init__(
         self,
-        node: Node,
+        context: NodeContext,
         worker: Worker,
-        health: Counters,
-        settings: Callable[[], Settings],
-        problem: Callable[[], str],
-        want_image: Callable[[], None],
+        cameras: Cameras,
+        lifecycle: LifecycleServices,
     ) -> None:
-        self._node, self._worker, self._health = node, worker, health
-        self._settings, self._problem, self._want_image = settings, problem, want_image
-        self._throttle, self._tell_throttle = Throttle(_WARNING_PERIOD_S), Throttle(_TELL_PERIOD_S)
+        self._context, self._worker, self._cameras, self._lifecycle = context, worker, cameras, lifecycle
+        self._counters, self._tell_throttle = context.counters.total, Throttle(_TELL_PERIOD_S)
         self._untold: tuple[Prompt, ...] | None = None
         self._replaced = 0
-        self._prompts = load_prompts(settings().prompts_file)
-        self._active = ActivePrompt(node)
-        self.use(settings().prompt, self.read(settings().prompt, settings()))
-        PromptSubscription(node, "~/prompt", self.hear)
-        self._timer = steady_timer(node, _TELL_PERIOD_S, self._tell)
+        settings = context.settings
+        self._prompts = load_prompts(settings.prompts_file)
+        self._active = ActivePrompt(context.node)
+        self.use(settings.prompt, self.read(settings.prompt, settings))
+        PromptSubscription(context.node, "~/prompt", self.hear)
+        self._timer = steady_timer(context.node, _TELL_PERIOD_S, self._tell)
 
     @property
     def text(self) -> str:
@@ -74,11 +69,11 @@ class PromptTopic:
             SettingsError: It cannot be used; nothing has changed.
             PromptError: What is looked for cannot be said in its words.
         """
-        self._prompts = load_prompts(self._settings().prompts_file)
-        self.use(self.text, self.read(self.text, self._settings()))
+        self._prompts = load_prompts(self._context.settings.prompts_file)
+        self.use(self.text, self.read(self.text, self._context.settings))
 
     def read(self, text: str, settings: Settings) -> tuple[Prompt, ...]:
-        """Make questions of a text, without asking them.
+        """Make prompts of a text, without asking them.
 
         Raises:
             PromptError: It cannot be used.
@@ -86,9 +81,9 @@ class PromptTopic:
         return parse_prompts(text, self._prompts.build, settings.task)
 
     def use(self, text: str, prompts: tuple[Prompt, ...]) -> None:
-        """Ask these questions from now on, and publish the text that they were made of."""
+        """Ask these prompts from now on, and publish the text that they were made of."""
         if self._worker.set_prompts(prompts):
-            self._want_image()
+            self._cameras.want_image()
             self._replaced += self._untold is not None
             self._untold = prompts
             self._tell()
@@ -97,38 +92,36 @@ class PromptTopic:
 
     def hear(self, text: str) -> None:
         """Take a prompt as it was sent; one that cannot be used is counted and logged, and the old one stays."""
-        self._health.count_prompt()
-        log = self._node.get_logger()
+        self._counters.count_prompt()
         try:
-            self.use(text, self.read(text, self._settings()))
+            self.use(text, self.read(text, self._context.settings))
         except PromptError as error:
             # A slip of the pen must not stop a running detection: the old prompt stays.
-            count = self._health.count_error("prompt")
-            if self._throttle.allows("prompt"):
-                log.error(f"{error}; going on with {self._active.text!r} ({count} refused so far)")
+            count = self._counters.count_error("prompt")
+            self._context.error("prompt", f"{error}; going on with {self._active.text!r} ({count} refused so far)")
             self._active.publish(self._active.text)
         else:
-            if (problem := self._problem()) and self._throttle.allows("problem"):
-                log.error(f"the prompt cannot be answered: {problem}")
+            if problem := self._lifecycle.problem:
+                self._context.error("problem", f"the prompt cannot be answered: {problem}")
 
     def _tell(self) -> None:
         """Log what is looked for, not more often than anybody could read it."""
         if self._untold is None or not self._tell_throttle.allows("looking for"):
             return
-        log, prompts = self._node.get_logger(), self._untold
+        prompts, info = self._untold, self._context.info
         if self._replaced:
-            log.info(f"{self._replaced} prompts were replaced by the next one within {_TELL_PERIOD_S:g} s")
+            info(f"{self._replaced} prompts were replaced by the next one within {_TELL_PERIOD_S:g} s")
         for prompt in prompts:
-            log.info(f"looking for {prompt.text!r} ({prompt.task.value})")
+            info(f"looking for {prompt.text!r} ({prompt.task.value})")
         if not prompts:
-            log.info("detection stopped: no prompt")
+            info("detection stopped: no prompt")
         self._untold, self._replaced = None, 0
 
     def _tell_neutralised(self, tokens: int) -> None:
         if tokens:
-            count = self._health.count_error("prompt_chat_tokens", tokens)
-            if self._throttle.allows("prompt_chat_tokens"):
-                self._node.get_logger().warning(f"chat tokens in a prompt were made harmless ({count} so far)")
+            count = self._counters.count_error("prompt_chat_tokens", tokens)
+            text = f"chat tokens in a prompt were made harmless ({count} so far)"
+            self._context.warn("prompt_chat_tokens", text)
 
 
 class ActivePrompt:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 import psutil
-from rclpy.node import Node
 
 from vlm_perception.engines.base import Engine, EngineState
 from vlm_perception.errors import ModelLoadError
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.worker.worker import Worker
 
@@ -17,58 +17,59 @@ _LOG_PERIOD_S = 5.0
 
 
 class ModelLifecycle:
-    """Starts and stops the worker, and says how that goes.
+    """Has the worker load the engine and free it, and says how that goes.
 
     Args:
-        node: Speaks.
-        worker: Loads the engine on its own thread.
-        engine: Tells how far loading is.
-        call_soon: Has something done on the executor.
+        context: Of the node.
+        engine: Tells its name, what it is made of, and how far loading is.
     """
 
-    def __init__(
-        self, node: Node, worker: Worker, engine: Engine, call_soon: Callable[[Callable[[], None]], None]
-    ) -> None:
-        self._log, self._worker, self._engine, self._call_soon = node.get_logger(), worker, engine, call_soon
-        self._throttle = Throttle(_LOG_PERIOD_S)
+    def __init__(self, context: NodeContext, engine: Engine) -> None:
+        self._context, self._engine = context, engine
+        self._is_loading, self._throttle = False, Throttle(_LOG_PERIOD_S)
         self._change: Future[None] | None = None
         self._then: Callable[[], None] = lambda: None
 
-    def load(self, then: Callable[[], None]) -> Future[None]:
+    def load(self, worker: Worker, then: Callable[[], None]) -> Future[None]:
         """Begin to load the model.
 
         Args:
+            worker: Loads it on its own thread.
             then: Done on the executor once it is loaded, before the future ends; what it raises ends the future.
         """
-        self._log.info(f"loading the model {self._engine.name}")
+        self._context.info(f"loading the model {self._engine.name}")
         self._change, self._then = Future(), then
-        self._worker.start()
+        worker.start()
         return self._change
 
-    def free(self, then: Callable[[], None]) -> Future[None]:
-        """Begin to free the model, whether it is loaded or not; `then` as in `load`."""
+    def free(self, worker: Worker, then: Callable[[], None]) -> Future[None]:
+        """Begin to free the model, whether it is loaded or not; arguments as in `load`."""
         change: Future[None] = Future()
         self._change, self._then = change, then
-        if self._worker.state in (EngineState.WAITING, EngineState.FAILED, EngineState.STOPPED):
+        if worker.state in (EngineState.WAITING, EngineState.FAILED, EngineState.STOPPED):
             self._end("")
         else:
-            self._worker.stop(0.0)
+            worker.stop(0.0)
         return change
 
     def tell_loading(self) -> None:
         """Log how far loading is, now and then; nothing when no model is being loaded."""
-        if self._worker.state is EngineState.LOADING and self._throttle.allows("loading"):
-            self._log.info(f"loading: {self._engine.describe().get('loading', 'begins')}")
+        if self._is_loading and self._throttle.allows("loading"):
+            self._context.info(f"loading: {self._engine.describe().get('loading', 'begins')}")
 
     def on_engine(self, state: EngineState, detail: str) -> None:
         """Hear about the model's state, on the worker's thread."""
+        self._is_loading = state is EngineState.LOADING
         if state is EngineState.READY:
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
-            self._log.info(f"the model is ready: {facts}")
+            self._context.info(f"the model is ready: {facts}")
+        elif state is EngineState.FAILED:
+            self._context.counters.total.count_error("model_load")
         elif state is EngineState.STOPPED:
-            self._log.info(f"the model is freed; the process takes {psutil.Process().memory_info().rss / 1e6:.0f} MB")
-        if state is not EngineState.LOADING:
-            self._call_soon(lambda: self._end(detail))
+            resident_mb = psutil.Process().memory_info().rss / 1e6
+            self._context.info(f"the model is freed; the process takes {resident_mb:.0f} MB")
+        if not self._is_loading:
+            self._context.executor.call(lambda: self._end(detail))
 
     def _end(self, detail: str) -> None:
         change, self._change = self._change, None

@@ -15,10 +15,10 @@ from lifecycle_msgs.msg import Transition as TransitionMessage
 from lifecycle_msgs.msg import TransitionDescription, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
 
 from vlm_perception.errors import LifecycleError, VlmPerceptionError
-from vlm_perception.ros.executor import Done, OnExecutor
+from vlm_perception.ros.context import NodeContext
+from vlm_perception.ros.executor import Done
 from vlm_perception.ros.lifecycle.states import TRANSITIONS, Lifecycle, Outcome, State, Transition
 
 
@@ -55,18 +55,18 @@ class LifecycleServices:
     """Offers `~/change_state` and what belongs to it, and publishes `~/transition_event`.
 
     Args:
-        node: Owner of the services.
+        context: Of the node.
         actions: What is done on the way.
 
     Attributes:
         problem: Why the last change did not come about; empty after one that did.
     """
 
-    def __init__(self, node: Node, actions: Actions) -> None:
-        self._node, self._actions = node, actions
-        self._life, self._soon = Lifecycle(), OnExecutor(node)
+    def __init__(self, context: NodeContext, actions: Actions) -> None:
+        self._node, self._executor, self._actions = context.node, context.executor, actions
+        self._life = Lifecycle()
         self.problem = ""
-        self._events = node.create_publisher(TransitionEvent, "~/transition_event", 10)
+        self._events = self._node.create_publisher(TransitionEvent, "~/transition_event", 10)
         # In the node's own group nothing else would be called while a change is waited for.
         group = ReentrantCallbackGroup()
         for kind, name, answer in (
@@ -76,16 +76,12 @@ class LifecycleServices:
             (GetAvailableTransitions, "get_available_transitions", self._on_get_transitions),
             (GetAvailableTransitions, "get_transition_graph", self._on_get_graph),
         ):
-            node.create_service(kind, f"~/{name}", answer, callback_group=group)
+            self._node.create_service(kind, f"~/{name}", answer, callback_group=group)
 
     @property
     def state(self) -> State:
         """Where the node is in its life."""
         return self._life.state
-
-    def call_soon(self, function: Callable[[], None]) -> None:
-        """Have something done on the executor; from any thread."""
-        self._soon.call(function)
 
     def autostart(self) -> None:
         """Configure and then activate, unless that was changed from outside meanwhile."""
@@ -123,7 +119,7 @@ class LifecycleServices:
         return begun or failed
 
     def _await(self, work: Future[None], then: Callable[[BaseException | None], None]) -> None:
-        work.add_done_callback(lambda done: self._soon.call(lambda: then(done.exception())))
+        work.add_done_callback(lambda done: self._executor.call(lambda: then(done.exception())))
 
     def _end(self, way: Transition, error: BaseException | None, over: Future[bool]) -> None:
         log, self.problem = self._node.get_logger(), ""

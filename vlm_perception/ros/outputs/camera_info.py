@@ -8,10 +8,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
-from vlm_perception.ros.diagnostics.qos_watch import quiet_publisher
 from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.outputs.stamp_pairs import StampPairs
+from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic
 from vlm_perception.types import FrameHeader
 

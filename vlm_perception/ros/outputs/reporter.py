@@ -6,51 +6,31 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rclpy.node import Node
-
 from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import ImageError, VlmPerceptionError
-from vlm_perception.ros.counters import CountersByCamera
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
-from vlm_perception.ros.diagnostics.recovery import Recovery
 from vlm_perception.ros.outputs.publishers import Outputs
-from vlm_perception.scheduling.rate import Throttle
+from vlm_perception.ros.outputs.result_messages import answer_json
 from vlm_perception.types import Result
 from vlm_perception.worker.listener import Deliver
-
-_WARNING_PERIOD_S = 5.0
 
 
 class Reporter:
     """The worker's listener.
 
     Args:
-        node: Its clock and its log.
+        context: Of the node.
         outputs: The publishers.
-        health: The counters.
-        recovery: Hears of what the node gets over by itself.
-        jpeg_quality: Tells the quality of compressed pictures, 1 to 100.
         on_engine: Hears about the model's state; on the worker's thread.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        outputs: Outputs,
-        health: CountersByCamera,
-        recovery: Recovery,
-        jpeg_quality: Callable[[], int],
-        on_engine: Callable[[EngineState, str], None],
-    ) -> None:
-        self._node, self._outputs, self._health = node, outputs, health
-        self._recovery = recovery
-        self._jpeg_quality, self._on_engine = jpeg_quality, on_engine
-        self._throttle = Throttle(_WARNING_PERIOD_S)
+    def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
+        self._context, self._outputs, self._on_engine = context, outputs, on_engine
+        self._counters = context.counters
 
     def on_state(self, state: EngineState, detail: str) -> None:
         """See `WorkerListener`."""
-        if state is EngineState.FAILED:
-            self._health.total.count_error("model_load")
         self._on_engine(state, detail)
 
     def on_partial(self, result: Result, deliver: Deliver) -> None:
@@ -67,38 +47,40 @@ class Reporter:
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
-        self._health.count_answer(
+        self._counters.count_answer(
             result.request.frame.camera, latency_s, age_s, len(result.rejects), weak, len(result.objects)
         )
         self._note_age(result)
-        self._recovery.note_result(result)
-        if result.answer.finish_reason == "repetition":
-            count = self._health.total.count_repetition()
-            self.warn("repetition", f"the model repeated itself; its answer was ended early ({count} so far)")
+        self._note_ending(result)
         try:
-            publish_picture = outputs.drawn(result, self._jpeg_quality())
+            publish_picture = outputs.drawn(result, self._context.settings.jpeg_quality)
         except ImageError as error:
-            self._health.total.count_error(error.cause)
-            self.warn(error.cause, str(error))
+            self._counters.total.count_error(error.cause)
+            self._context.warn(error.cause, str(error))
             return
         if publish_picture is not None:
             deliver(publish_picture)
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """See `WorkerListener`; bad images come from the executor."""
-        count = self._health.count_drop(camera, cause)
+        count = self._counters.count_drop(camera, cause)
         if error is None:
             return
         text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))
-        self.warn(cause, f"image of {camera} dropped ({cause}, {count} so far): {text}")
+        self._context.warn(cause, f"image of {camera} dropped ({cause}, {count} so far): {text}")
 
     def on_out_of_memory(self, text: str) -> None:
         """See `WorkerListener`."""
-        self._recovery.note_out_of_memory(text)
+        count = self._counters.total.count_error("out_of_memory")
+        self._context.warn("out_of_memory", f"{text} ({count} so far)")
 
     def on_more_pixels(self, text: str) -> None:
         """See `WorkerListener`."""
-        self._recovery.note_more_pixels(text)
+        self._context.info(text)
+
+    def written(self, result: Result) -> str:
+        """Write a result as `~/answer` does, with its times now; on any thread."""
+        return answer_json(result, *self.times_of(result))
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
@@ -106,15 +88,25 @@ class Reporter:
 
     def _age_of(self, result: Result) -> FrameAge:
         frame = result.request.frame
-        return frame_age(frame.header, self._node.get_clock().now().nanoseconds * 1e-9, frame.camera)
+        return frame_age(frame.header, self._context.node.get_clock().now().nanoseconds * 1e-9, frame.camera)
 
     def _note_age(self, result: Result) -> None:
         age = self._age_of(result)
         if age.problem:
-            count = self._health.total.count_error(age.problem)
-            self.warn(age.problem, f"{age.text} ({count} answers so far)")
+            count = self._counters.total.count_error(age.problem)
+            self._context.warn(age.problem, f"{age.text} ({count} answers so far)")
 
-    def warn(self, kind: str, text: str) -> None:
-        """Log a warning, each kind at most every 5 s; on any thread."""
-        if self._throttle.allows(kind):
-            self._node.get_logger().warning(text)
+    def _note_ending(self, result: Result) -> None:
+        """Count and tell an answer that did not end by itself."""
+        reason, settings = result.answer.finish_reason, self._context.settings
+        if reason == "repetition":
+            count = self._counters.total.count_repetition()
+            self._context.warn(reason, f"the model repeated itself; its answer was ended early ({count} so far)")
+        elif reason == "timeout":
+            count = self._counters.total.count_error("timeout")
+            self._context.warn(
+                reason,
+                f"an answer took over timeout_s {settings.timeout_s:g} and was cut after {len(result.answer.tokens)} "
+                f"tokens, {len(result.objects)} objects ({count} so far); raise timeout_s, or lower max_pixels or "
+                f"max_new_tokens",
+            )
