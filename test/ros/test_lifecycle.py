@@ -239,7 +239,7 @@ def test_another_model_can_be_named_while_the_node_is_unconfigured(robot, talk) 
     t = talk(is_active=False)
     t.logs.wait_for(lambda m: "configure can be tried again" in m.msg and "/nowhere" in m.msg)
     robot.until(lambda: state(robot) == "unconfigured", "back at the start")
-    assert set_parameter(robot, "model", TINY).successful
+    assert set_parameter(robot, "model", str(TINY)).successful
     assert change(robot, Transition.TRANSITION_CONFIGURE)
     refused = set_parameter(robot, "model", "/elsewhere")
     assert (refused.successful, "only while the node is unconfigured" in refused.reason) == (False, True)

@@ -1,8 +1,11 @@
-"""Only vlm_perception/ros touches ROS, and what launch files import needs nothing installed."""
+"""The rule of the rooms stands in .importlinter; here: that it can break, and what it cannot say."""
 
 from __future__ import annotations
 
 import ast
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,81 +14,72 @@ import pytest
 from checkout import ROOT
 
 PACKAGE = ROOT / "vlm_perception"
-ROS_MODULES = {"rclpy", "cv_bridge", "ament_index_python", "launch", "launch_ros", "rosidl_runtime_py", "tf2_ros"}
-# Read by the system's Python before the environment with torch is found.
-STANDARD_LIBRARY_ONLY = ("__init__.py", *(f"startup/{path.name}" for path in (PACKAGE / "startup").glob("*.py")))
-# Heavy: importing the core must not cost seconds before a command can even print its help.
-LAZY_ONLY = {"torch", "transformers", "accelerate"}
+# Contract -> a module and an import in it that the contract must not let through.
+PLANTED = {
+    "layers": ("replies/labels.py", "vlm_perception.engines.base"),
+    "ros": ("worker/timeouts.py", "rclpy"),
+    "startup": ("startup/processes.py", "numpy"),
+    "torch": ("frames/encodings.py", "torch"),
+    "apps": ("apps/web/app.py", "vlm_perception.apps.detect"),
+    "gradio": ("drawing/annotate.py", "gradio"),
+    "roslayers": ("ros/inputs/cameras.py", "vlm_perception.ros.services"),
+}
 
-ALL_FILES = sorted(PACKAGE.rglob("*.py"))
-EDGE = ("ros", "apps/cameras", "apps/demo", "apps/doctor/ros_probe")
-CORE_FILES = [path for path in ALL_FILES if not path.relative_to(PACKAGE).as_posix().startswith(EDGE)]
+
+def lint(folder: Path) -> str:
+    line = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
-def imported(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What lint-imports says of a copy with one import too many for every contract."""
+    folder = tmp_path_factory.mktemp("planted")
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", folder)
+    for file, module in PLANTED.values():
+        with (folder / PACKAGE.name / file).open("a", encoding="utf-8") as source:
+            source.write(f"\nimport {module}\n")
+    return lint(folder)
+
+
+def test_every_contract_is_kept() -> None:
+    assert "0 broken" in lint(ROOT)
+
+
+@pytest.mark.parametrize("contract", re.findall(r"importlinter:contract:(\w+)", (ROOT / ".importlinter").read_text()))
+def test_every_contract_breaks_on_a_planted_import(planted: str, contract: str) -> None:
+    name = re.search(rf"contract:{contract}\]\nname = (.*)", (ROOT / ".importlinter").read_text())
+    assert name
+    file, module = PLANTED[contract]
+    _, section = planted.split(f"\n{name[1]}\n---", 1)
+    section = section.split("\n---", 1)[0]
+    importer = f"vlm_perception.{file.removesuffix('.py').replace('/', '.')}"
+    assert f"{importer} -> {module}" in " ".join(section.split()), section
+
+
+def imported(path: Path) -> Iterator[str]:
     """Yield the names of the top packages that a file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body if top_level_only else ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module.split(".")[0]
 
 
-def is_ros(module: str) -> bool:
-    return module in ROS_MODULES or module.endswith(("_msgs", "_srvs", "_interfaces"))
+def test_what_the_system_s_python_reads_needs_the_standard_library_alone() -> None:
+    """A launch file is read before the environment with torch is found."""
+    allowed = {*sys.stdlib_module_names, "vlm_perception"}
+    for path in (PACKAGE / "__init__.py", *(PACKAGE / "startup").glob("*.py")):
+        assert set(imported(path)) <= allowed, path.name
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(PACKAGE).as_posix()
+def test_one_module_imports_gradio() -> None:
+    assert [path.name for path in (PACKAGE / "apps").rglob("*.py") if "gradio" in set(imported(path))] == ["page.py"]
 
 
-def test_the_check_itself_sees_ros_imports() -> None:
-    assert {"rclpy", "vision_msgs", "std_srvs"} <= {
-        name for name in ("rclpy", "vision_msgs", "std_srvs") if is_ros(name)
-    }
-    assert any(is_ros(name) for path in (PACKAGE / "ros").rglob("*.py") for name in imported(path))
-
-
-@pytest.mark.parametrize("path", CORE_FILES, ids=relative)
-def test_core_imports_no_ros(path: Path) -> None:
-    assert [name for name in imported(path) if is_ros(name)] == []
-
-
-@pytest.mark.parametrize("path", CORE_FILES, ids=relative)
-def test_core_does_not_import_the_ros_edge(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    reached = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    assert [name for name in reached if name.startswith("vlm_perception.ros")] == []
-
-
-@pytest.mark.parametrize("name", STANDARD_LIBRARY_ONLY)
-def test_startup_needs_only_the_standard_library(name: str) -> None:
-    allowed = set(sys.stdlib_module_names) | {"vlm_perception"}
-    assert sorted(set(imported(PACKAGE / name)) - allowed) == []
-
-
-def test_startup_imports_only_modules_of_its_kind() -> None:
-    for name in STANDARD_LIBRARY_ONLY:
-        tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
-        own = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("vlm")}
-        assert own <= {f"vlm_perception.startup.{Path(other).stem}" for other in STANDARD_LIBRARY_ONLY}, name
-
-
-@pytest.mark.parametrize("path", [p for p in CORE_FILES if "engines" not in p.parts], ids=relative)
-def test_core_outside_the_engines_imports_no_model_library(path: Path) -> None:
-    assert sorted(set(imported(path, top_level_only=True)) & LAZY_ONLY) == []
-
-
-@pytest.mark.parametrize("path", [p for p in ALL_FILES if "web" not in p.parts], ids=relative)
-def test_only_the_web_page_needs_gradio(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    reached = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    assert "gradio" not in set(imported(path))
-    assert [name for name in reached if name.startswith("vlm_perception.apps.web")] == []
-
-
-def test_only_one_module_of_the_web_page_imports_gradio() -> None:
-    assert [path.name for path in (PACKAGE / "apps" / "web").glob("*.py") if "gradio" in set(imported(path))] == [
-        "page.py"
-    ]
+def test_what_has_no_model_yet_waits_for_no_model_library() -> None:
+    """Importing torch takes seconds, in which a node hears nothing and a command says nothing."""
+    modules = "vlm_perception.ros.node, vlm_perception.apps.detect.command, vlm_perception.apps.web.app"
+    code = f"import sys, {modules}; sys.exit(' '.join({{'torch', 'transformers', 'gradio'}} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)

@@ -23,11 +23,3 @@ def test_threads_spin_for_a_moment_only_unless_the_user_says_otherwise(given: di
     free = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     done = subprocess.run([sys.executable, "-c", LOOK], env=free | given, stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.strip() == kept
-
-
-def test_only_engines_import_torch_at_the_top() -> None:
-    """Elsewhere it could be imported first."""
-    modules = "vlm_perception.apps.detect.command, vlm_perception.ros.node, vlm_perception.apps.web.app"
-    look = f"import sys; import {modules}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout.strip() == "False"
