@@ -12,6 +12,16 @@ from pathlib import Path
 
 # Above 101 the ports of DDS may be those that Linux hands out to anybody.
 NUMBERS = range(1, 101)
+# DDS: a domain has so many ports, from this one on.
+_FIRST_PORT, _PORTS = 7400, 250
+_SOCKET_TABLES = ("/proc/net/udp", "/proc/net/udp6")
+
+
+def domains_in_use() -> set[int]:
+    """Domains of anybody on this machine, such as a demo, or a process that a test has left behind."""
+    tables = [path.read_text(encoding="ascii") for path in map(Path, _SOCKET_TABLES) if path.exists()]
+    addresses = [line.split()[1] for table in tables for line in table.splitlines()[1:]]
+    return {(int(address.rpartition(":")[2], 16) - _FIRST_PORT) // _PORTS for address in addresses}
 
 
 @contextmanager
@@ -21,7 +31,8 @@ def claimed_domain() -> Iterator[int]:
     Raises:
         RuntimeError: All of them are in use.
     """
-    numbers = list(NUMBERS)
+    in_use = domains_in_use()
+    numbers = [number for number in NUMBERS if number not in in_use]
     # Not in order: what a domain was just used for may still be on its way.
     random.Random(os.urandom(8)).shuffle(numbers)
     for number in numbers:
