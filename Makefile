@@ -9,8 +9,10 @@
 #   MODEL PROMPT DEVICE MAX_PIXELS
 #                       also arguments of `make ui`; MODEL is then tiny when it is not given
 #   ARGS="..."          further arguments of demo, run, ui, evaluate, train or test (pytest)
+#   WORKERS=...         test processes side by side; 0 runs the tests in one process
 
 VENV ?= .venv
+WORKERS ?= auto
 BIN := $(VENV)/bin
 SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
 RUN_ARGUMENTS := MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
@@ -53,11 +55,15 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# A test process has a core to itself: threads of torch, numpy and DDS on all cores would fight those of the others.
+test coverage: export OMP_NUM_THREADS ?= 1
+test coverage: PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: lint ## check everything: ruff, mypy, unit, model, node, training and build tests
-	$(BIN)/python -m pytest $(or $(ARGS),test)
+	$(PYTEST) $(or $(ARGS),test)
 
 coverage: setup-dev ## run all tests and print how much of the core, the engines and the ROS edge they run
-	$(BIN)/python -m pytest --cov=vlm_perception --cov-report=json:build/coverage.json -q $(or $(ARGS),test)
+	$(PYTEST) --cov=vlm_perception --cov-report=json:build/coverage.json -q $(or $(ARGS),test)
 	$(BIN)/python scripts/coverage_by_room.py build/coverage.json
 
 docs: setup-dev ## write the tables in docs/ and the files that are made from their source anew

@@ -9,6 +9,7 @@ import importlib
 import sys
 
 from vlm_perception.startup.environment import check_environment, enter_environment
+from vlm_perception.startup.processes import hear_interrupts
 
 # Command name to the module whose main() it runs; setup.py makes the console scripts from the functions below.
 COMMANDS = {
@@ -23,6 +24,8 @@ COMMANDS = {
 }
 # Whatever is missing, they have to say so themselves.
 RUN_ANYWHERE = ("vlm-perception-doctor",)
+# A batch that a script has put in the background goes on when Ctrl-C ends the script.
+STAYS_IN_THE_BACKGROUND = ("vlm-detect",)
 
 
 def run(command: str) -> int:
@@ -30,6 +33,8 @@ def run(command: str) -> int:
 
     With `--check-environment` it says instead what it found, imports the heavy packages and ends.
     """
+    if command not in STAYS_IN_THE_BACKGROUND:
+        hear_interrupts()
     enter_environment(required=command not in RUN_ANYWHERE)
     if "--check-environment" in sys.argv[1:]:
         return check_environment()

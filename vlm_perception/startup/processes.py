@@ -24,6 +24,16 @@ POLL_S = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
+def hear_interrupts() -> None:
+    """Take SIGINT where it is ignored from the start, as by jobs that a shell has put in the background.
+
+    A process that ignores a signal hands that on to its children, which could not be asked to end by it either.
+    Must be called from the main thread, before any child is started.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(frozen=True)
 class ProcessPlan:
     """One process to start.

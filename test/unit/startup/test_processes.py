@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from background import in_background
+from checkout import ROOT
 
 from vlm_perception.startup.processes import Processes
 
@@ -91,3 +93,17 @@ def test_program_that_does_not_exist_stops_what_was_started(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError):
         processes.start()
     assert processes.ended() is not None
+
+
+@pytest.mark.parametrize(
+    "starts", ["from vlm_perception.startup.processes import hear_interrupts as h; h()", "import conftest"]
+)
+def test_children_of_a_job_in_the_background_hear_an_interrupt(starts: str) -> None:
+    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    folders = (ROOT, ROOT / "test", ROOT / "test" / "strategies")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    for first, ignored in ((f"{starts}; ", "False"), ("", "True")):
+        code = f"{first}import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+        command = in_background([sys.executable, "-c", code])
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S)
+        assert done.stdout.strip() == ignored

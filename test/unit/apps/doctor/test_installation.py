@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from background import in_background
 from checkout import ROOT
 
 from vlm_perception.apps.doctor import installation, ros_setup
@@ -249,10 +250,11 @@ def test_the_doctor_needs_only_the_standard_library(path: Path) -> None:
             assert name.split(".")[0] in sys.stdlib_module_names or name.startswith(own), name
 
 
-def test_ctrl_c_ends_the_command_without_a_traceback(shadow: Shadow, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_command_without_a_traceback(shadow: Shadow, tmp_path: Path) -> None:
+    """Even one that a shell has put in the background, where SIGINT is ignored from the start."""
     started = tmp_path / "started"
     shadow("torch", f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(100)")
-    command = [sys.executable, "-m", "vlm_perception.apps.doctor.command"]
+    command = in_background([sys.executable, "-m", "vlm_perception.startup.commands", "vlm-perception-doctor"])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as doctor:
         while not started.exists():
             assert doctor.poll() is None
