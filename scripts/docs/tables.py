@@ -20,6 +20,8 @@ _CONFIG_HEAD = """\
 /**:
   ros__parameters:
 """
+# The page says it once above the table.
+_OF_FILE = "; empty: as in config_file."
 _SHORT = {"subscribe": "sub", "publish": "pub", "reply": "srv"}
 
 
@@ -50,7 +52,7 @@ def launch_table() -> str:
                 f"`{argument.name}`",
                 f"`{argument.default}`" if argument.default else "",
                 ", ".join(choice for choice in argument.choices if choice),
-                argument.description,
+                argument.description.replace(_OF_FILE, "."),
             )
             for argument in (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
         ),

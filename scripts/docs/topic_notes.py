@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlm_perception.ros.topics import Use, uses
@@ -52,31 +52,17 @@ LIFECYCLE = {
     "~/get_transition_graph": Note("all transitions"),
     "~/transition_event": Note("each change of state, when it happens", _RELIABLE),
 }
-OF_ROS = {
-    "/rosout": Note("the log", _LATCHED),
-    "/parameter_events": Note("changes of parameters", _RELIABLE),
-    "~/describe_parameters": Note("type, limits and meaning of parameters"),
-    "~/get_parameter_types": Note("types of parameters"),
-    "~/get_parameters": Note("values of parameters"),
-    "~/list_parameters": Note("names of parameters"),
-    "~/set_parameters": Note("changes parameters, each by itself: [parameters.md](parameters.md)"),
-    "~/set_parameters_atomically": Note("changes parameters, all or none"),
-    "~/get_type_description": Note("definition of a message type, since Jazzy"),
-}
-NOTES = {**OWN, **LIFECYCLE, **OF_ROS}
+# Packages of what every ROS node has; docs/topics.md says so in a sentence.
+_OF_ROS = ("rcl_interfaces/", "type_description_interfaces/")
 
 
-def described(names: Iterable[str] = ()) -> list[tuple[Use, Note]]:
-    """Pair every topic and service of a node with one camera with its note, in the order of the notes.
-
-    Args:
-        names: Only these; empty for all.
+def described(notes: Mapping[str, Note]) -> list[tuple[Use, Note]]:
+    """Pair topics and services of a node with one camera with their notes, in the order of the notes.
 
     Raises:
-        KeyError: One that the node has is not described.
+        KeyError: One that the node has is in no note, or the other way round.
     """
-    found = {use.name: use for use in uses()}
-    if undescribed := found.keys() - NOTES.keys():
-        raise KeyError(f"no note for {', '.join(sorted(undescribed))} in scripts/docs/topic_notes.py")
-    wanted = set(names) or found.keys()
-    return [(found[name], note) for name, note in NOTES.items() if name in wanted]
+    found = {use.name: use for use in uses() if not use.kind.startswith(_OF_ROS)}
+    if odd := found.keys() ^ {*OWN, *LIFECYCLE}:
+        raise KeyError(f"without a note in scripts/docs/topic_notes.py, or without a use: {', '.join(sorted(odd))}")
+    return [(found[name], note) for name, note in notes.items()]

@@ -6,8 +6,6 @@ import pytest
 from checkout import ROOT
 
 from scripts.docs.pages import BLOCKS, generated, with_block
-from scripts.docs.topic_notes import LIFECYCLE, NOTES, OF_ROS, OWN, described
-from vlm_perception.ros.topics import uses
 
 TEXTS = generated()
 
@@ -20,13 +18,6 @@ def test_files_are_what_their_source_makes(name: str) -> None:
 def test_every_table_has_as_many_cells_in_each_row() -> None:
     for make in BLOCKS.values():
         assert len({row.count("|") for row in make().splitlines()}) == 1
-
-
-def test_every_topic_is_described_once_and_nothing_else() -> None:
-    assert NOTES.keys() == {use.name for use in uses()}
-    assert len(NOTES) == len(OWN) + len(LIFECYCLE) + len(OF_ROS)
-    for use, note in described():
-        assert bool(note.qos) == (use.access != "reply"), use.name
 
 
 @pytest.mark.parametrize("page", ["", "<!-- x: a -->\n<!-- end of x -->\n" * 2])

@@ -171,7 +171,7 @@ RULES: tuple[Rule, ...] = (
         lambda vitals: vitals.problem,
     ),
     Rule("model hangs", Level.ERROR, "the model is overdue and does not even look at its stop", lambda v: v.hang),
-    Rule("model fails", Level.ERROR, f"at least {_FEW} questions failed in 10 s and none was answered", _model_fails),
+    Rule("model fails", Level.ERROR, f"at least {_FEW} answers failed in 10 s and none came", _model_fails),
     Rule(
         "images unreadable",
         Level.ERROR,
