@@ -23,8 +23,8 @@ from std_msgs.msg import String
 
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.startup.arguments import resolve_model
 
 PROMPT = "all objects"
 READY_TIMEOUT_S = 180.0
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20.0, help="measured in each run, after a warm-up")
     parser.add_argument("--warm-up", type=float, default=5.0, help="seconds")
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     args = parser.parse_args()
     ours = ["-m", "vlm_perception.ros.node", "--ros-args", "--log-level", "error", "-p", f"model:={args.model}"]
     ours += ["-p", f"prompt:={PROMPT}", "-p", "max_rate_hz:=1000.0"]

@@ -17,13 +17,13 @@ from typing import Any
 import cv2
 import torch
 
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.videos import SPEEDS, video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.engines.transformers.quiet import silence_libraries
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 ROWS = (1, 2, 4, 8)
@@ -91,13 +91,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="counted rounds")
     parser.add_argument("--objects", type=int, default=4, help="in each scene")
     parser.add_argument("--videos", nargs="+", choices=list(SPEEDS), default=["slow", "cuts"])
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     args = parser.parse_args()
-    silence_libraries(progress=False)
+    silence_libraries()
     engines = {
-        "plain": TransformersEngine(args.model, drafts=frozenset()),
-        "drafted": TransformersEngine(args.model),
-        "batch": TransformersEngine(args.model),
+        "plain": open_engine(args.model, drafting=False),
+        "drafted": open_engine(args.model),
+        "batch": open_engine(args.model),
     }
     for engine in engines.values():
         engine.load()

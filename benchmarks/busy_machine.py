@@ -30,15 +30,13 @@ def answer_times_s(frames: int) -> list[float]:
     """Answer a video in this process."""
     from benchmarks.videos import video
     from vlm_perception.engines.base import never_stop
-    from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-    from vlm_perception.engines.transformers.engine import TransformersEngine
+    from vlm_perception.engines.factory import open_engine
     from vlm_perception.prompts.builder import build_prompt
     from vlm_perception.settings import Settings
     from vlm_perception.types import Request
 
     settings, prompt = Settings(), build_prompt("all objects")
-    engine = TransformersEngine(str(find_tiny_model()), "cpu")
-    engine.load()
+    engine = open_engine(device="cpu")
     times_s = []
     for frame in video("slow", 4, frames + _WARM_UP, seed=3):
         began_s = time.perf_counter()

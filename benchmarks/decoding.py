@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,63 @@ from typing import Any
 import torch
 
 from benchmarks.plain import PlainAnswer, PlainModel, first_difference
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.videos import SPEEDS, video
-from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.drafting.drafter import ALL_SOURCES, Source
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.engines.transformers.quiet import silence_libraries
+from vlm_perception.engines.base import ignore_text, never_stop
+from vlm_perception.engines.drafting.continuation import ReplyContinuation
+from vlm_perception.engines.drafting.drafter import Drafter, DraftLength, DraftMemory, ReplyDrafter, Vocabulary
+from vlm_perception.engines.drafting.motion import Expected
+from vlm_perception.engines.drafting.template import Shape, read_shape
+from vlm_perception.engines.transformers.generator import Generator
+from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.types import Frame, PixelBudget, Request
+from vlm_perception.startup.arguments import resolve_model
+from vlm_perception.types import WH, Frame, PixelBudget, Request
 
 OBJECTS = (1, 4, 12)
 WARM_UP = 2
 PROMPT = "all objects"
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)
 MAX_NEW_TOKENS = 512
-SOURCES = {"last": frozenset({Source.LAST}), "grammar": frozenset({Source.GRAMMAR}), "all": ALL_SOURCES}
+
+
+class FromGrammar(DraftMemory):
+    """Drafts from the form of replies alone."""
+
+    def remember(self, request: Request, model_wh: WH, text: str) -> None:
+        """Keep nothing."""
+
+
+class WithoutGrammar(ReplyContinuation):
+    """Goes on by the expected reply alone."""
+
+    def _forms(self) -> Sequence[Shape]:
+        return ()
+
+    def _known_words(self) -> list[str]:
+        return []
+
+
+class FromLast(DraftMemory):
+    """Drafts from the last answer, as it was."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__(vocabulary)
+        self._last: dict[str, Expected] = {}
+        self._lengths: dict[str, DraftLength] = {}
+
+    def drafter(self, request: Request, model_wh: WH) -> Drafter:
+        """See `DraftMemory.drafter`."""
+        camera = request.frame.camera
+        continuation = WithoutGrammar(self._last.get(camera), model_wh, request.prompt.targets)
+        return ReplyDrafter(continuation, self._lengths.setdefault(camera, DraftLength()), self._vocabulary)
+
+    def remember(self, request: Request, model_wh: WH, text: str) -> None:
+        """See `DraftMemory.remember`."""
+        self._last[request.frame.camera] = Expected(read_shape(text))
+
+
+MEMORIES: dict[str, type[DraftMemory]] = {"last": FromLast, "grammar": FromGrammar, "all": DraftMemory}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +105,10 @@ Method = Callable[[Request, PlainAnswer], Shot]
 def methods_of(plain: PlainModel, model: str) -> dict[str, Method]:
     """Make all methods but the plain one, whose answer each of them is given to compare with."""
 
-    def by_engine(engine: TransformersEngine) -> Method:
+    def by_generator(generator: Generator) -> Method:
         def ask(request: Request, expected: PlainAnswer) -> Shot:
             began_s = time.perf_counter()
-            answer = engine.answer(request, never_stop)
+            answer = generator.answer(request, never_stop, ignore_text)
             wall_s = time.perf_counter() - began_s
             same = first_difference(answer.text, answer.tokens, expected) is None
             return Shot(answer.passes, len(answer.tokens), wall_s, same)
@@ -78,10 +119,9 @@ def methods_of(plain: PlainModel, model: str) -> dict[str, Method]:
         return generate(plain, request, expected, prompt_lookup_num_tokens=10)[0]
 
     methods: dict[str, Method] = {"prompt_lookup": by_lookup}
-    for name, sources in SOURCES.items():
-        engine = TransformersEngine(model, drafts=sources)
-        engine.load()
-        methods[name] = by_engine(engine)
+    for name, memory in MEMORIES.items():
+        loaded = load_checkpoint(model, "auto", "auto")
+        methods[name] = by_generator(Generator(loaded, memory(loaded.vocabulary)))
     return methods
 
 
@@ -128,11 +168,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=10, help="counted frames of a video")
     parser.add_argument("--videos", nargs="+", choices=list(SPEEDS), default=list(SPEEDS))
     parser.add_argument("--objects", nargs="+", type=int, default=list(OBJECTS))
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/decoding.json)")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    silence_libraries(progress=False)
+    silence_libraries()
     plain = PlainModel(args.model)
     methods = methods_of(plain, args.model)
     rows: list[dict[str, Any]] = []

@@ -18,8 +18,7 @@ import numpy as np
 
 from benchmarks.report import write_json
 from vlm_perception.engines.base import EngineState
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import random_scene, render
 from vlm_perception.scheduling.frame_queue import PendingFrame
@@ -94,7 +93,7 @@ def measure(case: str, duration_s: float) -> Row:
     names = [f"/{number}" for number in range(len(CASES[case]))]
     listener = Listener()
     limits = Settings.from_mapping({"max_rate_hz": 1000.0, "max_age_s": 60.0})
-    worker = Worker(TransformersEngine(str(find_tiny_model()), "cpu"), limits, listener)
+    worker = Worker(open_engine(device="cpu"), limits, listener)
     worker.set_cameras({name: weight for name, (_, weight) in zip(names, CASES[case], strict=True)})
     worker.set_prompts((build_prompt("all objects"),))
     pictures = {name: _picture(number) for number, name in enumerate(names)}

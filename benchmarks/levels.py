@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.level_questions import ROWS, Row, Seen, question_of, scene_of
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
@@ -36,8 +37,7 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="only rows with this in their name")
     parser.add_argument("--write", type=Path, help="file for the surest seed of each row")
     arguments = parser.parse_args()
-    engine = TransformersEngine(arguments.model)
-    engine.load()
+    engine = open_engine(arguments.model)
     surest: dict[str, int] = {}
     shares: dict[str, float] = {}
     print("| row | wholly right | surest seed |\n| --- | --- | --- |")

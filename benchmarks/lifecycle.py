@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
 from benchmarks.soak import sample
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.startup.arguments import resolve_model
 
 TIMEOUT_S = 300.0
 STEPS = (
@@ -41,9 +41,7 @@ def write_checkpoint(folder: Path, layers: int) -> float:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    tiny = find_tiny_model()
-    if tiny is None:
-        raise SystemExit("models/tiny is not there; run this in a checkout")
+    tiny = Path(resolve_model("tiny"))
     config = AutoConfig.from_pretrained(tiny)
     text = {"hidden_size": 2048, "intermediate_size": 11008, "num_attention_heads": 16, "num_key_value_heads": 2}
     rope = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}

@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass, replace
 import torch
 
 from benchmarks.plain import TIE, PlainAnswer, PlainModel, first_difference
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.engines.transformers.quiet import silence_libraries
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 PROMPTS = (
@@ -85,11 +84,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    silence_libraries(progress=False)
-    plain, engine = PlainModel(args.model), TransformersEngine(args.model, dtype="float32")
+    silence_libraries()
+    plain, engine = PlainModel(args.model), open_engine(args.model, dtype="float32")
     engine.load()
     counts: dict[str, Count] = {}
     causes: Counter[str] = Counter()

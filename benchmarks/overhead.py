@@ -30,13 +30,14 @@ from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import image_message, pending_frame
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Answer, Request, Result, Token
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.worker.worker import Worker
@@ -179,12 +180,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="for each of the two parts")
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     with benchmark_domain(), child("-m", "benchmarks.paced_camera"):
         node = rclpy.create_node("overhead")
-        path = DataPath(node, TransformersEngine(args.model))
+        path = DataPath(node, open_engine(args.model))
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         spinning = threading.Thread(target=executor.spin, daemon=True)

@@ -21,9 +21,8 @@ import torch
 from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2_5_VLConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding, Qwen2_5_VLTextModel
 
-from benchmarks.report import print_table, write_json
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-from vlm_perception.engines.transformers.quiet import silence_libraries
+from benchmarks.report import print_table, silence_libraries, write_json
+from vlm_perception.startup.arguments import resolve_model
 
 LENGTHS = (1, 8, 16, 32, 64)
 # Sizes of the language model as published in Qwen2.5-VL-3B-Instruct's config.json.
@@ -90,8 +89,8 @@ def main() -> None:
     parser.add_argument("--prefix", type=int, default=1000)
     parser.add_argument("--tiny-only", action="store_true", help="leave the 3B shape out")
     args = parser.parse_args()
-    silence_libraries(progress=False)
-    tiny = AutoModelForImageTextToText.from_pretrained(str(find_tiny_model())).eval().model.language_model
+    silence_libraries()
+    tiny = AutoModelForImageTextToText.from_pretrained(resolve_model("tiny")).eval().model.language_model
     measured = {"tiny": time_passes(tiny, 130, 10 * args.runs)}
     if not args.tiny_only:
         measured["3B shape"] = time_passes(text_model_3b(), args.prefix, args.runs)

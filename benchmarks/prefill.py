@@ -26,15 +26,14 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.pass_cost import TEXT_3B
-from benchmarks.report import print_table, write_json
+from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.videos import video
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.inputs import FrameKey, Patches, Question
 from vlm_perception.engines.transformers.prefill import Prefill
-from vlm_perception.engines.transformers.quiet import silence_libraries
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Answer, Frame, PixelBudget, Request
 
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)
@@ -57,8 +56,7 @@ Pair = tuple[float, float]
 
 def time_tiny(model: str, frames: int) -> dict[str, list[Pair]]:
     """Time the engine on the frames of a video; (with, without) in seconds, a pair a frame."""
-    engine = TransformersEngine(model, drafts=frozenset())
-    engine.load()
+    engine = open_engine(model, drafting=False)
     pairs: dict[str, list[Pair]] = {"constant": [], "frame": [], "identical": []}
     # Each frame serves once: the one before it is what was seen when it comes.
     shown = list(video("slow", 4, 2 * frames + 1, seed=5))
@@ -140,12 +138,12 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     parser.add_argument("--shape-3b", action="store_true")
     parser.add_argument("--cells", type=int, default=12, help="side of the 3B shape's image, in image tokens")
     parser.add_argument("--runs", type=int, default=3, help="of the 3B shape")
     args = parser.parse_args()
-    silence_libraries(progress=False)
+    silence_libraries()
     measured = {Path(args.model).name: time_tiny(args.model, args.frames)}
     if args.shape_3b:
         measured[f"3B shape, {args.cells**2} image tokens"] = time_3b(args.runs, args.cells)

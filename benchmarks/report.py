@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path("build/benchmarks")
+
+
+def silence_libraries() -> None:
+    """Turn off warnings, log lines and progress bars of the model's libraries; errors come as exceptions anyway."""
+    import transformers.utils.logging
+
+    warnings.simplefilter("ignore")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.startup.arguments import resolve_model
 
 PROMPTS = (
     "all objects",
@@ -130,7 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--prompt-s", type=float, default=4.0, help="seconds between prompts")
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/soak.json)")
     args = parser.parse_args()
     samples = soak(args.minutes, args.prompt_s, args.model)

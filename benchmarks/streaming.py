@@ -32,12 +32,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.transformers.checkpoint import find_tiny_model
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.scenes import random_scene, render
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Request, Result, Token
 
 SIZES = (1, 4, 12)
@@ -247,15 +248,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--scenes", type=int, default=6, help="scenes of each size in a run")
-    parser.add_argument("--model", default=str(find_tiny_model()))
+    parser.add_argument("--model", default=resolve_model("tiny"))
     args = parser.parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     scenes = {size: scenes_of(size, args.scenes) for size in SIZES}
     results: dict[str, Any] = {"model": args.model, "scenes_of_each_size": args.scenes}
 
-    loaded = TransformersEngine(args.model)
-    loaded.load()
+    loaded = open_engine(args.model)
     engine = ClockedEngine(loaded)
     time_perceive(engine, scenes[1][0])
     results["perceive"] = {"runs": [run_of(lambda rgb: time_perceive(engine, rgb), scenes) for _ in range(args.runs)]}

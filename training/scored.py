@@ -14,6 +14,7 @@ from pathlib import Path
 from training.cache import model_size
 from training.evaluate import Case
 from training.judge import POINT_TOLERANCE, exact_box
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.replies.token_evidence import Evidence, gather_evidence
@@ -58,8 +59,7 @@ class Asked:
 
 def ask_all(folder: Path, cases: Sequence[Case]) -> list[Asked]:
     """Ask every question of the checkpoint in a folder, through the product's data path."""
-    engine = TransformersEngine(str(folder), device="cpu", dtype="float32")
-    engine.load()
+    engine = open_engine(folder, device="cpu", dtype="float32")
     scenes: dict[int, int] = {}
     asked = []
     try:

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoProcessor, AutoTokenizer
 
 from training.checkpoint import build_model, build_processor, build_tokenizer
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 
@@ -33,9 +34,7 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def random_engine(random_checkpoint: Path) -> TransformersEngine:
-    engine = TransformersEngine(str(random_checkpoint), "auto", "auto")
-    engine.load()
-    return engine
+    return open_engine(random_checkpoint)
 
 
 @pytest.fixture
@@ -69,6 +68,4 @@ def wide_engine(random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     processor = AutoProcessor.from_pretrained(folder)
     processor.image_processor.size = {"shortest_edge": 3136, "longest_edge": 12_845_056}
     processor.save_pretrained(folder)
-    engine = TransformersEngine(str(folder))
-    engine.load()
-    return engine
+    return open_engine(folder)

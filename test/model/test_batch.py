@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.plain import TIE, PlainModel, first_difference
-from vlm_perception.engines.base import BatchEngine, never_stop
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.factory import make_engine, open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
+from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Token
 
 PROMPTS = ("all objects", "red circle", "count the blue squares", "what is in the image?")
@@ -24,8 +26,7 @@ SIZES = ((640, 480), (480, 640), (320, 240), (1280, 360))
 
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(str(TINY))
-    engine.load()
+    engine = open_engine(TINY)
     yield engine
     engine.close()
 
@@ -166,6 +167,6 @@ def test_errors_are_those_of_one_answer(tiny: TransformersEngine) -> None:
         tiny.answer_batch([good, Request(thin, good.prompt, good.budget, 8)], [never_stop] * 2)
     with pytest.raises(InferenceError, match="failed on"):
         tiny.answer_batch([good, good], [never_stop])
-    unloaded: BatchEngine = TransformersEngine(str(TINY))
+    unloaded = make_engine(Settings)
     with pytest.raises(InferenceError, match="load"):
         unloaded.answer_batch([good], [never_stop])

@@ -10,23 +10,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
-from checkout import ROOT
+from checkout import ROOT, TINY
 from safetensors.torch import load_file, save_file
 
-from vlm_perception.engines.transformers import checkpoint as loading
-from vlm_perception.engines.transformers.checkpoint import (
-    Checkpoint,
-    check_device,
-    check_memory,
-    find_checkpoint,
-    find_tiny_model,
-)
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import make_engine, open_engine
+from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
+from vlm_perception.engines.transformers.loading import check_device
+from vlm_perception.engines.transformers.memory import check_memory
 from vlm_perception.errors import ModelLoadError
+from vlm_perception.settings import Settings
+from vlm_perception.startup import arguments
 
 HUB_ID = "Qwen/Qwen2.5-VL-3B-Instruct"
 
@@ -52,16 +51,11 @@ def test_a_missing_folder_is_not_looked_for_on_the_hub(path: str) -> None:
     assert "set model to" in str(caught.value)
 
 
-def test_the_remedy_names_the_tiny_model_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = tmp_path / "share" / "vlm_perception" / "models" / "tiny"
-    installed.mkdir(parents=True)
-    (installed / "config.json").write_text("{}")
-    module = (
-        tmp_path / "lib" / "python3" / "site-packages" / "vlm_perception" / "engines" / "transformers" / "checkpoint.py"
-    )
-    monkeypatch.setattr(loading, "__file__", str(module))
-    assert find_tiny_model() == installed
-    with pytest.raises(ModelLoadError, match=str(installed)):
+def test_the_remedy_names_the_tiny_model_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelLoadError, match=f"shipped tiny model {TINY}"):
+        find_checkpoint("/no/such/folder")
+    monkeypatch.setattr(arguments, "__file__", "/nowhere/else/arguments.py")
+    with pytest.raises(ModelLoadError, match="checkpoint, or to a hub id"):
         find_checkpoint("/no/such/folder")
 
 
@@ -116,7 +110,8 @@ DAMAGE: list[tuple[str, Callable[[Path], object], list[str]]] = [
 @pytest.mark.parametrize(("damage", "words"), [row[1:] for row in DAMAGE], ids=[row[0] for row in DAMAGE])
 def test_a_damaged_folder_is_refused(folder: Path, damage: Callable[[Path], object], words: list[str]) -> None:
     damage(folder)
-    engine = TransformersEngine(str(folder))
+    settings = Settings.from_mapping({"model": str(folder)})
+    engine = make_engine(lambda: settings)
     with pytest.raises(ModelLoadError) as caught:
         engine.load()
     for word in (*words, str(folder)):
@@ -131,7 +126,7 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "processor_config.json", "tokenizer_config.json"):
         rewrite(folder / name, lambda content: content.update(auto_map=auto_map))
     try:
-        TransformersEngine(str(folder)).load()
+        open_engine(folder)
     except ModelLoadError as error:
         assert "trust_remote_code" in str(error)  # noqa: PT017 - refusing and ignoring are both right
     assert not marker.exists()
@@ -144,15 +139,11 @@ def test_too_little_memory_says_how_much_and_what_to_do(folder: Path) -> None:
 
 
 def test_a_wider_number_format_needs_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_host_free_bytes", lambda: 3 * 10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 10**9))
     stored = Checkpoint(folder, "local folder", "absolute", 2 * 10**9, "bfloat16")
     check_memory(stored, device="cpu", dtype="auto")
     with pytest.raises(ModelLoadError, match="as float32"):
         check_memory(stored, device="cpu", dtype="float32")
-
-
-def test_free_memory_of_this_machine_is_known() -> None:
-    assert 10**6 < loading._host_free_bytes() < 10**14
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from vlm_perception.engines.transformers.detokenizer import TokenBytes, TokenText, align_tokens
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer, align_tokens
 from vlm_perception.types import Token
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -23,26 +23,28 @@ def shipped() -> Any:
 
 
 @pytest.fixture(scope="module")
-def token_bytes(shipped: Any) -> TokenBytes:
-    return TokenBytes(shipped)
+def vocabulary(shipped: Any) -> ByteVocabulary:
+    return ByteVocabulary(shipped)
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def pieces_of(token_bytes: TokenBytes, ids: list[int]) -> list[tuple[str, tuple[Token, ...]]]:
-    writing = TokenText(token_bytes)
+def pieces_of(vocabulary: ByteVocabulary, ids: list[int]) -> list[tuple[str, tuple[Token, ...]]]:
+    writing = Detokenizer(vocabulary)
     return [*(writing.feed(token_id, -float(place)) for place, token_id in enumerate(ids)), writing.finish()]
 
 
 # Ids 12 to 267 are the single bytes, so most lists are no UTF-8; id 600 is not in the vocabulary.
 @given(st.lists(st.one_of(st.integers(0, 511), st.integers(130, 267), st.just(600)), max_size=40))
-def test_any_ids_give_what_the_tokenizer_itself_decodes(shipped: Any, token_bytes: TokenBytes, ids: list[int]) -> None:
-    pieces = pieces_of(token_bytes, ids)
+def test_any_ids_give_what_the_tokenizer_itself_decodes(
+    shipped: Any, vocabulary: ByteVocabulary, ids: list[int]
+) -> None:
+    pieces = pieces_of(vocabulary, ids)
     text = "".join(chunk for chunk, _ in pieces)
     tokens = [token for _, tokens in pieces for token in tokens]
-    written = [token_id for token_id in ids if token_bytes.of(token_id)]
+    written = [token_id for token_id in ids if vocabulary.bytes_of(token_id)]
     assert text == shipped.decode(written)
     # Every token comes, in its order, with its own log-probability, and together they cover the text.
     assert [token.logprob for token in tokens] == [-float(place) for place in range(len(ids))]
@@ -59,31 +61,31 @@ def test_any_ids_give_what_the_tokenizer_itself_decodes(shipped: Any, token_byte
 
 
 @given(st.text(max_size=30))
-def test_text_of_any_script_comes_back_exactly(shipped: Any, token_bytes: TokenBytes, text: str) -> None:
+def test_text_of_any_script_comes_back_exactly(shipped: Any, vocabulary: ByteVocabulary, text: str) -> None:
     ids = ids_of(shipped, text)
     said, tokens = align_tokens(shipped, ids, [0.0] * len(ids))
     assert said == text
     for token_id, token in zip(ids, tokens, strict=True):
         # What a token wrote is the bytes of its characters, or a part of them at either end.
-        assert token_bytes.of(token_id) in text[token.start : token.end].encode()
+        assert vocabulary.bytes_of(token_id) in text[token.start : token.end].encode()
         assert token.end > token.start
 
 
-def test_bytes_of_one_character_share_it_and_come_with_it(shipped: Any, token_bytes: TokenBytes) -> None:
+def test_bytes_of_one_character_share_it_and_come_with_it(shipped: Any, vocabulary: ByteVocabulary) -> None:
     ids = ids_of(shipped, "a猫b")
     assert len(ids) == 5
-    pieces = pieces_of(token_bytes, ids)
+    pieces = pieces_of(vocabulary, ids)
     assert [chunk for chunk, _ in pieces] == ["a", "", "", "猫", "b", ""]
     assert [len(tokens) for _, tokens in pieces] == [1, 0, 0, 3, 1, 0]
     assert {(token.start, token.end) for token in pieces[3][1]} == {(1, 2)}
 
 
-def test_an_unfinished_character_ends_as_a_replacement(shipped: Any, token_bytes: TokenBytes) -> None:
+def test_an_unfinished_character_ends_as_a_replacement(shipped: Any, vocabulary: ByteVocabulary) -> None:
     ids = ids_of(shipped, "猫")[:2]
-    assert pieces_of(token_bytes, ids)[-1] == (REPLACEMENT, (Token(0, 1, 0.0), Token(0, 1, -1.0)))
+    assert pieces_of(vocabulary, ids)[-1] == (REPLACEMENT, (Token(0, 1, 0.0), Token(0, 1, -1.0)))
 
 
-def test_a_broken_character_does_not_belong_to_the_next_token(shipped: Any, token_bytes: TokenBytes) -> None:
+def test_a_broken_character_does_not_belong_to_the_next_token(shipped: Any, vocabulary: ByteVocabulary) -> None:
     ids = [ids_of(shipped, "猫")[0], *ids_of(shipped, "a")]
     text, tokens = align_tokens(shipped, ids, [0.0, 0.0])
     assert text == f"{REPLACEMENT}a"
@@ -102,10 +104,10 @@ def test_chat_control_tokens_write_nothing(shipped: Any, name: str) -> None:
     assert (2, 2) in [(token.start, token.end) for token in tokens]
 
 
-def test_a_control_token_inside_a_character_keeps_its_turn(shipped: Any, token_bytes: TokenBytes) -> None:
+def test_a_control_token_inside_a_character_keeps_its_turn(shipped: Any, vocabulary: ByteVocabulary) -> None:
     first, *rest = ids_of(shipped, "猫")
     end = shipped.convert_tokens_to_ids("<|im_end|>")
-    pieces = pieces_of(token_bytes, [first, end, *rest])
+    pieces = pieces_of(vocabulary, [first, end, *rest])
     assert "".join(chunk for chunk, _ in pieces) == "猫"
     assert [token.logprob for token in pieces[3][1]] == [0.0, -1.0, -2.0, -3.0]
 
@@ -128,4 +130,4 @@ def test_all_marks_of_the_family_are_known() -> None:
 def test_a_tokenizer_that_does_not_write_bytes_is_refused() -> None:
     words = Tokenizer(models.WordLevel({"[unk]": 0, "red": 1, "cup": 2}, unk_token="[unk]"))
     with pytest.raises(ValueError, match="byte-level"):
-        TokenBytes(PreTrainedTokenizerFast(tokenizer_object=words))
+        ByteVocabulary(PreTrainedTokenizerFast(tokenizer_object=words))

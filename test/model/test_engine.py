@@ -14,10 +14,14 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
 
-from vlm_perception.engines.base import Engine, never_stop
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.factory import make_engine, open_engine
 from vlm_perception.engines.families import plan_resize
+from vlm_perception.engines.transformers import loading
 from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.loading import LoadedModel, load_checkpoint
 from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.settings import Settings
 from vlm_perception.types import PixelBudget, Request
 
 RequestMaker = Callable[..., Request]
@@ -166,9 +170,8 @@ def test_sampling_settings_of_a_checkpoint_are_not_used(
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
     library_log = logging.getLogger("transformers")
     library_log.addHandler(handler)
-    engine = TransformersEngine(str(folder))
     try:
-        engine.load()
+        engine = open_engine(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             answer = engine.answer(make_request(), never_stop)
@@ -187,16 +190,39 @@ def test_facts(random_checkpoint: Path, random_engine: TransformersEngine) -> No
 
 
 def test_dtype_device_and_reload(random_checkpoint: Path, make_request: RequestMaker) -> None:
-    engine: Engine = TransformersEngine(str(random_checkpoint), "cpu", "bfloat16")
-    assert engine.describe()["parameters"] == "not loaded"
-    with pytest.raises(InferenceError, match="load"):
-        engine.answer(make_request(), never_stop)
-    for _ in range(2):
-        engine.load()
-        assert (engine.describe()["dtype"], engine.describe()["device"]) == ("bfloat16", "cpu")
+    asked = {"model": str(random_checkpoint), "device": "cpu"}
+    engine = make_engine(lambda: Settings.from_mapping(asked))
+    engine.close()
+    for dtype in ("bfloat16", "float32"):
+        # Parameters may change while the engine is closed.
+        asked["dtype"] = dtype
+        facts = {"device": "cpu", "dtype": dtype, "parameters": "not loaded", "source": asked["model"]}
+        assert engine.describe() == facts
+        for ask in (lambda: engine.answer(make_request(), never_stop), lambda: engine.blank_answer(make_request())):
+            with pytest.raises(InferenceError, match=r"is not loaded: call load"):
+                ask()
+        for _ in range(2):
+            engine.load()
+        assert (engine.describe()["dtype"], engine.describe()["device"]) == (dtype, "cpu")
         assert len(engine.answer(make_request(max_new_tokens=3), never_stop).tokens) == 3
         engine.close()
-    assert engine.describe()["parameters"] == "not loaded"
+
+
+def test_how_far_loading_is_can_be_asked_meanwhile(random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_mapping({"model": str(random_checkpoint)})
+    engine = make_engine(lambda: settings)
+    heard: list[str] = []
+
+    def load(*asked: object) -> LoadedModel:
+        heard.append(engine.describe()["loading"])
+        model, device, dtype, tell = asked
+        return load_checkpoint(model, device, dtype, lambda stage: (tell(stage), heard.append(stage)))
+
+    monkeypatch.setattr(loading, "load_checkpoint", load)
+    engine.load()
+    assert heard[:2] == ["importing the libraries", f"finding {random_checkpoint}, which may mean to download it"]
+    assert heard[-1].startswith("weights: ")
+    assert "loading" not in engine.describe()
 
 
 def test_a_frame_no_model_can_take_is_refused_and_the_next_one_answered(

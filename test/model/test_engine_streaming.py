@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from training.checkpoint import build_model, build_processor, build_tokenizer, save
 from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.repetition import RepetitionWatch
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
@@ -82,8 +83,7 @@ def test_the_blank_answer_is_how_the_answer_will_be_read(
 
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(str(TINY))
-    engine.load()
+    engine = open_engine(TINY)
     yield engine
     engine.close()
 
@@ -147,9 +147,7 @@ def looping_engine(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngi
     asked = tokenizer.encode("<|im_start|>assistant\n", add_special_tokens=False)[-1]
     make_it_loop(model, {asked: opening, opening: ids[0], **dict(zip(ids, [*ids[1:], ids[0]], strict=True))})
     save(model, build_processor(tokenizer), folder)
-    engine = TransformersEngine(str(folder))
-    engine.load()
-    return engine
+    return open_engine(folder)
 
 
 def test_each_token_is_told_right_after_its_pass(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from checkout import TINY
 
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
@@ -25,8 +26,7 @@ CLEAN_FLOOR = 0.9
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(str(TINY))
-    engine.load()
+    engine = open_engine(TINY)
     yield engine
     engine.close()
 

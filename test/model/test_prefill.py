@@ -16,6 +16,7 @@ from transformers import AutoProcessor
 import vlm_perception.engines.transformers.prefill as prefill_module
 from benchmarks.plain import TIE, PlainModel, first_difference
 from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.inputs import FrameKey, QuestionWriter
 from vlm_perception.engines.transformers.prefill import Prefill, Prefix
@@ -44,8 +45,7 @@ def plain() -> PlainModel:
 
 @pytest.fixture(scope="module")
 def tiny() -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(str(TINY), drafts=frozenset())
-    engine.load()
+    engine = open_engine(TINY, drafting=False)
     yield engine
     engine.close()
 
@@ -299,7 +299,7 @@ def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel,
 
 
 def test_closing_drops_what_is_kept() -> None:
-    engine = TransformersEngine(str(TINY))
+    engine = open_engine(TINY)
     request = scene_request(9, "red circle")
     for _ in range(2):
         engine.load()
@@ -321,9 +321,7 @@ def with_template(tmp_path: Path) -> Callable[[str], TransformersEngine]:
         processor = AutoProcessor.from_pretrained(folder)
         processor.chat_template = processor.tokenizer.chat_template = template
         processor.save_pretrained(folder)
-        engine = TransformersEngine(str(folder), drafts=frozenset())
-        engine.load()
-        return engine
+        return open_engine(folder, drafting=False)
 
     return make
 

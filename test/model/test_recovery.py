@@ -10,6 +10,7 @@ import pytest
 from small_memory import OUT_OF_MEMORY, TINY, SmallMemory, small_memory, wide_tiny
 
 from vlm_perception.engines.base import Engine, EngineState, never_stop
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import InferenceError, ModelMemoryError
 from vlm_perception.prompts.builder import build_prompt
@@ -30,8 +31,7 @@ SCENES = [MovingScene(seed, (640, 480), n_objects=2).at(0.0).rgb for seed in (7,
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TransformersEngine]:
     """A small tiny model that takes images of any size; outside of what it learned, it answers anything."""
-    engine = TransformersEngine(str(wide_tiny(tmp_path_factory.mktemp("wide") / "model")), "cpu")
-    engine.load()
+    engine = open_engine(wide_tiny(tmp_path_factory.mktemp("wide") / "model"), device="cpu")
     yield engine
     engine.close()
 
@@ -159,8 +159,8 @@ def test_the_engine_says_that_memory_ran_out_and_keeps_nothing(
         wide.answer(request(), never_stop)
     assert isinstance(caught.value, InferenceError)
     assert [kept() for kept in memory.held] == [None], "the error keeps the tensors of the failed pass"
-    assert wide._answering is not None
-    assert wide._answering._prefill.kept_frames == 0, "the frame's keys and values are kept"
+    assert wide._generator is not None
+    assert wide._generator._prefill.kept_frames == 0, "the frame's keys and values are kept"
     memory.room_px, memory.failing = float("inf"), set()
     assert wide.answer(request(), never_stop).text == whole.text
 
@@ -249,8 +249,7 @@ def test_what_cannot_be_smaller_is_dropped(bench: Callable[..., Bench], memory: 
 
 def test_a_checkpoint_with_bounds_of_its_own_is_not_shown_more_than_what_failed(memory: SmallMemory) -> None:
     """The tiny model takes 30,000 to 38,416 px: half of that is not what it would see."""
-    engine = TransformersEngine(str(TINY), "cpu")
-    engine.load()
+    engine = open_engine(TINY, device="cpu")
     b = Bench(engine).start()
     memory.room_px = 0
     b.show()
@@ -302,8 +301,7 @@ def test_each_row_of_a_batch_that_does_not_fit_has_its_own_second_try(
 
 
 def test_an_answer_ends_within_a_pass_of_its_time_and_its_complete_objects_are_delivered(memory: SmallMemory) -> None:
-    engine = TransformersEngine(str(TINY), "cpu", drafts=frozenset())
-    engine.load()
+    engine = open_engine(TINY, device="cpu", drafting=False)
     b = Bench(engine, max_new_tokens=400).start()
     b.show(0)
     whole = b.results[0]

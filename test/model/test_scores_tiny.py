@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from training.evaluate import Case, make_cases
 from training.scored import Asked, ask_all
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.model_card import write_calibration
 from vlm_perception.engines.transformers.detokenizer import align_tokens
-from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.reader import parse_answer
@@ -46,8 +46,7 @@ def ask_for_all(folder: Path, cases: list[Case], score_threshold: float = 0.0) -
     case = max(cases, key=lambda each: len(each.question.expected.boxes))
     frame = Frame(case.scene.rgb, FrameHeader(1, 2, "camera"), "/image", 0.0)
     request = Request(frame, build_prompt("all objects"), PixelBudget(224 * 224, 1024 * 1024), 300)
-    engine = TransformersEngine(str(folder))
-    engine.load()
+    engine = open_engine(folder)
     try:
         return perceive(engine, request, score_threshold=score_threshold)
     finally:

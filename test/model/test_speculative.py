@@ -17,10 +17,11 @@ from benchmarks.plain import TIE, PlainAnswer, PlainModel, first_difference
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.drafting.drafter import NoDraft
-from vlm_perception.engines.transformers.detokenizer import TokenBytes, TokenText
+from vlm_perception.engines.factory import open_engine
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.prefill import Prefilled
-from vlm_perception.engines.transformers.reply_stream import ReplyReader
+from vlm_perception.engines.transformers.reply_stream import ReplyStream
 from vlm_perception.engines.transformers.speculative import DecodePasses, decode
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Frame, PixelBudget, Request, Token
@@ -39,8 +40,7 @@ def plain() -> PlainModel:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[TransformersEngine]:
-    loaded = TransformersEngine(TINY, dtype="float32")
-    loaded.load()
+    loaded = open_engine(TINY, dtype="float32")
     yield loaded
     loaded.close()
 
@@ -112,7 +112,7 @@ def write(plain: PlainModel, request: Request, drafter: Any, told: Told | None =
     """Decode with a drafter; what the reply is, and what it cost."""
     told = told or Told()
     ends = plain.model.generation_config.eos_token_id
-    reply = ReplyReader(TokenText(TokenBytes(plain.processor.tokenizer)), ends, told.should_stop, told.on_text)
+    reply = ReplyStream(ByteVocabulary(plain.processor.tokenizer), ends, told.should_stop, told.on_text)
     cost = decode(plain.model, read(plain, request), reply, drafter, max_new_tokens=request.max_new_tokens)
     return reply.finish(), cost
 

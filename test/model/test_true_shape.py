@@ -18,8 +18,8 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from training.checkpoint import CHAT_TEMPLATE
 from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.checkpoint import find_checkpoint
-from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.types import Request
 
 # As published, but 2 layers instead of 36 and 2 vision blocks, one of them windowed, instead of 32.
@@ -112,8 +112,7 @@ def test_one_frame_runs_through(checkpoint_3b_shape: Path, make_request: Callabl
     stored = find_checkpoint(str(checkpoint_3b_shape))
     assert stored.stored_dtype == "bfloat16"
     assert len(list(checkpoint_3b_shape.glob("*.safetensors"))) > 1
-    engine = TransformersEngine(str(checkpoint_3b_shape))
-    engine.load()
+    engine = open_engine(checkpoint_3b_shape)
     try:
         frame = np.random.default_rng(1).integers(0, 256, (240, 424, 3), dtype=np.uint8)
         answer = engine.answer(make_request(frame, max_new_tokens=3), never_stop)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.checkpoint import _HUB_FILES
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import InferenceError, ModelLoadError
@@ -80,7 +81,7 @@ def test_no_pickle_is_read_as_weights(
     (folder / "model.safetensors").unlink()
     smuggle(folder, malicious)
     with pytest.raises(ModelLoadError) as caught:
-        TransformersEngine(str(folder)).load()
+        open_engine(folder)
     assert str(folder) in str(caught.value)
     assert not marker.exists()
 
@@ -89,14 +90,13 @@ def test_a_checkpoint_with_only_a_pickle_is_told_why(folder: Path, malicious: Pa
     (folder / "model.safetensors").unlink()
     shutil.copy(malicious, folder / "pytorch_model.bin")
     with pytest.raises(ModelLoadError, match=r"only safetensors are read, never pickles"):
-        TransformersEngine(str(folder)).load()
+        open_engine(folder)
 
 
 def test_pickles_beside_good_weights_are_left_alone(folder: Path, malicious: Path, marker: Path) -> None:
     for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "tokenizer.pkl", "model.bin"):
         shutil.copy(malicious, folder / name)
-    engine = TransformersEngine(str(folder))
-    engine.load()
+    engine = open_engine(folder)
     engine.close()
     assert not marker.exists()
 
@@ -110,8 +110,7 @@ def test_a_chat_template_cannot_leave_its_sandbox(folder: Path, marker: Path, ma
     reach = f"{{{{ cycler.__init__.__globals__.os.system('touch {marker}') }}}}"
     for template in (escape, reach):
         (folder / "chat_template.jinja").write_text(template)
-        engine = TransformersEngine(str(folder))
-        engine.load()
+        engine = open_engine(folder)
         with pytest.raises(InferenceError):
             engine.answer(make_request(), lambda: False)
         engine.close()

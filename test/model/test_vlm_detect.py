@@ -54,7 +54,8 @@ class KeptEngine(TransformersEngine):
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[KeptEngine]:
-    engine = KeptEngine(resolve_model("tiny"))
+    settings = Settings.from_mapping({"model": resolve_model("tiny")})
+    engine = KeptEngine(lambda: settings)
     engine.load()
     yield engine
     TransformersEngine.close(engine)
@@ -188,7 +189,7 @@ def test_points_left_out_of_boxes_are_told(
 
 def test_the_default_engine_takes_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     # It would silence the libraries for all tests of this process.
-    monkeypatch.setattr("vlm_perception.engines.transformers.quiet.silence_libraries", lambda progress: None)
+    monkeypatch.setattr("vlm_perception.apps.detect.terminal.silence_libraries", lambda progress: None)
     settings = Settings.from_mapping({"model": "/nowhere", "device": "cpu"})
-    made = cli._transformers_engine(settings)
+    made = cli._quiet_engine(settings)
     assert (made.name, made.describe()["device"]) == ("/nowhere", "cpu")

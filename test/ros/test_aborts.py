@@ -15,7 +15,7 @@ from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Answer, Request, Token
 
@@ -28,7 +28,7 @@ class HeldEngine:
     name = "held"
 
     def __init__(self) -> None:
-        self._real = TransformersEngine(str(TINY), device="cpu", dtype="float32")
+        self._real = open_engine(TINY, device="cpu", dtype="float32")
         self.held, self.release, self.ended = threading.Event(), threading.Event(), threading.Event()
         self.passes = self.passes_when_held = 0
         self.first: Answer | None = None

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from small_memory import TINY
 from visualization_msgs.msg import ImageMarker
 
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.errors import GeometryError, InferenceError, VlmPerceptionError
 
 BOX = '[{"bbox_2d": [2, 4, 11, 20], "label": "cup"}]'
@@ -148,7 +148,7 @@ def senseless(tmp_path_factory) -> Path:
 
 
 def test_a_real_model_that_talks_nonsense(robot, talk, senseless):
-    robot.node(TransformersEngine(str(senseless), "cpu"), prompt="red cup", max_new_tokens=200, **WATCHED)
+    robot.node(open_engine(senseless, device="cpu"), prompt="red cup", max_new_tokens=200, **WATCHED)
     t = talk()
     settle(t)
     for number in range(1, 6):
@@ -159,7 +159,7 @@ def test_a_real_model_that_talks_nonsense(robot, talk, senseless):
 
 
 def test_images_of_1x1_and_8000x6000(robot, talk):
-    engine = TransformersEngine(str(TINY), "cpu")
+    engine = open_engine(TINY, device="cpu")
     robot.node(engine, prompt="all objects", max_new_tokens=16, **WATCHED)
     t = talk()
     pictures = robot.hear("/vlm_perception/annotated_image", Image)

@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from small_memory import TINY, small_memory, wide_tiny
 from std_srvs.srv import Trigger
 
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.scenes import MovingScene
 
 PATIENCE_S = 120.0
@@ -62,7 +62,7 @@ def test_memory_that_runs_out_costs_pixels_and_no_frame(robot, talk, wide):
     with small_memory() as memory:
         memory.room_px = SEEN_PX - 1
         robot.node(
-            TransformersEngine(str(wide), "cpu"),
+            open_engine(wide, device="cpu"),
             prompt="all objects",
             max_pixels=224 * 224,
             min_pixels=3136,
@@ -99,7 +99,7 @@ def test_memory_that_runs_out_costs_pixels_and_no_frame(robot, talk, wide):
 def test_an_answer_that_takes_too_long_is_cut_published_counted_and_given_to_who_asked(robot, talk):
     """The real model, slow at every pass."""
     with small_memory() as memory:
-        engine = TransformersEngine(str(TINY), "cpu", drafts=frozenset())
+        engine = open_engine(TINY, device="cpu", drafting=False)
         node = robot.node(
             engine,
             prompt="all objects",

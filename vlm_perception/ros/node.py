@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from vlm_perception.engines.base import Engine
-from vlm_perception.engines.deferred import DeferredEngine
+from vlm_perception.engines.factory import make_engine
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.clock_watch import ClockWatch
 from vlm_perception.ros.diagnostics.hang_guard import HangGuard
@@ -43,7 +43,7 @@ class VlmPerceptionNode(Node):
     """Finds what `~/prompt` says in the images of `image`.
 
     Args:
-        engine: Model to use; None makes a `TransformersEngine` from the parameters.
+        engine: Model to use; None makes the one that the parameters ask for.
         node_arguments: Passed on to `rclpy.node.Node`, such as `parameter_overrides`.
 
     Raises:
@@ -61,9 +61,7 @@ class VlmPerceptionNode(Node):
 
     def _build(self, engine: Engine | None) -> None:
         self._shared = context = NodeContext.of(self)
-        self._engine = engine or DeferredEngine(
-            lambda: self._shared.settings.model, lambda: _transformers_engine(self._shared.settings)
-        )
+        self._engine = engine or make_engine(lambda: context.settings)
         self._outputs = Outputs(self)
         self._model = ModelLifecycle(context, self._engine)
         reporter = Reporter(context, self._outputs, self._model.on_engine)
@@ -207,12 +205,6 @@ class VlmPerceptionNode(Node):
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics_message(name, vitals, stamp))
-
-
-def _transformers_engine(settings: Settings) -> Engine:
-    from vlm_perception.engines.transformers.engine import TransformersEngine
-
-    return TransformersEngine.from_settings(settings)
 
 
 def main(args: list[str] | None = None) -> int:

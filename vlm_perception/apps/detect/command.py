@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from vlm_perception import __version__
 from vlm_perception.engines.base import Engine
-from vlm_perception.engines.deferred import DeferredEngine
+from vlm_perception.engines.factory import make_engine
 from vlm_perception.errors import OutputError, VlmPerceptionError
 from vlm_perception.settings import Parameter, Settings, parameters
 from vlm_perception.startup.arguments import StartupError, resolve_model
@@ -40,12 +40,12 @@ _TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "intege
 _CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130
 
 
-def main(argv: Sequence[str] | None = None, make_engine: MakeEngine | None = None) -> int:
+def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> int:
     """Run the command.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.
-        make_engine: Makes the engine for some settings, not loaded; None takes `TransformersEngine`.
+        make: Makes the engine for some settings, not loaded; None makes the one that they ask for.
 
     Returns:
         The exit code; see the module's docstring.
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, make_engine: MakeEngine | None = Non
     try:
         # What any library prints must not come between the results.
         with redirect_stdout(sys.stderr):
-            return _detect(options, stdout, make_engine or _transformers_engine)
+            return _detect(options, stdout, make or _quiet_engine)
     except (VlmPerceptionError, StartupError) as error:
         print(f"vlm-detect: {error}", file=sys.stderr)
         _drop_unwritable(stdout)
@@ -128,7 +128,7 @@ def _positive(text: str) -> float:
     return value
 
 
-def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine) -> int:
+def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs
     from vlm_perception.apps.detect.run import Question, StopSignals, detect_all, read_all
@@ -145,7 +145,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make_engine: MakeEngine
     terminal = Terminal(options.quiet)
     for note in (*found.notes, *_notes_on(prompt)):
         terminal.note(note)
-    engine = DeferredEngine(lambda: settings.model, lambda: make_engine(settings))
+    engine = make(settings)
     if found.files:
         engine.load()
     items = chain(found.failures, read_all(found.files, thinning, terminal.note))
@@ -208,13 +208,11 @@ def _exports(
     return exports, on_partial
 
 
-def _transformers_engine(settings: Settings) -> Engine:
-    from vlm_perception.engines.transformers.quiet import silence_libraries
+def _quiet_engine(settings: Settings) -> Engine:
+    from vlm_perception.apps.detect.terminal import silence_libraries
 
     silence_libraries(progress=sys.stderr.isatty())
-    from vlm_perception.engines.transformers.engine import TransformersEngine
-
-    return TransformersEngine.from_settings(settings)
+    return make_engine(lambda: settings)
 
 
 def _drop_unwritable(stdout: TextIO) -> None:

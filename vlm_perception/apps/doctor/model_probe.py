@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from vlm_perception.engines.transformers.checkpoint import check_memory, find_checkpoint
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+from vlm_perception.engines.transformers.memory import check_memory
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.settings import Settings
 

@@ -21,8 +21,7 @@ from contextlib import suppress
 
 from vlm_perception.apps.web.session import Session
 from vlm_perception.apps.web.uploads import MAX_UPLOAD_BYTES
-from vlm_perception.engines.base import Engine
-from vlm_perception.engines.deferred import DeferredEngine
+from vlm_perception.engines.factory import make_engine
 from vlm_perception.errors import VlmPerceptionError
 from vlm_perception.settings import Parameter, Settings, parameters
 from vlm_perception.startup.arguments import StartupError, resolve_model
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         port = check_address(options.host, options.port)
         with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_", ignore_cleanup_errors=True) as folder:
             tame_gradio(folder, options.host, port)
-            session = Session(_engine(settings), settings)
+            session = Session(make_engine(lambda: settings), settings)
             try:
                 _serve(session, settings, options.host, port, ended)
             finally:
@@ -110,15 +109,6 @@ def _add(made: argparse.ArgumentParser, parameter: Parameter) -> None:
 def _settings(options: argparse.Namespace) -> Settings:
     values = {name: getattr(options, name) for name in SHARED}
     return Settings.from_mapping({**values, "model": resolve_model(values["model"])})
-
-
-def _engine(settings: Settings) -> Engine:
-    def make() -> Engine:
-        from vlm_perception.engines.transformers.engine import TransformersEngine
-
-        return TransformersEngine.from_settings(settings)
-
-    return DeferredEngine(lambda: settings.model, make)
 
 
 def check_address(host: str, port: int) -> int:

@@ -36,20 +36,19 @@ Continuation = tuple[str, bool]
 _NOTHING: Continuation = ("", False)
 
 
-class ReplyWalk:
+class ReplyContinuation:
     """Follows one reply.
 
     Args:
         expected: What is expected, None when nothing is.
         model_wh: Bounds of the coordinates, pixels.
-        grammar: Whether to go on by the form alone where nothing is expected.
         targets: Phrases that were asked for.
     """
 
-    def __init__(self, expected: Expected | None, model_wh: WH, grammar: bool, targets: Sequence[str] = ()) -> None:
+    def __init__(self, expected: Expected | None, model_wh: WH, targets: Sequence[str] = ()) -> None:
         self._expected = expected.shape if expected else None
         self._away = expected.away if expected else frozenset[int]()
-        self._wh, self._grammar, self._targets = model_wh, grammar, targets
+        self._wh, self._targets = model_wh, targets
         self._left = dict(enumerate(self._expected.items)) if self._expected else {}
         self._next = 0
         self._text = ""
@@ -81,9 +80,8 @@ class ReplyWalk:
             The text, and whether the reply ends with it.
         """
         found = self._by(self._expected, self._left) if self._expected else None
-        if found is None and self._grammar:
-            for shape in self._forms():
-                found = found or self._by(shape, {})
+        for shape in self._forms():
+            found = found or self._by(shape, {})
         return found or self._by_context() or _NOTHING
 
     def _forms(self) -> Sequence[Shape]:
@@ -173,8 +171,6 @@ class ReplyWalk:
 
     def _known_words(self) -> list[str]:
         """Strings that may come, likeliest first: what was asked for, what was said last, what is expected."""
-        if not self._grammar:
-            return []
         said = [words for item in reversed(self._closed) for words in item.words()]
         expected = [words for item in self._expected.items for words in item.words()] if self._expected else []
         asked = list(self._targets) if len(self._targets) == 1 and not said else []

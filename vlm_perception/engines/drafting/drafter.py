@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Protocol
 
-from vlm_perception.engines.drafting.continuation import ReplyWalk
-from vlm_perception.engines.drafting.motion import Expected, ObjectTracks
+from vlm_perception.engines.drafting.continuation import ReplyContinuation
+from vlm_perception.engines.drafting.motion import ObjectTracks
 from vlm_perception.engines.drafting.template import read_shape
 from vlm_perception.types import WH, Request
 
@@ -21,6 +20,23 @@ MOST_THREADS = 64
 TOKEN_COST = 0.05
 # What a token counts once another one of its kind was verified.
 FADING = 0.9
+
+
+class Vocabulary(Protocol):
+    """What drafts are written in."""
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a reply."""
+        ...
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the ids of a text, no special ones added."""
+        ...
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """Return what an id writes."""
+        ...
 
 
 class Drafter(Protocol):
@@ -87,17 +103,6 @@ class DraftLength:
             self._wrong[kind] = self._wrong[kind] * FADING + (place == agreed)
 
 
-class Source(Enum):
-    """Where drafts may come from."""
-
-    MOTION = "motion"
-    LAST = "last"
-    GRAMMAR = "grammar"
-
-
-ALL_SOURCES = frozenset(Source)
-
-
 @dataclass(frozen=True, slots=True)
 class _Thread:
     """What is kept of one question to one camera: the objects of its answers and how drafting went."""
@@ -106,44 +111,33 @@ class _Thread:
     length: DraftLength = field(default_factory=DraftLength)
 
 
-class AnswerMemory:
+class DraftMemory:
     """The last answers to each question and camera, and drafts of the next one.
 
     Bounded: the 64 questions asked last are kept, a few sightings of each object.
 
     Args:
-        encode: Token ids of a text, no special ones added.
-        bytes_of: What a token id writes.
-        end_id: The token that ends a reply.
-        sources: Where drafts may come from; none for plain decoding.
+        vocabulary: The model's.
     """
 
-    def __init__(
-        self,
-        encode: Callable[[str], Sequence[int]],
-        bytes_of: Callable[[int], bytes],
-        end_id: int,
-        sources: frozenset[Source] = ALL_SOURCES,
-    ) -> None:
-        self._encode, self._bytes_of, self._end_id, self._sources = encode, bytes_of, end_id, sources
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
         self._threads: OrderedDict[tuple[str, str, WH], _Thread] = OrderedDict()
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
         """Make the drafter of one reply; `model_wh` is the size the model sees, pixels."""
-        if not self._sources:
-            return NoDraft()
         thread = self._thread(request, model_wh)
-        walk = ReplyWalk(
-            self._expected(thread, request, model_wh),
-            model_wh,
-            Source.GRAMMAR in self._sources,
-            request.prompt.targets,
-        )
-        return AnswerDrafter(walk, thread.length, self._encode, self._bytes_of, self._end_id)
+        expected = thread.tracks.expect(_stamp_s(request), model_wh)
+        continuation = ReplyContinuation(expected, model_wh, request.prompt.targets)
+        return ReplyDrafter(continuation, thread.length, self._vocabulary)
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """Keep a finished answer; those that were aborted say nothing about the next one."""
         self._thread(request, model_wh).tracks.tell(read_shape(text), _stamp_s(request), model_wh)
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self._threads.clear()
 
     def _thread(self, request: Request, model_wh: WH) -> _Thread:
         key = (request.frame.camera, request.prompt.instruction, model_wh)
@@ -153,34 +147,18 @@ class AnswerMemory:
             self._threads.popitem(last=False)
         return thread
 
-    def _expected(self, thread: _Thread, request: Request, model_wh: WH) -> Expected | None:
-        if Source.MOTION in self._sources:
-            return thread.tracks.expect(_stamp_s(request), model_wh)
-        last = thread.tracks.last
-        return Expected(last) if last and Source.LAST in self._sources else None
 
-
-class AnswerDrafter:
+class ReplyDrafter:
     """Drafts one reply as text and hands it out as token ids; see `Drafter`.
 
     Args:
-        walk: Tells how the text goes on.
+        continuation: Tells how the text goes on.
         length: How long drafts shall be.
-        encode: Token ids of a text.
-        bytes_of: What a token id writes.
-        end_id: The token that ends a reply.
+        vocabulary: The model's.
     """
 
-    def __init__(
-        self,
-        walk: ReplyWalk,
-        length: DraftLength,
-        encode: Callable[[str], Sequence[int]],
-        bytes_of: Callable[[int], bytes],
-        end_id: int,
-    ) -> None:
-        self._walk, self._length = walk, length
-        self._encode, self._bytes_of, self._end_id = encode, bytes_of, end_id
+    def __init__(self, continuation: ReplyContinuation, length: DraftLength, vocabulary: Vocabulary) -> None:
+        self._continuation, self._length, self._vocabulary = continuation, length, vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._digits: list[bool] = []
 
@@ -191,11 +169,11 @@ class AnswerDrafter:
             # In the middle of a character there is no text to go on from.
             return ()
         count = min(limit, LONGEST_DRAFT)
-        text, ends = self._walk.go_on()
+        text, ends = self._continuation.go_on()
         # Few tokens of a reply write more characters than this.
-        ids = list(self._encode(text[: count * LONGEST_TOKEN])) if text else []
-        draft = ([*ids, self._end_id] if ends else ids)[:count]
-        digits = [self._bytes_of(token).isdigit() for token in draft]
+        ids = list(self._vocabulary.encode(text[: count * LONGEST_TOKEN])) if text else []
+        draft = ([*ids, self._vocabulary.end_id] if ends else ids)[:count]
+        digits = [self._vocabulary.bytes_of(token).isdigit() for token in draft]
         self._digits = digits[: self._length.worth(digits)]
         return draft[: len(self._digits)]
 
@@ -203,7 +181,7 @@ class AnswerDrafter:
         """See `Drafter.accept`."""
         self._length.learn(self._digits, agreed)
         self._digits = []
-        self._walk.feed(self._decoder.decode(b"".join(map(self._bytes_of, written))))
+        self._continuation.feed(self._decoder.decode(b"".join(map(self._vocabulary.bytes_of, written))))
 
 
 def _stamp_s(request: Request) -> float:

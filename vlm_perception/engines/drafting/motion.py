@@ -102,11 +102,6 @@ class ObjectTracks:
         away = frozenset(place for place, track in enumerate(self._tracks) if track.missed)
         return Expected(replace(self._last, items=items), away) if len(items) > len(away) else Expected(self._last)
 
-    @property
-    def last(self) -> Shape | None:
-        """The last answer as it was."""
-        return self._last
-
     def _with_those_away(self, tracks: list[_Track], matches: Sequence[int | None]) -> list[_Track]:
         """Put objects that were left out behind the one that they followed the last time."""
         order: list[tuple[int | None, _Track]] = list(zip(matches, tracks, strict=True))

@@ -14,11 +14,11 @@ import torch
 from transformers import DynamicCache
 
 from vlm_perception.engines.transformers.prefill import Prefilled, states_of
-from vlm_perception.engines.transformers.reply_stream import ReplyReader
+from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
 
 def decode_batch(
-    model: Any, prefilled: Sequence[Prefilled], replies: Sequence[ReplyReader], limits: Sequence[int]
+    model: Any, prefilled: Sequence[Prefilled], replies: Sequence[ReplyStream], limits: Sequence[int]
 ) -> list[int]:
     """Write several replies, greedily; a reply that is over leaves the batch and the others go on.
 
@@ -55,7 +55,7 @@ def decode_batch(
             passes[row] += 1
 
 
-def _read(logits: torch.Tensor, replies: Sequence[ReplyReader]) -> torch.Tensor:
+def _read(logits: torch.Tensor, replies: Sequence[ReplyStream]) -> torch.Tensor:
     """Hand each reply the model's choice, from logits (rows, vocabulary) float32; return the choices, (rows,)."""
     choices = logits.argmax(-1)
     logprobs = logits.gather(-1, choices[:, None])[:, 0] - logits.logsumexp(-1)

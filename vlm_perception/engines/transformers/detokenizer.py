@@ -21,8 +21,8 @@ _SAMPLE = '[\n\t{"label": "red cup é 猫 🐈"}]\r\n'
 Piece = tuple[str, tuple[Token, ...]]
 
 
-class TokenBytes:
-    """Which bytes each token id writes.
+class ByteVocabulary:
+    """A tokenizer's vocabulary: the ids of a text, and which bytes each id writes. See `Vocabulary`.
 
     Chat control tokens (`<|im_end|>`, `<|vision_start|>`, ...) write nothing. The special tokens
     that belong to an answer (`<|object_ref_start|>`, `<|box_start|>`, `<|quad_end|>`, ...) write
@@ -37,16 +37,25 @@ class TokenBytes:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._bytes_of = _byte_of_character()
+        self._byte_of = _byte_of_character()
         special = {int(token_id) for token_id in tokenizer.all_special_ids}
         special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
         names = {token_id: str(tokenizer.convert_ids_to_tokens(token_id)) for token_id in special}
         self._known = {token_id: b"" for token_id, name in names.items() if not _PART_OF_ANSWER.fullmatch(name)}
-        sample = tokenizer.encode(_SAMPLE, add_special_tokens=False)
-        if b"".join(map(self.of, sample)) != _SAMPLE.encode():
+        sample = self.encode(_SAMPLE)
+        if b"".join(map(self.bytes_of, sample)) != _SAMPLE.encode():
             raise ValueError("the tokenizer is not a byte-level one, as the Qwen family has; use that of the model")
 
-    def of(self, token_id: int) -> bytes:
+    @property
+    def end_id(self) -> int:
+        """The token that ends a reply."""
+        return int(self._tokenizer.eos_token_id)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, no special ones added."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def bytes_of(self, token_id: int) -> bytes:
         """Return what an id writes; an id that the vocabulary does not have writes nothing."""
         written = self._known.get(token_id)
         if written is None:
@@ -55,13 +64,13 @@ class TokenBytes:
 
     def _read(self, name: str | None) -> bytes:
         try:
-            return bytes(self._bytes_of[character] for character in name or "")
+            return bytes(self._byte_of[character] for character in name or "")
         except KeyError:
             # A token that was added by hand is stored as it reads.
             return (name or "").encode()
 
 
-class TokenText:
+class Detokenizer:
     """Puts one reply together.
 
     A token is given out together with the last character it has a byte of: those that share a
@@ -69,8 +78,8 @@ class TokenText:
     U+FFFD, exactly as the tokenizer's own `decode` writes them.
     """
 
-    def __init__(self, token_bytes: TokenBytes) -> None:
-        self._bytes = token_bytes
+    def __init__(self, vocabulary: ByteVocabulary) -> None:
+        self._vocabulary = vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._length = 0
         self._waiting: list[Token] = []
@@ -82,7 +91,7 @@ class TokenText:
             The characters that are whole now, often one token's, and the tokens that ended with
             them. A token that writes nothing comes as soon as those before it.
         """
-        written = self._bytes.of(token_id)
+        written = self._vocabulary.bytes_of(token_id)
         first = self._decoder.decode(written[:1])
         # The first byte lies in the last character that it ended, or in one that is still open.
         start = self._length + len(first) - (1 if first and not self._is_open() else 0)
@@ -121,7 +130,7 @@ def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Iterable[float]) 
     Returns:
         The text without chat control tokens, and one `Token` per id.
     """
-    writing = TokenText(TokenBytes(tokenizer))
+    writing = Detokenizer(ByteVocabulary(tokenizer))
     pieces = [writing.feed(token_id, logprob) for token_id, logprob in zip(ids, logprobs, strict=True)]
     pieces.append(writing.finish())
     return "".join(chunk for chunk, _ in pieces), tuple(token for _, tokens in pieces for token in tokens)

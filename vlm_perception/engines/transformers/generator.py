@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import torch
+
 from vlm_perception.engines.base import OnText, ShouldStop
-from vlm_perception.engines.drafting.drafter import AnswerMemory, Drafter, NoDraft, Source
+from vlm_perception.engines.drafting.drafter import Drafter, DraftMemory, NoDraft
 from vlm_perception.engines.transformers.answered import AnsweredQuestions, AskedKey
 from vlm_perception.engines.transformers.batch import decode_batch
-from vlm_perception.engines.transformers.detokenizer import TokenText
 from vlm_perception.engines.transformers.inputs import FrameKey, QuestionWriter
-from vlm_perception.engines.transformers.loading import CheckpointModel
+from vlm_perception.engines.transformers.loading import LoadedModel
 from vlm_perception.engines.transformers.prefill import Prefill, Prefilled
-from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyReader, stoppable_prefill
+from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
 from vlm_perception.engines.transformers.speculative import decode, usable_draft
 from vlm_perception.types import Answer, Request, Timings
 
@@ -37,21 +38,21 @@ class _Asked:
     request: Request
     key: AskedKey
     blank: Answer
-    reply: ReplyReader
+    reply: ReplyStream
     known: Answer | None
     prefilled: Prefilled | None
     timings: Timings
 
 
-class Answering:
+class Generator:
     """Answers requests with one loaded model.
 
     Args:
         loaded: The checkpoint.
-        drafts: Where drafts of answers may come from; they never change an answer.
+        drafts: Proposes how answers go on, which never changes them; None for plain decoding.
     """
 
-    def __init__(self, loaded: CheckpointModel, drafts: frozenset[Source]) -> None:
+    def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None) -> None:
         self._loaded, self._drafts = loaded, drafts
         self._writer = QuestionWriter(loaded.processor, int(loaded.model.config.image_token_id))
         self.forget()
@@ -60,7 +61,8 @@ class Answering:
         """Drop everything that earlier questions left behind; the next answer is as the first one."""
         self._prefill = Prefill(self._loaded.model)
         self._answered = AnsweredQuestions()
-        self._memory = self._new_memory()
+        if self._drafts is not None:
+            self._drafts.forget()
 
     def release(self) -> None:
         """Let go of what earlier frames keep in the device's memory; finished answers stay known."""
@@ -72,9 +74,10 @@ class Answering:
         model_wh = self._writer.plan_wh(request)
         return Answer("", model_wh, card.coordinates, "unfinished", (), unknown, card.calibration)
 
+    @torch.inference_mode()
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText) -> Answer:
         """See `Engine.answer`."""
-        drafter = self._memory.drafter(request, self._writer.plan_wh(request))
+        drafter = self._drafts.drafter(request, self._writer.plan_wh(request)) if self._drafts else NoDraft()
         asked = self._ask(request, should_stop, on_text, drafter)
         began_s, passes = time.perf_counter(), 0
         if asked.prefilled is not None:
@@ -82,6 +85,7 @@ class Answering:
             passes = decode(self._loaded.model, asked.prefilled, asked.reply, drafter, max_new_tokens=limit).passes
         return self._finish(asked, passes, time.perf_counter() - began_s)
 
+    @torch.inference_mode()
     def answer_batch(
         self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText]
     ) -> list[Answer]:
@@ -102,7 +106,7 @@ class Answering:
         blank = self.blank_answer(request)
         frame = FrameKey.of(request.frame, blank.model_wh)
         key = AskedKey(frame, request.prompt.instruction, request.max_new_tokens)
-        reply = ReplyReader(TokenText(self._loaded.token_bytes), self._loaded.end_ids, should_stop, on_text)
+        reply = ReplyStream(self._loaded.vocabulary, self._loaded.end_ids, should_stop, on_text)
         known = self._answered.find(key)
         if known is not None:
             if reply.asked_to_stop():
@@ -131,17 +135,9 @@ class Answering:
             text, tokens, finish_reason = asked.reply.finish()
             answer = replace(asked.blank, text=text, tokens=tokens, finish_reason=finish_reason, passes=passes)
             self._answered.keep(asked.key, answer)
-        if answer.finish_reason in ("stop", "length"):
-            self._memory.remember(asked.request, answer.model_wh, answer.text)
+        if self._drafts is not None and answer.finish_reason in ("stop", "length"):
+            self._drafts.remember(asked.request, answer.model_wh, answer.text)
         spent = asked.timings
         generate_s = spent.generate_s + (decoding_s if asked.prefilled is not None else 0.0)
         decode_s = time.perf_counter() - began_s
         return replace(answer, timings=replace(spent, generate_s=generate_s, decode_s=decode_s))
-
-    def _new_memory(self) -> AnswerMemory:
-        tokenizer = self._loaded.processor.tokenizer
-
-        def encode(text: str) -> list[int]:
-            return list(tokenizer.encode(text, add_special_tokens=False))
-
-        return AnswerMemory(encode, self._loaded.token_bytes.of, int(tokenizer.eos_token_id), self._drafts)

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers.utils.logging as transformers_logging
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from vlm_perception.engines.families import CELL_PX
-from vlm_perception.engines.transformers.checkpoint import (
-    Checkpoint,
-    check_device,
-    check_memory,
-    find_checkpoint,
-    is_out_of_memory,
-)
-from vlm_perception.engines.transformers.detokenizer import TokenBytes
+from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
+from vlm_perception.engines.transformers.memory import check_memory, is_out_of_memory
 from vlm_perception.engines.transformers.patch_embedding import flatten_patch_embedding
-from vlm_perception.engines.transformers.progress import Tell, weights_told
 from vlm_perception.errors import ModelLoadError
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointModel:
+class LoadedModel:
     """A checkpoint in memory.
 
     Attributes:
         checkpoint: Where it came from.
         model: A Qwen2.5-VL model of transformers, with greedy generation settings.
         processor: Its processor.
-        token_bytes: What its tokens write.
+        vocabulary: What its tokens write.
     """
 
     checkpoint: Checkpoint
     model: Any
     processor: Any
-    token_bytes: TokenBytes
+    vocabulary: ByteVocabulary
 
     @property
     def end_ids(self) -> tuple[int, ...]:
@@ -53,7 +52,7 @@ class CheckpointModel:
         }
 
 
-def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stage: None) -> CheckpointModel:
+def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stage: None) -> LoadedModel:
     """Find, check and load a checkpoint.
 
     Args:
@@ -73,7 +72,7 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-        with weights_told(tell):
+        with _weights_told(tell):
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -86,7 +85,7 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
         model, report = loaded
         _require_all_weights(report)
         _require_known_cells(processor.image_processor)
-        token_bytes = TokenBytes(processor.tokenizer)
+        vocabulary = ByteVocabulary(processor.tokenizer)
     except Exception as error:
         # Damaged files surface as many types, from several libraries; none of them is an answer.
         what = "ran out of memory" if is_out_of_memory(error) else "failed"
@@ -96,7 +95,57 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
     model.eval()
     flatten_patch_embedding(model)
     model.generation_config = _greedy(model.generation_config, processor.tokenizer)
-    return CheckpointModel(checkpoint, model, processor, token_bytes)
+    return LoadedModel(checkpoint, model, processor, vocabulary)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that torch cannot see.
+
+    Raises:
+        ModelLoadError: Names the device and the remedy.
+    """
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ModelLoadError(
+            f"device {device} was asked for, torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            f"devices; set device to auto or cpu, or install the CUDA driver and a CUDA build of torch"
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ModelLoadError("device mps was asked for and is not available here; set device to auto or cpu")
+
+
+@contextmanager
+def _weights_told(tell: Tell) -> Iterator[None]:
+    """Say how many weights are read while transformers loads a model.
+
+    Its progress bar is looked at on the way; where its release has no hook for that,
+    nothing is said.
+
+    Args:
+        tell: Hears texts such as "weights: 64 of 128"; called on the loading thread, often.
+    """
+    set_hook = getattr(transformers_logging, "set_tqdm_hook", None)
+    if set_hook is None:
+        yield
+        return
+
+    def bar(factory: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if args and hasattr(args[0], "__len__"):
+            options = {"total": len(args[0]), **options}
+            args = (_counted(args[0], tell), *args[1:])
+        return factory(*args, **options)
+
+    before = set_hook(bar)
+    try:
+        yield
+    finally:
+        set_hook(before)
+
+
+def _counted(items: Any, tell: Tell) -> Iterator[Any]:
+    for count, item in enumerate(items, start=1):
+        yield item
+        tell(f"weights: {count} of {len(items)}")
 
 
 def _require_all_weights(report: dict[str, Any]) -> None:

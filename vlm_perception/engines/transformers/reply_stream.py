@@ -9,7 +9,7 @@ import torch
 
 from vlm_perception.engines.base import OnText, ShouldStop
 from vlm_perception.engines.repetition import RepetitionWatch
-from vlm_perception.engines.transformers.detokenizer import Piece, TokenText
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer, Piece
 from vlm_perception.types import FinishReason, Token
 
 
@@ -17,21 +17,23 @@ class PrefillStopped(Exception):  # noqa: N818 - a way out, not a failure
     """`should_stop` became true before the first token; never leaves the engine."""
 
 
-class ReplyReader:
+class ReplyStream:
     """Reads one reply while it is generated.
 
     It hands on every piece of text at once, and tells that the reply is over with the very token
     after which `should_stop` became true or a repetition loop became certain.
 
     Args:
-        writing: Makes text of the tokens.
+        vocabulary: Of the model.
         end_ids: Tokens that end a reply.
         should_stop: See `Engine.answer`.
         on_text: See `Engine.answer`.
     """
 
-    def __init__(self, writing: TokenText, end_ids: Collection[int], should_stop: ShouldStop, on_text: OnText) -> None:
-        self._writing, self._end_ids = writing, end_ids
+    def __init__(
+        self, vocabulary: ByteVocabulary, end_ids: Collection[int], should_stop: ShouldStop, on_text: OnText
+    ) -> None:
+        self._detokenizer, self._end_ids = Detokenizer(vocabulary), end_ids
         self._should_stop, self._on_text = should_stop, on_text
         self._watch = RepetitionWatch()
         self._chunks: list[str] = []
@@ -56,7 +58,7 @@ class ReplyReader:
             Whether the reply is over; what comes after that is no answer and is not read.
         """
         if self._reason is None:
-            piece = self._writing.feed(token_id, logprob)
+            piece = self._detokenizer.feed(token_id, logprob)
             self._hand_on(piece)
             if token_id in self._end_ids:
                 self._reason = "stop"
@@ -70,7 +72,7 @@ class ReplyReader:
         Returns:
             Text, tokens and why it ended; without another reason it has reached its length limit.
         """
-        self._hand_on(self._writing.finish())
+        self._hand_on(self._detokenizer.finish())
         return "".join(self._chunks), tuple(self._tokens), self._reason or "length"
 
     def _hand_on(self, piece: Piece) -> None:
@@ -82,7 +84,7 @@ class ReplyReader:
 
 
 @contextmanager
-def stoppable_prefill(model: torch.nn.Module, reply: ReplyReader) -> Iterator[None]:
+def stoppable_prefill(model: torch.nn.Module, reply: ReplyStream) -> Iterator[None]:
     """Ask for a stop before every layer of the passes inside this block, which read the image and the question.
 
     That takes seconds for a large model on a slow machine, far longer than the passes after it.

@@ -21,7 +21,7 @@ import torch
 
 from vlm_perception.engines.drafting.drafter import Drafter
 from vlm_perception.engines.transformers.prefill import Prefilled
-from vlm_perception.engines.transformers.reply_stream import ReplyReader
+from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DecodePasses:
 
 
 def decode(
-    model: Any, prefilled: Prefilled, reply: ReplyReader, drafter: Drafter, *, max_new_tokens: int
+    model: Any, prefilled: Prefilled, reply: ReplyStream, drafter: Drafter, *, max_new_tokens: int
 ) -> DecodePasses:
     """Write one reply, greedily.
 
@@ -72,7 +72,7 @@ def decode(
         passes += 1
 
 
-def _read_agreed(logits: torch.Tensor, draft: Sequence[int], reply: ReplyReader, room: int) -> list[int]:
+def _read_agreed(logits: torch.Tensor, draft: Sequence[int], reply: ReplyStream, room: int) -> list[int]:
     """Hand on the model's own choices until one is not what was drafted, the reply is over or `room` is full.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.drafting.continuation import ReplyWalk
+from vlm_perception.engines.drafting.continuation import ReplyContinuation
 from vlm_perception.engines.drafting.item_continuation import nearest_number
 from vlm_perception.engines.drafting.motion import Expected
 from vlm_perception.engines.drafting.template import read_shape
@@ -26,12 +26,11 @@ def rest_of(
     written: str,
     expected: str | None,
     *,
-    grammar: bool = True,
     targets: tuple[str, ...] = (),
     away: frozenset[int] = frozenset(),
 ) -> str:
     shape = Expected(read_shape(expected), away) if expected is not None else None
-    walk = ReplyWalk(shape, WH, grammar, targets)
+    walk = ReplyContinuation(shape, WH, targets)
     walk.feed(written)
     text, ends = walk.go_on()
     return text + ("$" if ends else "")
@@ -125,7 +124,7 @@ def test_the_form_alone_goes_on_where_nothing_is_expected(
     ],
 )
 def test_other_forms_of_replies(written: str, expected: str, rest: str) -> None:
-    assert rest_of(written, expected, grammar=False) == rest
+    assert rest_of(written, expected) == rest
 
 
 @pytest.mark.parametrize(
@@ -164,11 +163,9 @@ def test_the_nearest_number_with_the_digits_written(prefix: str, expected: int, 
 PIECES = st.sampled_from([*THREE, HEAD, GAP, CUP, PAN, TAIL, '{"bbox_2d": [', "{", "}", "99999999999", '"', "\n", "猫"])
 
 
-@given(st.lists(PIECES, max_size=30), st.lists(PIECES, max_size=30), st.booleans(), st.frozensets(st.integers(0, 3)))
-def test_whatever_is_written_there_is_an_answer(
-    written: list[str], expected: list[str], grammar: bool, away: frozenset[int]
-) -> None:
-    walk = ReplyWalk(Expected(read_shape("".join(expected)), away), WH, grammar, ("red cup", ""))
+@given(st.lists(PIECES, max_size=30), st.lists(PIECES, max_size=30), st.frozensets(st.integers(0, 3)))
+def test_whatever_is_written_there_is_an_answer(written: list[str], expected: list[str], away: frozenset[int]) -> None:
+    walk = ReplyContinuation(Expected(read_shape("".join(expected)), away), WH, ("red cup", ""))
     for piece in written:
         walk.feed(piece)
         text, ends = walk.go_on()
@@ -179,7 +176,7 @@ def test_whatever_is_written_there_is_an_answer(
 
 def test_long_prose_costs_no_more_than_its_length() -> None:
     def spent_s(count: int) -> float:
-        walk = ReplyWalk(None, WH, True)
+        walk = ReplyContinuation(None, WH)
         began_s = time.process_time()
         for _ in range(count):
             walk.feed("12 words ")

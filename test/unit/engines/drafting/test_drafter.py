@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from vlm_perception.engines.drafting.drafter import (
     LONGEST_DRAFT,
     MOST_THREADS,
-    AnswerMemory,
     Drafter,
     DraftLength,
+    DraftMemory,
     NoDraft,
-    Source,
 )
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
@@ -24,17 +23,21 @@ HEAD, TAIL = "```json\n[\n\t", "\n]\n```"
 REPLY = HEAD + '{"bbox_2d": [10, 20, 60, 80], "label": "red cup"}' + TAIL
 
 
-def encode(text: str) -> list[int]:
-    """One token a byte."""
-    return list(text.encode("utf-8", "replace"))
+class OneTokenAByte:
+    end_id = END
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode("utf-8", "replace"))
+
+    def bytes_of(self, token: int) -> bytes:
+        return bytes([token]) if token < END else b""
 
 
-def bytes_of(token: int) -> bytes:
-    return bytes([token]) if token < END else b""
+encode = OneTokenAByte().encode
 
 
-def memory(*sources: Source) -> AnswerMemory:
-    return AnswerMemory(encode, bytes_of, END, frozenset(sources or Source))
+def memory() -> DraftMemory:
+    return DraftMemory(OneTokenAByte())
 
 
 def request(second: int = 1, prompt: str = "red cup", camera: str = "/image") -> Request:
@@ -76,40 +79,33 @@ def test_motion_is_drafted_from_the_last_two_answers_and_their_times() -> None:
     def moved_by(pixels: int) -> str:
         return REPLY.replace("[10, 20, 60, 80]", f"[{10 + pixels}, 20, {60 + pixels}, 80]")
 
-    for sources, most in (((Source.MOTION, Source.LAST), 3), ((Source.LAST,), 99)):
-        known = memory(*sources)
-        for second, pixels in ((1, 0), (2, 11)):
+    for seen, most in (((0, 11), 3), ((11,), 99)):
+        known = memory()
+        for second, pixels in enumerate(seen, start=3 - len(seen)):
             known.remember(request(second), WH, moved_by(pixels))
         # Two seconds on, twice as far.
         passes = passes_for(moved_by(33), known.drafter(request(4), WH))
+        assert (passes <= 3) == (len(seen) == 2)
         assert passes <= most
-        if Source.MOTION not in sources:
-            assert passes > 3
 
 
 def test_each_camera_prompt_and_size_has_its_own_memory() -> None:
-    known = memory(Source.LAST)
+    known = memory()
     known.remember(request(1), WH, REPLY)
     assert passes_for(REPLY, known.drafter(request(2), WH)) <= 3
     others = (request(2, camera="/other"), WH), (request(2, prompt="pan"), WH), (request(2), (448, 336))
     for asked, model_wh in others:
-        assert passes_for(REPLY, known.drafter(asked, model_wh)) == len(REPLY) + 1
+        assert passes_for(REPLY, known.drafter(asked, model_wh)) == passes_for(REPLY, memory().drafter(asked, model_wh))
 
 
 def test_only_the_questions_asked_last_are_kept() -> None:
-    known = memory(Source.LAST)
+    known = memory()
     known.remember(request(1, camera="/first"), WH, REPLY)
     for number in range(MOST_THREADS):
         known.remember(request(1, camera=f"/{number}"), WH, REPLY)
-    assert passes_for(REPLY, known.drafter(request(2, camera="/first"), WH)) == len(REPLY) + 1
+    assert passes_for(REPLY, known.drafter(request(2, camera="/first"), WH)) > 3
     last = request(2, camera=f"/{MOST_THREADS - 1}")
     assert passes_for(REPLY, known.drafter(last, WH)) <= 3
-
-
-def test_without_sources_nothing_is_drafted() -> None:
-    known = AnswerMemory(encode, bytes_of, END, frozenset())
-    known.remember(request(1), WH, REPLY)
-    assert passes_for(REPLY, known.drafter(request(2), WH)) == len(REPLY) + 1
 
 
 def test_other_scripts_are_drafted_behind_whole_characters() -> None:

@@ -80,7 +80,6 @@ def labels(told: Expected) -> list[str]:
 
 def test_nothing_is_expected_before_the_first_answer() -> None:
     assert ObjectTracks().expect(1.0, WH) is None
-    assert ObjectTracks().last is None
 
 
 def test_an_object_seen_once_stays() -> None:
