@@ -17,8 +17,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.apps.doctor import ros_probe
-from vlm_perception.apps.doctor.finding import Finding, Level
-from vlm_perception.apps.doctor.graph import GraphFacts, judge
+from vlm_perception.apps.doctor.findings import Finding, Severity
+from vlm_perception.apps.doctor.graph import GraphFacts, judge_graph
 from vlm_perception.apps.doctor.ros_probe import GraphObserver
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.lifecycle.states import State
@@ -63,7 +63,7 @@ def filming(publisher, header_of) -> Iterator[None]:
 
 
 def faults(facts: GraphFacts) -> dict[str, Finding]:
-    return {finding.title: finding for finding in judge(facts) if finding.level is not Level.OK}
+    return {finding.title: finding for finding in judge_graph(facts) if finding.level is not Severity.OK}
 
 
 def test_a_node_that_answers_is_well(robot, talk, scripted, look, header_of) -> None:
@@ -99,7 +99,7 @@ def test_a_mismatch_of_qos_names_both_sides(robot, scripted, look) -> None:
     robot.client.create_publisher(Image, "/image", BEST_EFFORT)
     robot.node(scripted, **{"qos_overrides./image.subscription.reliability": "reliable"})
     found = faults(look())["QoS mismatch"]
-    assert found.level is Level.ERROR
+    assert found.level is Severity.ERROR
     assert "/vlm_perception (reliable, volatile)" in found.detail
     assert "/client (best effort, volatile)" in found.detail
 
@@ -121,7 +121,7 @@ def test_a_silent_camera_is_named(robot, scripted, look) -> None:
 def test_two_nodes_of_one_name_are_an_error(robot, scripted, look) -> None:
     robot.node(scripted)
     robot.node(scripted)
-    assert faults(look())["Several nodes have the same name"].level is Level.ERROR
+    assert faults(look())["Several nodes have the same name"].level is Severity.ERROR
 
 
 @pytest.mark.parametrize("state", [State.UNCONFIGURED, State.INACTIVE, State.ACTIVE])
@@ -143,7 +143,7 @@ def test_a_managed_node_that_hangs_is_an_error(robot, look, monkeypatch) -> None
     managed = LifecycleNode("vlm_perception", context=robot.context)
     facts = look()  # nobody spins it, so nobody answers
     managed.destroy_node()
-    assert faults(facts)["The node does not answer"].level is Level.ERROR
+    assert faults(facts)["The node does not answer"].level is Severity.ERROR
 
 
 def test_a_graph_without_the_node_names_who_is_there(robot, look) -> None:

@@ -8,12 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from vlm_perception.apps.doctor import report
-from vlm_perception.apps.doctor.finding import Finding, Level, Section, error, worst
-from vlm_perception.apps.doctor.installation import check_installation
+from vlm_perception.apps.doctor.findings import Finding, Section, Severity, error, text, to_json, worst
+from vlm_perception.apps.doctor.installation import check_installation, check_ros_setup
 from vlm_perception.apps.doctor.model import check_model
 from vlm_perception.apps.doctor.probe import Probe, run_python
-from vlm_perception.apps.doctor.ros_setup import check_ros_setup
 
 DEFAULT_NODE = "/vlm_perception"
 _GRAPH_TIMEOUT_S = 60.0
@@ -28,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     if options.json:
-        print(report.to_json(sections))
+        print(to_json(sections))
     else:
-        print(report.text(sections, width=shutil.get_terminal_size((100, 24)).columns))
+        print(text(sections, width=shutil.get_terminal_size((100, 24)).columns))
     return int(worst(sections))
 
 
@@ -42,7 +40,7 @@ def examine(options: argparse.Namespace) -> list[Section]:
     ros = check_ros_setup()
     sections.append(Section("ROS", tuple(ros)))
     running = False
-    if not options.no_graph and max(finding.level for finding in ros) < Level.ERROR:
+    if not options.no_graph and max(finding.level for finding in ros) < Severity.ERROR:
         _tell(f"looking for {options.node} ...")
         findings, running = check_graph(options.node)
         sections.append(Section("Running graph", tuple(findings)))
@@ -68,7 +66,7 @@ def read_graph(probe: Probe) -> tuple[list[Finding], bool]:
 
 
 def _finding(fields: dict[str, Any]) -> Finding:
-    return Finding(Level(fields["level"]), fields["title"], fields["detail"], fields["remedy"])
+    return Finding(Severity(fields["level"]), fields["title"], fields["detail"], fields["remedy"])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vlm_perception.apps.doctor.finding import Finding, Level, error, ok, warning
+from vlm_perception.apps.doctor.findings import Finding, error, ok, warning
+from vlm_perception.ros.diagnostics.rules import Level
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Status:
     """The worst of the node's newest diagnostics.
 
     Attributes:
-        level: As in diagnostic_msgs: 0 OK, 1 WARN, 2 ERROR, 3 STALE.
+        level: One of the node's `Level`s, or 3, STALE.
         message: What it says.
         values: Its key-value pairs.
     """
@@ -89,7 +90,7 @@ class GraphFacts:
     listened_s: float = 0.0
 
 
-def judge(facts: GraphFacts) -> list[Finding]:
+def judge_graph(facts: GraphFacts) -> list[Finding]:
     """Return the findings about a graph; one alone when the node does not run."""
     if facts.same_name == 0:
         return [_no_node(facts)]

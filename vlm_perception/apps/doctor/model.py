@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vlm_perception.apps.doctor.finding import Finding, error, ok
+import json
+import sys
+
+from vlm_perception.apps.doctor.findings import Finding, error, ok
 from vlm_perception.apps.doctor.probe import Probe, run_python
 from vlm_perception.startup.arguments import StartupError, resolve_model
 
@@ -23,11 +26,11 @@ def check_model(model: str, *, download: bool) -> Finding:
         resolved = resolve_model(model)
     except StartupError as problem:
         return error("The files of the package are not found", str(problem), "source the workspace's setup file")
-    return judge_model(run_python(["-m", "vlm_perception.apps.doctor.model_probe", resolved], environ, **timeout))
+    return judge_model(run_python(["-m", "vlm_perception.apps.doctor.model", resolved], environ, **timeout))
 
 
 def judge_model(probe: Probe) -> Finding:
-    """Turn what `model_probe` told into a finding."""
+    """Turn what `main` told in a child process into a finding."""
     if probe.problem:
         remedy = "repair torch and transformers first, see above"
         return error("The model could not be looked for", probe.problem, remedy)
@@ -40,3 +43,29 @@ def judge_model(probe: Probe) -> Finding:
         return error("The model does not fit into the free memory", f"{name}: {problem}", remedy)
     size_gib = probe.facts["weight_bytes"] / _GIB
     return ok("Model", f"{name}: {probe.facts['origin']}, {size_gib:.2f} GiB of weights, in {probe.facts['folder']}")
+
+
+def main(model: str) -> int:
+    """In a child process: print what was found about a model; empty means the default of the parameter `model`."""
+    # Here, because only the child process may need more than the standard library.
+    from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+    from vlm_perception.engines.transformers.memory import check_memory
+    from vlm_perception.errors import ModelLoadError
+    from vlm_perception.settings import Settings
+
+    settings = Settings()
+    facts: dict[str, object] = {"model": model or settings.model, "step": "find"}
+    try:
+        checkpoint = find_checkpoint(model or settings.model)
+        facts |= {"step": "memory", "origin": checkpoint.origin, "folder": str(checkpoint.folder)}
+        facts["weight_bytes"] = checkpoint.weight_bytes
+        check_memory(checkpoint, device=settings.device, dtype=settings.dtype)
+        facts["step"] = "done"
+    except ModelLoadError as problem:
+        facts["problem"] = str(problem)
+    print(json.dumps(facts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

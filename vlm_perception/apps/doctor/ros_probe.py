@@ -20,7 +20,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from vlm_perception.apps.doctor.graph import Camera, Endpoint, GraphFacts, Status, judge
+from vlm_perception.apps.doctor.graph import Camera, Endpoint, GraphFacts, Status, judge_graph
 
 # How long to listen at least, to wait for the rest, for others to appear, and for the graph to stay as it is.
 LISTEN_S = 2.0
@@ -202,7 +202,7 @@ def main(target: str) -> int:
     rclpy.init(args=[], context=context)
     observer = GraphObserver(target, context)
     facts = observer.gather()
-    findings: list[dict[str, Any]] = [asdict(finding) for finding in judge(facts)]
+    findings: list[dict[str, Any]] = [asdict(finding) for finding in judge_graph(facts)]
     print(json.dumps({"running": facts.same_name > 0, "findings": findings}))
     observer.close()
     context.try_shutdown()

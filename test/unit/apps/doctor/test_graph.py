@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from vlm_perception.apps.doctor.finding import Level
-from vlm_perception.apps.doctor.graph import Camera, Endpoint, GraphFacts, Status, judge
+from vlm_perception.apps.doctor.findings import Severity
+from vlm_perception.apps.doctor.graph import Camera, Endpoint, GraphFacts, Status, judge_graph
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NODE = "/robot/vlm_perception"
@@ -34,8 +34,8 @@ def camera(**changes: object) -> GraphFacts:
 
 
 def test_a_healthy_graph_has_nothing_but_good_news() -> None:
-    found = judge(WELL)
-    assert {finding.level for finding in found} == {Level.OK}
+    found = judge_graph(WELL)
+    assert {finding.level for finding in found} == {Severity.OK}
     assert [f.title for f in found] == ["Node", "Lifecycle", "Diagnostics", "Camera", "Prompt", "Answers"]
     assert "10.0 Hz" in found[3].detail
 
@@ -43,65 +43,67 @@ def test_a_healthy_graph_has_nothing_but_good_news() -> None:
 @pytest.mark.parametrize(
     ("facts", "level", "title", "said"),
     [
-        (replace(WELL, same_name=2), Level.ERROR, "Several nodes have the same name", "2 nodes"),
-        (replace(WELL, lifecycle=""), Level.ERROR, "The node does not answer", "get_state"),
-        (replace(WELL, lifecycle="unconfigured"), Level.WARN, "The node is not active", f"set {NODE} configure"),
-        (replace(WELL, lifecycle="inactive"), Level.WARN, "The node is not active", f"set {NODE} activate"),
-        (replace(WELL, status=None), Level.WARN, "No diagnostics of the node", "2.0 s"),
-        (replace(WELL, status=Status(1, "no image on /x")), Level.WARN, "The node warns", "no image on /x"),
-        (replace(WELL, status=Status(2, "no model")), Level.ERROR, "The node reports an error", "no model"),
-        (replace(WELL, status=Status(3, "stale")), Level.ERROR, "The node reports an error", "stale"),
-        (replace(WELL, cameras=()), Level.ERROR, "The node listens to no camera", "image_topic"),
-        (camera(publishers=(), images=0), Level.ERROR, "No camera", "/other/image"),
+        (replace(WELL, same_name=2), Severity.ERROR, "Several nodes have the same name", "2 nodes"),
+        (replace(WELL, lifecycle=""), Severity.ERROR, "The node does not answer", "get_state"),
+        (replace(WELL, lifecycle="unconfigured"), Severity.WARN, "The node is not active", f"set {NODE} configure"),
+        (replace(WELL, lifecycle="inactive"), Severity.WARN, "The node is not active", f"set {NODE} activate"),
+        (replace(WELL, status=None), Severity.WARN, "No diagnostics of the node", "2.0 s"),
+        (replace(WELL, status=Status(1, "no image on /x")), Severity.WARN, "The node warns", "no image on /x"),
+        (replace(WELL, status=Status(2, "no model")), Severity.ERROR, "The node reports an error", "no model"),
+        (replace(WELL, status=Status(3, "stale")), Severity.ERROR, "The node reports an error", "stale"),
+        (replace(WELL, cameras=()), Severity.ERROR, "The node listens to no camera", "image_topic"),
+        (camera(publishers=(), images=0), Severity.ERROR, "No camera", "/other/image"),
         (
             camera(publishers=(replace(DRIVER, topic_type=COMPRESSED),), images=0),
-            Level.ERROR,
+            Severity.ERROR,
             "The camera sends another type",
             "image_transport",
         ),
         (
             camera(mismatches=((DRIVER, "best effort publisher and reliable subscription"),), images=0),
-            Level.ERROR,
+            Severity.ERROR,
             "QoS mismatch",
             f"on /camera/image, {NODE} (reliable, volatile) asks for more than /driver (best effort, volatile) offers",
         ),
-        (camera(images=0), Level.WARN, "The camera is silent", "/driver"),
-        (replace(WELL, active_prompt=None), Level.WARN, "The active prompt is unknown", f"{NODE}/active_prompt"),
-        (replace(WELL, active_prompt=" "), Level.WARN, "No prompt", f"ros2 topic pub --once {NODE}/prompt"),
-        (STARTED, Level.WARN, "No answer yet", "dropped: stale 9"),
+        (camera(images=0), Severity.WARN, "The camera is silent", "/driver"),
+        (replace(WELL, active_prompt=None), Severity.WARN, "The active prompt is unknown", f"{NODE}/active_prompt"),
+        (replace(WELL, active_prompt=" "), Severity.WARN, "No prompt", f"ros2 topic pub --once {NODE}/prompt"),
+        (STARTED, Severity.WARN, "No answer yet", "dropped: stale 9"),
     ],
 )
-def test_each_fault_is_one_finding_that_says_what_to_do(facts: GraphFacts, level: Level, title: str, said: str) -> None:
-    (found,) = (finding for finding in judge(facts) if finding.level is not Level.OK)
+def test_each_fault_is_one_finding_that_says_what_to_do(
+    facts: GraphFacts, level: Severity, title: str, said: str
+) -> None:
+    (found,) = (finding for finding in judge_graph(facts) if finding.level is not Severity.OK)
     assert (found.level, found.title) == (level, title)
     assert said in f"{found.detail} {found.remedy}"
     assert found.remedy
 
 
 def test_without_the_node_nothing_else_is_judged() -> None:
-    (found,) = judge(GraphFacts(NODE, 0, ("/driver",)))
-    assert (found.level, found.title) == (Level.WARN, "The node does not run")
+    (found,) = judge_graph(GraphFacts(NODE, 0, ("/driver",)))
+    assert (found.level, found.title) == (Severity.WARN, "The node does not run")
     assert "/driver" in found.detail
     assert "ROS_DOMAIN_ID" in found.remedy
 
 
 def test_a_node_that_is_not_managed_has_no_lifecycle_finding() -> None:
-    assert "Lifecycle" not in {finding.title for finding in judge(replace(WELL, lifecycle=None))}
+    assert "Lifecycle" not in {finding.title for finding in judge_graph(replace(WELL, lifecycle=None))}
 
 
 def test_a_slow_model_that_answered_before_is_fine() -> None:
-    found = judge(replace(WELL, answers=0))[-1]
-    assert (found.level, found.detail) == (Level.OK, "7 so far, one takes 410.0 ms")
+    found = judge_graph(replace(WELL, answers=0))[-1]
+    assert (found.level, found.detail) == (Severity.OK, "7 so far, one takes 410.0 ms")
 
 
 @pytest.mark.parametrize("facts", [replace(STARTED, active_prompt=""), replace(STARTED, cameras=())])
 def test_answers_are_not_expected_without_a_prompt_or_images(facts: GraphFacts) -> None:
-    assert "No answer yet" not in {finding.title for finding in judge(facts)}
+    assert "No answer yet" not in {finding.title for finding in judge_graph(facts)}
 
 
 def test_each_camera_is_judged() -> None:
     two = replace(WELL, cameras=(CAMERA, replace(CAMERA, topic="/rear", publishers=(), images=0)))
-    assert [(f.title, f.level) for f in judge(two) if "amera" in f.title] == [
-        ("Camera", Level.OK),
-        ("No camera", Level.ERROR),
+    assert [(f.title, f.level) for f in judge_graph(two) if "amera" in f.title] == [
+        ("Camera", Severity.OK),
+        ("No camera", Severity.ERROR),
     ]

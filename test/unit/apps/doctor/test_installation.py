@@ -16,16 +16,14 @@ import pytest
 from background import in_background
 from checkout import ROOT
 
-from vlm_perception.apps.doctor import installation, ros_setup
-from vlm_perception.apps.doctor.finding import Level
+from vlm_perception.apps.doctor import installation
+from vlm_perception.apps.doctor.findings import Severity
 from vlm_perception.apps.doctor.model import check_model
 from vlm_perception.apps.doctor.probe import Probe, run_python
 
 DOCTOR = ROOT / "vlm_perception" / "apps" / "doctor"
-# All but what runs in a child process.
-# Run as child processes, with what they look at.
-PROBES = ("model_probe.py", "ros_probe.py")
-STANDARD_LIBRARY_ONLY = sorted(path for path in DOCTOR.glob("*.py") if path.name not in PROBES)
+# All but what runs in a child process only.
+STANDARD_LIBRARY_ONLY = sorted(path for path in DOCTOR.glob("*.py") if path.name not in ("graph.py", "ros_probe.py"))
 Shadow = Callable[[str, str], None]
 
 BROKEN = {
@@ -50,7 +48,7 @@ def shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shadow:
 def test_a_broken_torch_is_a_finding_however_it_breaks(shadow: Shadow, how: str, said: str) -> None:
     shadow("torch", BROKEN[how])
     found = installation.check_torch(run_python(["-c", installation._TORCH]))
-    assert (found.level, found.title) == (Level.ERROR, "torch cannot be imported")
+    assert (found.level, found.title) == (Severity.ERROR, "torch cannot be imported")
     assert said in found.detail
     assert "make setup" in found.remedy
 
@@ -58,7 +56,7 @@ def test_a_broken_torch_is_a_finding_however_it_breaks(shadow: Shadow, how: str,
 def test_broken_transformers_are_a_finding(shadow: Shadow) -> None:
     shadow("transformers", BROKEN["raises"])
     found = installation.check_transformers(run_python(["-c", installation._TRANSFORMERS]))
-    assert (found.level, found.title) == (Level.ERROR, "transformers cannot be imported")
+    assert (found.level, found.title) == (Severity.ERROR, "transformers cannot be imported")
     assert "libfoo.so.1" in found.detail
 
 
@@ -66,7 +64,7 @@ def test_broken_transformers_are_a_finding(shadow: Shadow) -> None:
 def test_cv_bridge_that_breaks_is_a_warning_because_this_node_needs_none(shadow: Shadow, how: str) -> None:
     shadow("cv_bridge", BROKEN[how])
     found = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
-    assert (found.level, found.title) == (Level.WARN, "cv_bridge does not work here")
+    assert (found.level, found.title) == (Severity.WARN, "cv_bridge does not work here")
     assert "numpy<2" in found.remedy
 
 
@@ -77,7 +75,7 @@ def test_cv_bridge_whose_compiled_half_breaks_is_seen_too(shadow: Shadow) -> Non
         "        raise ImportError('numpy.core.multiarray failed to import')",
     )
     found = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
-    assert found.level is Level.WARN
+    assert found.level is Severity.WARN
     assert "multiarray" in found.detail
 
 
@@ -85,7 +83,7 @@ def test_cv_bridge_that_works_or_is_absent_is_fine(shadow: Shadow) -> None:
     absent = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
     shadow("cv_bridge", "class CvBridge:\n    def encoding_to_cvtype2(self, encoding):\n        return 16")
     works = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
-    assert absent.level is works.level is Level.OK
+    assert absent.level is works.level is Severity.OK
     assert works.detail.startswith("works; numpy ")
 
 
@@ -95,15 +93,15 @@ def test_cv_bridge_that_works_or_is_absent_is_fine(shadow: Shadow) -> None:
 )
 def test_broken_rclpy_is_one_error_that_names_what_works_without(shadow: Shadow, how: str, title: str) -> None:
     shadow("rclpy", BROKEN[how])
-    (found,) = ros_setup.check_ros_setup()
-    assert (found.level, found.title) == (Level.ERROR, title)
+    (found,) = installation.check_ros_setup()
+    assert (found.level, found.title) == (Severity.ERROR, title)
     assert "vlm-detect" in found.remedy
 
 
 def test_a_middleware_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_nowhere_cpp")
-    (found,) = ros_setup.check_ros_setup()
-    assert (found.level, found.title) == (Level.ERROR, "rclpy does not work")
+    (found,) = installation.check_ros_setup()
+    assert (found.level, found.title) == (Severity.ERROR, "rclpy does not work")
     assert "RMW_IMPLEMENTATION is rmw_nowhere_cpp" in found.remedy
 
 
@@ -113,29 +111,31 @@ def test_missing_vision_msgs_are_named_with_their_package(
 ) -> None:
     shadow("vision_msgs", BROKEN[how])
     monkeypatch.setenv("ROS_DISTRO", "humble")
-    found = ros_setup.check_messages("vision_msgs", "Detection2DArray")
-    assert (found.level, found.title) == (Level.ERROR, "Messages cannot be loaded")
+    found = installation.check_messages("vision_msgs", "Detection2DArray")
+    assert (found.level, found.title) == (Severity.ERROR, "Messages cannot be loaded")
     assert "sudo apt install ros-humble-vision-msgs" in found.remedy
-    assert ros_setup.check_messages("std_msgs", "String").level is Level.OK
+    assert installation.check_messages("std_msgs", "String").level is Severity.OK
 
 
 @pytest.mark.parametrize(
-    ("distro", "level"), [("", Level.OK), *((d, Level.OK) for d in ros_setup.SUPPORTED_DISTROS), ("foxy", Level.WARN)]
+    ("distro", "level"),
+    [("", Severity.OK), *((d, Severity.OK) for d in installation.SUPPORTED_DISTROS), ("foxy", Severity.WARN)],
 )
-def test_distribution(distro: str, level: Level) -> None:
-    assert ros_setup.check_distro({"ROS_DISTRO": distro}).level is level
+def test_distribution(distro: str, level: Severity) -> None:
+    assert installation.check_distro({"ROS_DISTRO": distro}).level is level
 
 
 @pytest.mark.parametrize(
-    ("version", "level"), [((3, 9), Level.ERROR), ((3, 10), Level.OK), ((3, 12), Level.OK), ((3, 13), Level.WARN)]
+    ("version", "level"),
+    [((3, 9), Severity.ERROR), ((3, 10), Severity.OK), ((3, 12), Severity.OK), ((3, 13), Severity.WARN)],
 )
-def test_python_version(version: tuple[int, int], level: Level) -> None:
+def test_python_version(version: tuple[int, int], level: Severity) -> None:
     assert installation.check_python(version).level is level
 
 
 def test_an_environment_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     found = installation.check_environment({"VLM_PERCEPTION_VENV": str(tmp_path / "none")})
-    assert (found.level, found.title) == (Level.ERROR, "No Python environment holds the packages")
+    assert (found.level, found.title) == (Severity.ERROR, "No Python environment holds the packages")
     assert str(tmp_path / "none") in found.detail
     assert "make setup" in found.remedy
 
@@ -155,28 +155,28 @@ def test_a_version_out_of_bounds_is_named(requirement: str, title: str) -> None:
     (found,) = installation.check_requirements([requirement, 'gradio>=99; extra == "ui"'])
     assert found.title == title
     assert requirement in found.detail
-    assert found.level is (Level.WARN if "newer" in title else Level.ERROR)
+    assert found.level is (Severity.WARN if "newer" in title else Severity.ERROR)
 
 
 def test_the_bounds_of_this_package_hold_here() -> None:
-    assert [f.level for f in installation.check_requirements(metadata.requires("vlm-perception"))] == [Level.OK]
-    assert installation.check_requirements(None)[0].level is Level.WARN
+    assert [f.level for f in installation.check_requirements(metadata.requires("vlm-perception"))] == [Severity.OK]
+    assert installation.check_requirements(None)[0].level is Severity.WARN
 
 
 @pytest.mark.parametrize(
     ("torch", "needs", "level"),
     [
-        ("2.6.0+cpu", ["numpy", "torch==2.6.0"], Level.OK),
-        ("2.6", ["torch==2.6.0"], Level.OK),
-        ("2.5.1", ["torch==2.6.0"], Level.ERROR),
-        ("2.5.1", ["torch"], Level.OK),  # NVIDIA's wheels for Jetson pin nothing
-        (None, None, Level.OK),  # a missing torch is another finding
+        ("2.6.0+cpu", ["numpy", "torch==2.6.0"], Severity.OK),
+        ("2.6", ["torch==2.6.0"], Severity.OK),
+        ("2.5.1", ["torch==2.6.0"], Severity.ERROR),
+        ("2.5.1", ["torch"], Severity.OK),  # NVIDIA's wheels for Jetson pin nothing
+        (None, None, Severity.OK),  # a missing torch is another finding
     ],
 )
-def test_torchvision_of_another_release(torch: str | None, needs: list[str] | None, level: Level) -> None:
+def test_torchvision_of_another_release(torch: str | None, needs: list[str] | None, level: Severity) -> None:
     found = installation.check_torch_pair(torch, "0.21.0", needs)
     assert found.level is level
-    assert level is Level.OK or "torch==2.6.0 torchvision==0.21.0" in found.remedy
+    assert level is Severity.OK or "torch==2.6.0 torchvision==0.21.0" in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_torchvision_of_another_release(torch: str | None, needs: list[str] | No
 def test_gpu(cuda: str | None, gpus: int, nvidia: bool, title: str) -> None:
     (found,) = installation.check_gpu({"torch": "2.6.0", "cuda": cuda, "gpus": gpus}, has_nvidia=nvidia)
     assert found.title == title
-    assert found.level is (Level.OK if title == "GPU" else Level.WARN)
+    assert found.level is (Severity.OK if title == "GPU" else Severity.WARN)
 
 
 def test_a_child_that_hangs_says_nothing_or_lies_is_a_problem() -> None:
@@ -206,7 +206,7 @@ def test_a_child_that_hangs_says_nothing_or_lies_is_a_problem() -> None:
 def test_a_model_that_is_not_here_is_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     found = check_model("someone/no-such-model", download=False)
-    assert (found.level, found.title) == (Level.ERROR, "The model is not found")
+    assert (found.level, found.title) == (Severity.ERROR, "The model is not found")
     assert "someone/no-such-model" in found.detail
     assert "OfflineModeIsEnabled" in found.detail, "it must not have asked the hub"
     assert "--download" in found.remedy
@@ -227,12 +227,12 @@ def test_a_model_larger_than_the_memory_is_an_error(tmp_path: Path) -> None:
     with (tmp_path / "model.safetensors").open("wb") as weights:
         weights.truncate(2**43)  # takes no room on the disk
     found = check_model(str(tmp_path), download=False)
-    assert (found.level, found.title) == (Level.ERROR, "The model does not fit into the free memory")
+    assert (found.level, found.title) == (Severity.ERROR, "The model does not fit into the free memory")
     assert "GiB" in found.detail
 
 
 def test_the_shipped_model_is_found() -> None:
-    assert check_model("tiny", download=False).level is Level.OK
+    assert check_model("tiny", download=False).level is Severity.OK
 
 
 def test_the_model_is_not_judged_when_its_libraries_are_broken(shadow: Shadow) -> None:
@@ -243,7 +243,7 @@ def test_the_model_is_not_judged_when_its_libraries_are_broken(shadow: Shadow) -
 @pytest.mark.parametrize("path", STANDARD_LIBRARY_ONLY, ids=lambda p: p.name)
 def test_the_doctor_needs_only_the_standard_library(path: Path) -> None:
     own = ("vlm_perception.apps.doctor", "vlm_perception.startup.environment", "vlm_perception.startup.arguments")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for name in names:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.apps.doctor import report
 from vlm_perception.apps.doctor.command import main, read_graph
-from vlm_perception.apps.doctor.finding import Section, error, ok, warning, worst
+from vlm_perception.apps.doctor.findings import Section, error, ok, text, to_json, warning, worst
 from vlm_perception.apps.doctor.probe import Probe
 
 SECTIONS = [
@@ -20,7 +19,7 @@ SECTIONS = [
 
 
 def test_text_has_a_line_for_what_is_well_and_detail_and_remedy_for_the_rest() -> None:
-    assert report.text(SECTIONS, width=80).splitlines() == [
+    assert text(SECTIONS, width=80).splitlines() == [
         "Installation",
         "  ok    Python: 3.12 at /usr/bin/python3",
         "  WARN  No GPU",
@@ -38,15 +37,15 @@ def test_text_has_a_line_for_what_is_well_and_detail_and_remedy_for_the_rest() -
 
 @given(st.text(), st.integers(20, 200))
 def test_long_texts_are_broken_between_words_only(detail: str, width: int) -> None:
-    text = report.text([Section("S", (warning("T", detail, "R"),))], width)
-    said = text.split()
+    told = text([Section("S", (warning("T", detail, "R"),))], width)
+    said = told.split()
     for word in detail.split():
         assert word in said
-    assert all(len(line) <= width or len(line.split()) == 1 for line in text.splitlines()[2:-3])
+    assert all(len(line) <= width or len(line.split()) == 1 for line in told.splitlines()[2:-3])
 
 
 def test_json_holds_every_finding_and_the_worst_level() -> None:
-    told = json.loads(report.to_json(SECTIONS))
+    told = json.loads(to_json(SECTIONS))
     assert told["level"] == "ERROR"
     assert [(f["section"], f["level"], f["title"]) for f in told["findings"]] == [
         ("Installation", "OK", "Python"),
