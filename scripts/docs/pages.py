@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.docs.tables import config_yaml, launch_table, parameter_table, topic_table
-from scripts.docs.topic_notes import LIFECYCLE, OWN
 from vlm_perception.ros.topics import policy_xml, uses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCKS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/parameters.md", "parameters"): parameter_table,
     ("docs/robot.md", "launch arguments"): launch_table,
-    ("docs/topics.md", "topics"): lambda: topic_table(OWN),
-    ("docs/topics.md", "lifecycle"): lambda: topic_table(LIFECYCLE),
+    ("docs/topics.md", "topics"): topic_table,
 }
 FILES: dict[str, Callable[[], str]] = {
     "config/vlm_perception.yaml": config_yaml,

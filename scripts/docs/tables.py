@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from scripts.docs.topic_notes import Note, described
+from scripts.docs.topic_notes import described
 from vlm_perception.settings import Parameter, parameters
 from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
 from vlm_perception.startup.endings import ENDING_ARGUMENTS
@@ -59,8 +59,8 @@ def launch_table() -> str:
     )
 
 
-def topic_table(notes: Mapping[str, Note]) -> str:
-    """Return a table of the topics and services that these notes are about."""
+def topic_table() -> str:
+    """Return the table of topics and services."""
     return _table(
         ("", "name", "type", "QoS", "what"),
         (
@@ -71,7 +71,7 @@ def topic_table(notes: Mapping[str, Note]) -> str:
                 note.qos,
                 note.text,
             )
-            for use, note in described(notes)
+            for use, note in described()
         ),
     )
 

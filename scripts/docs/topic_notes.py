@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlm_perception.ros.topics import Use, uses
@@ -23,7 +22,7 @@ class Note:
     qos: str = ""
 
 
-OWN = {
+NOTES = {
     "image": Note(
         "the camera: `image_topic:=`, or each of `image_topics`; sensor_msgs/CompressedImage with `image_transport`",
         _FOLLOWS,
@@ -44,25 +43,18 @@ OWN = {
     "~/enable": Note("pauses and resumes; the running answer is aborted, the model stays loaded"),
     "~/detect_once": Note("one answer on the newest image, its JSON in `message`"),
 }
-LIFECYCLE = {
-    "~/change_state": Note("configure, activate, deactivate, cleanup, shutdown, as below"),
-    "~/get_state": Note("the state now"),
-    "~/get_available_states": Note("all states"),
-    "~/get_available_transitions": Note("what may be asked for now"),
-    "~/get_transition_graph": Note("all transitions"),
-    "~/transition_event": Note("each change of state, when it happens", _RELIABLE),
-}
-# Packages of what every ROS node has; docs/topics.md says so in a sentence.
-_OF_ROS = ("rcl_interfaces/", "type_description_interfaces/")
+
+# Packages of what every managed ROS node has; docs/topics.md says so in a sentence.
+_OF_ROS = ("lifecycle_msgs/", "rcl_interfaces/", "type_description_interfaces/")
 
 
-def described(notes: Mapping[str, Note]) -> list[tuple[Use, Note]]:
+def described() -> list[tuple[Use, Note]]:
     """Pair topics and services of a node with one camera with their notes, in the order of the notes.
 
     Raises:
         KeyError: One that the node has is in no note, or the other way round.
     """
     found = {use.name: use for use in uses() if not use.kind.startswith(_OF_ROS)}
-    if odd := found.keys() ^ {*OWN, *LIFECYCLE}:
+    if odd := found.keys() ^ NOTES.keys():
         raise KeyError(f"without a note in scripts/docs/topic_notes.py, or without a use: {', '.join(sorted(odd))}")
-    return [(found[name], note) for name, note in notes.items()]
+    return [(found[name], note) for name, note in NOTES.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
-from scripts.docs.topic_notes import LIFECYCLE, OWN, described
+from scripts.docs.topic_notes import described
 
 RELIABILITY = {ReliabilityPolicy.RELIABLE: "reliable", ReliabilityPolicy.BEST_EFFORT: "best effort"}
 DURABILITY = {DurabilityPolicy.VOLATILE: "volatile", DurabilityPolicy.TRANSIENT_LOCAL: "transient local"}
@@ -13,7 +13,7 @@ DURABILITY = {DurabilityPolicy.VOLATILE: "volatile", DurabilityPolicy.TRANSIENT_
 def test_qos_is_as_described(robot, scripted):
     node = robot.node(scripted)
     ask = {"publish": node.get_publishers_info_by_topic, "subscribe": node.get_subscriptions_info_by_topic}
-    for use, note in described({**OWN, **LIFECYCLE}):
+    for use, note in described():
         if use.access in ask and note.qos != "as offered":
             infos = ask[use.access](node.resolve_topic_name(use.name))
             found = {(info.qos_profile.reliability, info.qos_profile.durability) for info in infos}
