@@ -130,14 +130,14 @@ class Settings(BaseModel):
         json_schema_extra=_extra(live=False, fixed=True),
     )
     min_pixels: int = Field(
-        224 * 224,
+        PixelBudget().min_pixels,
         ge=SMALLEST_AREA_PX,
         le=LARGEST_AREA_PX,
         description="Images are enlarged to at least this area before the model sees them.",
         json_schema_extra=_extra(live=True, unit="px"),
     )
     max_pixels: int = Field(
-        1024 * 1024,
+        PixelBudget().max_pixels,
         ge=SMALLEST_AREA_PX,
         le=LARGEST_AREA_PX,
         description="Images are shrunk to at most this area; fewer pixels answer faster, more find smaller things.",

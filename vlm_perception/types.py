@@ -10,6 +10,7 @@ camera image, `model_wh` to the resized image the model saw.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -52,15 +53,15 @@ class Frame:
 
     Attributes:
         rgb: (height, width, 3) uint8, RGB order; read-only by agreement.
-        header: The image message's own header.
-        camera: Resolved topic name the image came from.
+        header: The image message's own header; zero where the image is no message.
+        camera: Resolved topic name the image came from; empty where it came from none.
         received_s: Local monotonic time of arrival, seconds.
     """
 
     rgb: NDArray[np.uint8]
-    header: FrameHeader
-    camera: str
-    received_s: float
+    header: FrameHeader = FrameHeader(0, 0, "")
+    camera: str = ""
+    received_s: float = field(default_factory=time.monotonic)
 
     @property
     def image_wh(self) -> WH:
@@ -93,18 +94,25 @@ class Prompt:
 class PixelBudget:
     """Bounds of the processed image's area in pixels (Qwen's `min_pixels`, `max_pixels`)."""
 
-    min_pixels: int
-    max_pixels: int
+    min_pixels: int = 224 * 224
+    max_pixels: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One frame and one question for the engine."""
+    """One frame and one prompt for the engine.
+
+    Attributes:
+        frame: What is looked at.
+        prompt: What is asked.
+        budget: How large the model sees the frame.
+        max_new_tokens: The longest reply; one box takes about 40 tokens.
+    """
 
     frame: Frame
     prompt: Prompt
-    budget: PixelBudget
-    max_new_tokens: int
+    budget: PixelBudget = PixelBudget()
+    max_new_tokens: int = 1024
 
 
 @dataclass(frozen=True, slots=True)
