@@ -220,13 +220,13 @@ class CountersByCamera:
 
     def count_frame(self, camera: str) -> None:
         """See `Counters.count_frame`."""
-        for health in self._both(camera):
-            health.count_frame()
+        for counters in self._both(camera):
+            counters.count_frame()
 
     def count_outage(self, camera: str) -> None:
         """See `Counters.count_outage`."""
-        for health in self._both(camera):
-            health.count_outage()
+        for counters in self._both(camera):
+            counters.count_outage()
 
     def count_answer(
         self,
@@ -238,17 +238,17 @@ class CountersByCamera:
         n_objects: int = 0,
     ) -> None:
         """See `Counters.count_answer`."""
-        for health in self._both(camera):
-            health.count_answer(latency_s, age_s, n_rejects, n_below_threshold, n_objects)
+        for counters in self._both(camera):
+            counters.count_answer(latency_s, age_s, n_rejects, n_below_threshold, n_objects)
 
     def count_drop(self, camera: str, cause: str) -> int:
         """See `Counters.count_drop`; returns how often that happened with all cameras."""
-        together, *_ = [health.count_drop(cause) for health in self._both(camera)]
+        together, *_ = [counters.count_drop(cause) for counters in self._both(camera)]
         return together
 
     def reports(self) -> dict[str, CounterReport]:
         """Snapshot of each camera, in the order of `use`."""
-        return {camera: health.report() for camera, health in self._cameras.items()}
+        return {camera: counters.report() for camera, counters in self._cameras.items()}
 
     def _both(self, camera: str) -> list[Counters]:
         """The whole node's counters and, unless it has gone, the camera's."""

@@ -182,7 +182,7 @@ class VlmPerceptionNode(Node):
 
     def _publish_diagnostics(self) -> None:
         settings = self._shared.settings
-        vitals = NodeSnapshot(
+        snapshot = NodeSnapshot(
             lifecycle=self.state,
             problem=self._lifecycle.problem,
             engine_state=self._worker.state,
@@ -204,7 +204,7 @@ class VlmPerceptionNode(Node):
             resident_mb=psutil.Process().memory_info().rss / 1e6,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics_message(name, vitals, stamp))
+        self._diagnostics.publish(diagnostics_message(name, snapshot, stamp))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -31,7 +31,7 @@ class EnvironmentSetupError(Exception):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class VenvCandidate:
     """A virtual environment that may hold the packages.
 
     Attributes:
@@ -66,24 +66,24 @@ def missing_modules() -> tuple[str, ...]:
     return tuple(name for name in NEEDED_MODULES if importlib.util.find_spec(name) is None)
 
 
-def candidates(environ: Mapping[str, str]) -> Iterator[Candidate]:
+def candidates(environ: Mapping[str, str]) -> Iterator[VenvCandidate]:
     """Yield the environments to try, best first."""
     if environ.get(VENV_VARIABLE):
-        yield Candidate(Path(environ[VENV_VARIABLE]).expanduser().absolute(), f"the variable {VENV_VARIABLE}")
+        yield VenvCandidate(Path(environ[VENV_VARIABLE]).expanduser().absolute(), f"the variable {VENV_VARIABLE}")
         return
     if environ.get("VIRTUAL_ENV"):
-        yield Candidate(Path(environ["VIRTUAL_ENV"]), "the activated environment (VIRTUAL_ENV)")
+        yield VenvCandidate(Path(environ["VIRTUAL_ENV"]), "the activated environment (VIRTUAL_ENV)")
     package = Path(__file__).resolve().parents[1]
     record = package / RECORD_NAME
     if record.is_file():
         venv = json.loads(record.read_text(encoding="utf-8"))["venv"]
-        yield Candidate(Path(venv), "the build of this package")
+        yield VenvCandidate(Path(venv), "the build of this package")
     # A checkout, also when colcon linked to it (--symlink-install): resolve() above led back here.
     if (package.parent / "package.xml").is_file():
-        yield Candidate(package.parent / ".venv", "the checkout")
+        yield VenvCandidate(package.parent / ".venv", "the checkout")
 
 
-def choose_environment(environ: Mapping[str, str]) -> Candidate | None:
+def choose_environment(environ: Mapping[str, str]) -> VenvCandidate | None:
     """Return the environment to restart in, or None when the running one is right.
 
     Raises:
@@ -173,7 +173,7 @@ def check_environment() -> int:
     return 0
 
 
-def _problem_with(candidate: Candidate, missing_here: tuple[str, ...]) -> str | None:
+def _problem_with(candidate: VenvCandidate, missing_here: tuple[str, ...]) -> str | None:
     configuration = candidate.configuration()
     if not configuration or not candidate.python.exists():
         return "not a virtual environment"

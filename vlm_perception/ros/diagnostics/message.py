@@ -6,68 +6,68 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from vlm_perception.ros.counters import CounterReport
-from vlm_perception.ros.diagnostics.rules import Assessment, Level, judge
+from vlm_perception.ros.diagnostics.rules import Assessment, StatusLevel, assess
 from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 
 
-def diagnostics_message(node_name: str, vitals: NodeSnapshot, stamp: Time) -> DiagnosticArray:
+def diagnostics_message(node_name: str, snapshot: NodeSnapshot, stamp: Time) -> DiagnosticArray:
     """Make the message for `/diagnostics`.
 
     Args:
         node_name: Full name of the node.
-        vitals: The node now.
+        snapshot: The node now.
         stamp: The time now.
     """
-    judgement = judge(vitals)
+    judgement = assess(snapshot)
     name = f"{node_name}: perception"
-    statuses = [_status(name, node_name, judgement.level, judgement.message, _values(vitals, judgement))]
-    if len(vitals.cameras) > 1:
-        statuses += [_camera_status(node_name, camera, vitals) for camera in vitals.cameras]
+    statuses = [_status(name, node_name, judgement.level, judgement.message, _values(snapshot, judgement))]
+    if len(snapshot.cameras) > 1:
+        statuses += [_camera_status(node_name, camera, snapshot) for camera in snapshot.cameras]
     array = DiagnosticArray(status=statuses)
     array.header.stamp = stamp
     return array
 
 
-def _status(name: str, hardware_id: str, level: Level, message: str, values: dict[str, str]) -> DiagnosticStatus:
+def _status(name: str, hardware_id: str, level: StatusLevel, message: str, values: dict[str, str]) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
     # The field is a byte, which Python's message takes as bytes.
     return DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware_id, values=pairs)
 
 
-def _camera_status(node_name: str, camera: str, vitals: NodeSnapshot) -> DiagnosticStatus:
-    silent_s = vitals.silent_s.get(camera)
-    level, text = Level.OK, "images come" if silent_s is not None else "the node does not listen"
-    if silent_s is not None and silent_s > vitals.no_image_warning_s:
-        level, text = Level.WARN, f"no image on {camera}"
-    if camera in vitals.qos_mismatches:
-        level, text = Level.WARN, vitals.qos_mismatches[camera]
-    report = vitals.cameras[camera]
+def _camera_status(node_name: str, camera: str, snapshot: NodeSnapshot) -> DiagnosticStatus:
+    silent_s = snapshot.silent_s.get(camera)
+    level, text = StatusLevel.OK, "images come" if silent_s is not None else "the node does not listen"
+    if silent_s is not None and silent_s > snapshot.no_image_warning_s:
+        level, text = StatusLevel.WARN, f"no image on {camera}"
+    if camera in snapshot.qos_mismatches:
+        level, text = StatusLevel.WARN, snapshot.qos_mismatches[camera]
+    report = snapshot.cameras[camera]
     values = {"last image (s ago)": "" if silent_s is None else f"{silent_s:.2f}", **_counts(report), **_drops(report)}
     return _status(f"{node_name}: {camera}", camera, level, text, values)
 
 
-def _values(vitals: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
-    report = vitals.total
+def _values(snapshot: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
+    report = snapshot.total
     values = {
-        "lifecycle state": vitals.lifecycle.label,
-        "engine state": vitals.engine_state.value,
-        **{f"engine {key}": value for key, value in vitals.engine.items()},
+        "lifecycle state": snapshot.lifecycle.label,
+        "engine state": snapshot.engine_state.value,
+        **{f"engine {key}": value for key, value in snapshot.engine.items()},
         "symptoms": "; ".join(judgement.symptoms),
-        "prompt": "; ".join(prompt.text for prompt in vitals.prompts),
-        "task": "; ".join(prompt.task.value for prompt in vitals.prompts),
+        "prompt": "; ".join(prompt.text for prompt in snapshot.prompts),
+        "task": "; ".join(prompt.task.value for prompt in snapshot.prompts),
         "prompts received": str(report.prompts),
-        "frame policy": vitals.policy,
-        "paused": str(vitals.paused).lower(),
-        "image topic": ", ".join(vitals.silent_s),
-        "min_pixels in force": str(vitals.budget.min_pixels),
-        "max_pixels in force": str(vitals.budget.max_pixels),
-        "model busy (s)": "" if vitals.asking_s is None else f"{vitals.asking_s:.2f}",
+        "frame policy": snapshot.policy,
+        "paused": str(snapshot.paused).lower(),
+        "image topic": ", ".join(snapshot.silent_s),
+        "min_pixels in force": str(snapshot.budget.min_pixels),
+        "max_pixels in force": str(snapshot.budget.max_pixels),
+        "model busy (s)": "" if snapshot.asking_s is None else f"{snapshot.asking_s:.2f}",
         **_counts(report),
-        "resident memory (MB)": f"{vitals.resident_mb:.0f}",
+        "resident memory (MB)": f"{snapshot.resident_mb:.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }
     values.update(_drops(report))
-    values.update({f"QoS mismatch: {topic}": text for topic, text in vitals.qos_mismatches.items()})
+    values.update({f"QoS mismatch: {topic}": text for topic, text in snapshot.qos_mismatches.items()})
     values["rejected objects"] = str(report.rejects)
     values["rejected objects below score_threshold"] = str(report.below_threshold)
     values["repetition loops cut"] = str(report.repetitions)

@@ -35,7 +35,7 @@ _NO_FAILURE = {"answers", "objects", "rejects", *(cause.value for cause in _NORM
 _OTHER_CAUSES = {cause.value for cause in DropCause}
 
 
-class Level(IntEnum):
+class StatusLevel(IntEnum):
     """As in diagnostic_msgs/msg/DiagnosticStatus."""
 
     OK = 0
@@ -55,7 +55,7 @@ class Rule:
     """
 
     name: str
-    level: Level
+    level: StatusLevel
     when: str
     check: Callable[[NodeSnapshot], str]
 
@@ -64,89 +64,89 @@ class Rule:
 class Assessment:
     """The worst rule that applies, and what all of them say."""
 
-    level: Level
+    level: StatusLevel
     message: str
     symptoms: tuple[str, ...]
 
 
-def judge(vitals: NodeSnapshot) -> Assessment:
+def assess(now: NodeSnapshot) -> Assessment:
     """Tell how the node is."""
-    found = [(rule, text) for rule in RULES if (text := rule.check(vitals))]
+    found = [(rule, text) for rule in RULES if (text := rule.check(now))]
     if not found:
-        return Assessment(Level.OK, _well(vitals), ())
+        return Assessment(StatusLevel.OK, _well(now), ())
     rule, text = found[0]
     return Assessment(rule.level, text, tuple(f"{rule.name}: {text}" for rule, text in found))
 
 
-def _well(vitals: NodeSnapshot) -> str:
-    if vitals.lifecycle is not State.ACTIVE:
-        return f"the node is {vitals.lifecycle.label}"
-    if vitals.paused:
+def _well(now: NodeSnapshot) -> str:
+    if now.lifecycle is not State.ACTIVE:
+        return f"the node is {now.lifecycle.label}"
+    if now.paused:
         return "paused by ~/enable"
-    return "detecting" if vitals.prompts else "waiting for a prompt"
+    return "detecting" if now.prompts else "waiting for a prompt"
 
 
-def _is_active(vitals: NodeSnapshot) -> bool:
-    return vitals.lifecycle is State.ACTIVE
+def _is_active(now: NodeSnapshot) -> bool:
+    return now.lifecycle is State.ACTIVE
 
 
-def _model_fails(vitals: NodeSnapshot) -> str:
-    recent = vitals.total.recent
+def _model_fails(now: NodeSnapshot) -> str:
+    recent = now.total.recent
     failed = sum(recent.get(cause.value, 0) for cause in _MODEL_CAUSES)
     if failed < _FEW or recent.get("answers", 0):
         return ""
     return f"the model fails: none of the last {failed} questions was answered; see the log"
 
 
-def _images_unreadable(vitals: NodeSnapshot) -> str:
-    recent = vitals.total.recent
+def _images_unreadable(now: NodeSnapshot) -> str:
+    recent = now.total.recent
     # What is left of the drops are the causes of `ImageError`.
-    unreadable = {cause: n for cause, n in recent.items() if cause in vitals.total.drops and cause not in _OTHER_CAUSES}
+    unreadable = {cause: n for cause, n in recent.items() if cause in now.total.drops and cause not in _OTHER_CAUSES}
     count = sum(unreadable.values())
     if count < _FEW or recent.get("answers", 0):
         return ""
     return f"no image can be read: {_listed(unreadable)} in the last 10 s; see the log for what is wrong with them"
 
 
-def _loading(vitals: NodeSnapshot) -> str:
-    if vitals.lifecycle is not State.CONFIGURING:
+def _loading(now: NodeSnapshot) -> str:
+    if now.lifecycle is not State.CONFIGURING:
         return ""
-    return f"loading the model: {vitals.engine.get('loading', 'begins')}"
+    return f"loading the model: {now.engine.get('loading', 'begins')}"
 
 
-def _camera_mismatch(vitals: NodeSnapshot) -> str:
-    return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic in vitals.silent_s)
+def _camera_mismatch(now: NodeSnapshot) -> str:
+    return "; ".join(text for topic, text in now.qos_mismatches.items() if topic in now.silent_s)
 
 
-def _no_image(vitals: NodeSnapshot) -> str:
-    limit_s = vitals.no_image_warning_s
-    silent = [topic for topic, since_s in vitals.silent_s.items() if since_s > limit_s]
-    return f"no image on {', '.join(silent)}" if silent and _is_active(vitals) else ""
+def _no_image(now: NodeSnapshot) -> str:
+    limit_s = now.no_image_warning_s
+    silent = [topic for topic, since_s in now.silent_s.items() if since_s > limit_s]
+    return f"no image on {', '.join(silent)}" if silent and _is_active(now) else ""
 
 
-def _stale(vitals: NodeSnapshot) -> str:
-    recent = vitals.total.recent
+def _stale(now: NodeSnapshot) -> str:
+    recent = now.total.recent
     stale = recent.get(DropCause.STALE.value, 0)
     if stale < _FEW or stale < _HIGH_SHARE * (stale + recent.get("answers", 0)):
         return ""
     return (
-        f"frames grow too old: {stale} were dropped after max_age_s {vitals.max_age_s:g} in the last 10 s; lower "
+        f"frames grow too old: {stale} were dropped after max_age_s {now.max_age_s:g} in the last 10 s; lower "
         f"max_pixels, ask less, or raise max_age_s"
     )
 
 
-def _lowered(vitals: NodeSnapshot) -> str:
-    if vitals.lowered is None or vitals.budget.max_pixels != vitals.lowered.max_pixels:
+def _lowered(now: NodeSnapshot) -> str:
+    if now.lowered is None or now.budget.max_pixels != now.lowered.max_pixels:
         return ""
-    return f"out of memory recovered: looking at {vitals.lowered.max_pixels} px instead of {vitals.lowered.instead_of}"
+    return f"out of memory recovered: looking at {now.lowered.max_pixels} px instead of {now.lowered.instead_of}"
 
 
-def _other_mismatch(vitals: NodeSnapshot) -> str:
-    return "; ".join(text for topic, text in vitals.qos_mismatches.items() if topic not in vitals.silent_s)
+def _other_mismatch(now: NodeSnapshot) -> str:
+    return "; ".join(text for topic, text in now.qos_mismatches.items() if topic not in now.silent_s)
 
 
-def _many_rejects(vitals: NodeSnapshot) -> str:
-    recent = vitals.total.recent
+def _many_rejects(now: NodeSnapshot) -> str:
+    recent = now.total.recent
     rejects = recent.get("rejects", 0)
     pieces = rejects + recent.get("objects", 0)
     if pieces < _FEW_PIECES or rejects < _HIGH_SHARE * pieces:
@@ -154,8 +154,8 @@ def _many_rejects(vitals: NodeSnapshot) -> str:
     return f"replies are hard to read: {rejects} of {pieces} pieces were refused; rejects in ~/answer say why"
 
 
-def _failures(vitals: NodeSnapshot) -> str:
-    failures = {kind: n for kind, n in vitals.total.recent.items() if kind not in _NO_FAILURE}
+def _failures(now: NodeSnapshot) -> str:
+    failures = {kind: n for kind, n in now.total.recent.items() if kind not in _NO_FAILURE}
     return f"{sum(failures.values())} failures in the last 10 s: {_listed(failures)}" if failures else ""
 
 
@@ -166,35 +166,42 @@ def _listed(counts: dict[str, int]) -> str:
 RULES: tuple[Rule, ...] = (
     Rule(
         "transition failed",
-        Level.ERROR,
+        StatusLevel.ERROR,
         "the last change of state failed or broke, such as a model that cannot be loaded",
-        lambda vitals: vitals.problem,
+        lambda now: now.problem,
     ),
-    Rule("model hangs", Level.ERROR, "the model is overdue and does not even look at its stop", lambda v: v.hang),
-    Rule("model fails", Level.ERROR, f"at least {_FEW} answers failed in 10 s and none came", _model_fails),
+    Rule("model hangs", StatusLevel.ERROR, "the model is overdue and does not even look at its stop", lambda v: v.hang),
+    Rule("model fails", StatusLevel.ERROR, f"at least {_FEW} answers failed in 10 s and none came", _model_fails),
     Rule(
         "images unreadable",
-        Level.ERROR,
+        StatusLevel.ERROR,
         f"at least {_FEW} images could not be read in 10 s and nothing was answered",
         _images_unreadable,
     ),
-    Rule("loading", Level.WARN, "the model is being loaded", _loading),
-    Rule("same name", Level.WARN, "another node has the same full name", lambda vitals: vitals.namesakes),
-    Rule("camera QoS", Level.WARN, "a camera and this node cannot hear each other", _camera_mismatch),
-    Rule("no image", Level.WARN, "no image for `no_image_warning_s` on a camera while the node is active", _no_image),
+    Rule("loading", StatusLevel.WARN, "the model is being loaded", _loading),
+    Rule("same name", StatusLevel.WARN, "another node has the same full name", lambda now: now.namesakes),
+    Rule("camera QoS", StatusLevel.WARN, "a camera and this node cannot hear each other", _camera_mismatch),
+    Rule(
+        "no image",
+        StatusLevel.WARN,
+        "no image for `no_image_warning_s` on a camera while the node is active",
+        _no_image,
+    ),
     Rule(
         "stale frames",
-        Level.WARN,
+        StatusLevel.WARN,
         f"at least {_FEW} frames, and as many as answers, were dropped in 10 s because they waited over `max_age_s`",
         _stale,
     ),
-    Rule("out of memory", Level.WARN, "memory ran out and the model sees fewer pixels since", _lowered),
-    Rule("QoS", Level.WARN, "somebody on another topic of this node cannot hear it, or be heard", _other_mismatch),
+    Rule("out of memory", StatusLevel.WARN, "memory ran out and the model sees fewer pixels since", _lowered),
+    Rule(
+        "QoS", StatusLevel.WARN, "somebody on another topic of this node cannot hear it, or be heard", _other_mismatch
+    ),
     Rule(
         "rejects",
-        Level.WARN,
+        StatusLevel.WARN,
         f"half or more of at least {_FEW_PIECES} pieces of replies in 10 s were refused, not counting low scores",
         _many_rejects,
     ),
-    Rule("failures", Level.WARN, "anything else was counted as a failure in the last 10 s", _failures),
+    Rule("failures", StatusLevel.WARN, "anything else was counted as a failure in the last 10 s", _failures),
 )

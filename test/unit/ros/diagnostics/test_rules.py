@@ -12,7 +12,7 @@ from checkout import ROOT
 from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.counters import Counters
-from vlm_perception.ros.diagnostics.rules import RULES, Level, judge
+from vlm_perception.ros.diagnostics.rules import RULES, StatusLevel, assess
 from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget
@@ -26,15 +26,15 @@ class Patient:
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.health = Counters(lambda: self.now_s)
-        self.vitals = NodeSnapshot(
+        self.counters = Counters(lambda: self.now_s)
+        self.snapshot = NodeSnapshot(
             lifecycle=State.ACTIVE,
             problem="",
             engine_state=EngineState.READY,
             engine={"name": "x"},
             prompts=(build_prompt("cup"),),
             silent_s={"/image": 0.1},
-            total=self.health.report(),
+            total=self.counters.report(),
             cameras={},
             policy="newest",
             paused=False,
@@ -43,18 +43,18 @@ class Patient:
             budget=PixelBudget(3136, 10**6),
         )
 
-    def look(self, **changes: object) -> tuple[Level, str]:
-        found = judge(replace(self.vitals, total=self.health.report(), **changes))
+    def look(self, **changes: object) -> tuple[StatusLevel, str]:
+        found = assess(replace(self.snapshot, total=self.counters.report(), **changes))
         return found.level, found.message
 
     def drop(self, **causes: int) -> None:
         for cause, count in causes.items():
             for _ in range(count):
-                self.health.count_drop(cause)
+                self.counters.count_drop(cause)
 
     def fail(self, **kinds: int) -> None:
         for kind, count in kinds.items():
-            self.health.count_error(kind, count)
+            self.counters.count_error(kind, count)
 
 
 # Rule, what brings it on, part of what is said.
@@ -78,18 +78,18 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
         "looking at 1000 px instead of 4000",
     ),
     ("QoS", lambda p: {"qos_mismatches": {"/vlm_perception/detections": "/log wants more"}}, "/log wants more"),
-    ("rejects", lambda p: p.health.count_answer(0.1, 0.1, 5, 0, 5) or {}, "5 of 10 pieces"),
+    ("rejects", lambda p: p.counters.count_answer(0.1, 0.1, 5, 0, 5) or {}, "5 of 10 pieces"),
     ("failures", lambda p: p.fail(prompt=2) or {}, "2 failures in the last 10 s: prompt 2"),
 ]
 
 
 def test_a_node_that_is_well_says_what_it_does() -> None:
     patient = Patient()
-    assert patient.look() == (Level.OK, "detecting")
-    assert patient.look(prompts=()) == (Level.OK, "waiting for a prompt")
-    assert patient.look(paused=True) == (Level.OK, "paused by ~/enable")
+    assert patient.look() == (StatusLevel.OK, "detecting")
+    assert patient.look(prompts=()) == (StatusLevel.OK, "waiting for a prompt")
+    assert patient.look(paused=True) == (StatusLevel.OK, "paused by ~/enable")
     for state in (State.UNCONFIGURED, State.INACTIVE, State.FINALIZED):
-        assert patient.look(lifecycle=state, silent_s={}) == (Level.OK, f"the node is {state.label}")
+        assert patient.look(lifecycle=state, silent_s={}) == (StatusLevel.OK, f"the node is {state.label}")
 
 
 def test_every_rule_has_a_case() -> None:
@@ -101,11 +101,11 @@ def test_a_rule_applies_alone_with_its_level_and_passes(name: str, bring_on, sai
     patient = Patient()
     rule = next(rule for rule in RULES if rule.name == name)
     changes = bring_on(patient)
-    assert rule.check(replace(patient.vitals, total=patient.health.report(), **changes))
+    assert rule.check(replace(patient.snapshot, total=patient.counters.report(), **changes))
     level, message = patient.look(**changes)
     assert (level, said in message) == (rule.level, True), message
     patient.now_s += 10.1
-    assert patient.look() == (Level.OK, "detecting"), "what has passed is not shown for ever"
+    assert patient.look() == (StatusLevel.OK, "detecting"), "what has passed is not shown for ever"
 
 
 @pytest.mark.parametrize(
@@ -115,30 +115,33 @@ def test_a_rule_applies_alone_with_its_level_and_passes(name: str, bring_on, sai
         lambda p: p.drop(stale=2),
         lambda p: p.drop(truncated=2),
         lambda p: p.drop(replaced=500, no_prompt=50, inactive=9, paused=9, camera_gone=1, not_ready=3),
-        lambda p: p.health.count_answer(0.1, 0.1, 4, 0, 5),
-        lambda p: p.health.count_answer(0.1, 0.1, 9, 9, 1),
+        lambda p: p.counters.count_answer(0.1, 0.1, 4, 0, 5),
+        lambda p: p.counters.count_answer(0.1, 0.1, 9, 9, 1),
     ],
 )
 def test_few_failures_are_a_warning_at_most_and_normal_drops_nothing(bring_on) -> None:
     patient = Patient()
     bring_on(patient)
     level, message = patient.look()
-    assert (level, message.partition(" in the last")[0]) in [(Level.OK, "detecting"), (Level.WARN, "2 failures")]
+    assert (level, message.partition(" in the last")[0]) in [
+        (StatusLevel.OK, "detecting"),
+        (StatusLevel.WARN, "2 failures"),
+    ]
 
 
 def test_answers_between_failures_make_them_a_warning() -> None:
     patient = Patient()
     patient.drop(inference_error=9, truncated=9, stale=3)
     for _ in range(4):
-        patient.health.count_answer(0.1, 0.1, 0, 0, 1)
-    assert patient.look() == (Level.WARN, "21 failures in the last 10 s: inference_error 9, stale 3, truncated 9")
+        patient.counters.count_answer(0.1, 0.1, 0, 0, 1)
+    assert patient.look() == (StatusLevel.WARN, "21 failures in the last 10 s: inference_error 9, stale 3, truncated 9")
 
 
 def test_the_worst_is_the_message_and_the_others_are_not_lost() -> None:
     patient = Patient()
     patient.drop(inference_error=3)
-    found = judge(replace(patient.vitals, total=patient.health.report(), silent_s={"/image": 9.0}))
-    assert (found.level, found.message.startswith("the model fails")) == (Level.ERROR, True)
+    found = assess(replace(patient.snapshot, total=patient.counters.report(), silent_s={"/image": 9.0}))
+    assert (found.level, found.message.startswith("the model fails")) == (StatusLevel.ERROR, True)
     assert [text.partition(":")[0] for text in found.symptoms] == ["model fails", "no image", "failures"]
 
 
