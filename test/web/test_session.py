@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_perception.apps.web.session import Question, Session
+from vlm_perception.apps.web.session import Controls, Session
 from vlm_perception.apps.web.show import NO_ANSWER, Shown
 from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.errors import InferenceError, ModelLoadError
@@ -104,12 +104,12 @@ def open_session() -> Iterator[Callable[[WritingEngine], Session]]:
 OpenSession = Callable[[WritingEngine], Session]
 
 
-def question(picture: Path | None, prompt: str = "the animals", **more: object) -> Question:
+def question(picture: Path | None, prompt: str = "the animals", **more: object) -> Controls:
     controls: dict[str, object] = {"task": "auto", "score_threshold": 0, "max_pixels": 1024 * 1024} | more
-    return Question(picture, "picture.png", prompt, **controls)  # type: ignore[arg-type]
+    return Controls(picture, "picture.png", prompt, **controls)  # type: ignore[arg-type]
 
 
-def last(session: Session, asked: Question) -> Shown:
+def last(session: Session, asked: Controls) -> Shown:
     return list(session.ask(asked, "me"))[-1]
 
 

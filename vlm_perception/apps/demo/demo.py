@@ -28,7 +28,7 @@ from std_msgs.msg import String
 
 from vlm_perception.apps.demo.report import (
     DemoQuestion,
-    Row,
+    PromptSummary,
     Sample,
     questions_about,
     row_of,
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _interview(processes: Processes, output: Path) -> list[Row]:
+def _interview(processes: Processes, output: Path) -> list[PromptSummary]:
     print("starting the drawn camera and the node on the tiny model ...", flush=True)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:

@@ -48,7 +48,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptSummary:
     """The summary of one prompt; times are medians over its answers, milliseconds."""
 
     prompt: str
@@ -88,7 +88,7 @@ def questions_about(labels: Sequence[str]) -> tuple[DemoQuestion, ...]:
     )
 
 
-def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> Row:
+def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> PromptSummary:
     """Sum up the answers to one prompt.
 
     `mean_iou` is over all found boxes that overlap a meant object, of all answers; 0 without any.
@@ -98,7 +98,7 @@ def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> Row:
         meant = [_box(item) for item in sample.truth["objects"] if question.means(item["label"])]
         overlaps += [pair[2] for pair in match_boxes(found_boxes(sample.answer), meant)]
     last = samples[-1]
-    return Row(
+    return PromptSummary(
         prompt=question.prompt,
         found=statistics.median_high(len(found_boxes(sample.answer)) for sample in samples),
         expected=sum(1 for item in last.truth["objects"] if question.means(item["label"])),
@@ -114,7 +114,7 @@ def found_boxes(answer: Mapping[str, Any]) -> list[XYXY]:
     return [_box(item) for item in answer["objects"] if item["bbox_xyxy"] is not None]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[PromptSummary]) -> str:
     """The rows as text for a terminal."""
     head = ("prompt", "found", "true", "mean IoU", "frame age", "latency", "said")
     lines = [
@@ -137,7 +137,7 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def summary_json(rows: Sequence[Row]) -> str:
+def summary_json(rows: Sequence[PromptSummary]) -> str:
     """The text of `summary.json`."""
     return json.dumps([row.summary() for row in rows], ensure_ascii=False, indent=2) + "\n"
 

@@ -26,8 +26,8 @@ from vlm_perception.startup.arguments import StartupError, resolve_model
 
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
-    from vlm_perception.apps.detect.run import OnPartial
-    from vlm_perception.types import Prompt
+    from vlm_perception.apps.detect.inputs import Picture
+    from vlm_perception.types import Prompt, Result
 
 MakeEngine = Callable[[Settings], Engine]
 FORMATS = ("jsonl", "coco", "yolo")
@@ -131,14 +131,13 @@ def _positive(text: str) -> float:
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs
-    from vlm_perception.apps.detect.run import Question, StopSignals, detect_all, read_all
+    from vlm_perception.apps.detect.run import StopSignals, detect_all, read_all
     from vlm_perception.apps.detect.terminal import Terminal
     from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
 
     settings = _settings(options)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
-    question = Question(prompt, settings.budget, settings.max_new_tokens, settings.score_threshold)
     thinning = Thinning(options.every, options.rate, options.max_frames)
     found = find_inputs(options.inputs)
     exports, on_partial = _exports(options, stdout, prompt, found.files)
@@ -153,8 +152,9 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
     with closing(engine), bar, StopSignals() as stop:
         tally = detect_all(
-            engine, items, question, exports, terminal, stop=stop, on_partial=on_partial, fail_fast=options.fail_fast
-        )
+            engine, items, prompt, settings, exports, terminal,
+            stop=stop, on_partial=on_partial, fail_fast=options.fail_fast,
+        )  # fmt: skip
     terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
     if stop.received is not None:
         return _SIGNALLED + stop.received
@@ -177,7 +177,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _exports(
     options: argparse.Namespace, stdout: TextIO, prompt: Prompt, files: tuple[Path, ...]
-) -> tuple[list[Export], OnPartial | None]:
+) -> tuple[list[Export], Callable[[Picture, Result], None] | None]:
     """Make what was asked for, and find out now where nothing can be written."""
     from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
     from vlm_perception.apps.detect.exports.base import FrameFiles

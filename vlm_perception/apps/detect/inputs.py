@@ -60,7 +60,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Inputs:
     """Files to read, in order, each once; names that led to nothing; and notes for people."""
 
     files: tuple[Path, ...]
@@ -80,7 +80,7 @@ class _Search:
             self.twice += 1
 
 
-def find_inputs(names: Sequence[str]) -> Found:
+def find_inputs(names: Sequence[str]) -> Inputs:
     """Find the files that are meant.
 
     Args:
@@ -106,7 +106,7 @@ def find_inputs(names: Sequence[str]) -> Found:
             search.failures.append(Failure(name, message))
     if search.twice:
         search.notes.append(f"{search.twice} files were named more than once and are answered once")
-    return Found(tuple(search.files.values()), tuple(search.failures), tuple(search.notes))
+    return Inputs(tuple(search.files.values()), tuple(search.failures), tuple(search.notes))
 
 
 def read_pictures(path: Path, thinning: Thinning, note: Note) -> Iterator[Picture]:

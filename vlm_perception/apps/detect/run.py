@@ -9,27 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from vlm_perception.apps.detect.exports.base import Export
 from vlm_perception.apps.detect.inputs import Failure, Picture, read_pictures
+from vlm_perception.apps.detect.terminal import Terminal
 from vlm_perception.engines.base import Engine
 from vlm_perception.errors import GeometryError, ImageError, InferenceError
 from vlm_perception.frames.videos import Thinning
 from vlm_perception.pipeline import perceive
-from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Result
-
-OnPartial = Callable[[Picture, Result], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about every picture; see `Settings` for the meaning of the numbers."""
-
-    prompt: Prompt
-    budget: PixelBudget
-    max_new_tokens: int
-    score_threshold: float
+from vlm_perception.settings import Settings
+from vlm_perception.types import Frame, FrameHeader, Prompt, Request, Result
 
 
 @dataclass(slots=True)
@@ -39,22 +29,6 @@ class Tally:
     answered: int = 0
     objects: int = 0
     failed: int = 0
-
-
-class Listener(Protocol):
-    """Who tells people how it goes."""
-
-    def note(self, text: str) -> None:
-        """Say something that is good to know."""
-        ...
-
-    def failed(self, failure: Failure) -> None:
-        """Say that something could not be answered."""
-        ...
-
-    def step(self) -> None:
-        """One picture is done with."""
-        ...
 
 
 class StopSignals:
@@ -103,12 +77,13 @@ def read_all(files: Iterable[Path], thinning: Thinning, note: Callable[[str], No
 def detect_all(
     engine: Engine,
     items: Iterable[Picture | Failure],
-    question: Question,
+    prompt: Prompt,
+    settings: Settings,
     exports: Sequence[Export],
-    listener: Listener,
+    terminal: Terminal,
     *,
     stop: StopSignals,
-    on_partial: OnPartial | None = None,
+    on_partial: Callable[[Picture, Result], None] | None = None,
     fail_fast: bool = False,
 ) -> Tally:
     """Ask the same about every picture.
@@ -116,9 +91,10 @@ def detect_all(
     Args:
         engine: A loaded engine; it is not used when there are only failures.
         items: Pictures, and what could not be read, in order.
-        question: What to ask.
+        prompt: What to ask.
+        settings: How: budget, limit of tokens, threshold of scores.
         exports: Where the answers go; all are closed at the end, whatever happens.
-        listener: Told about progress, failures and notes of the exports.
+        terminal: Told about progress, failures and notes of the exports.
         stop: Ends the loop; the answer it interrupts is dropped, those before it are kept.
         on_partial: Told about objects of an answer that is not whole yet.
         fail_fast: End the loop at the first failure.
@@ -130,16 +106,32 @@ def detect_all(
         OutputError: Results can no longer be written.
     """
     tally = Tally()
+
+    def ask(picture: Picture) -> Result | Failure | None:
+        """Answer one picture; None when it was interrupted."""
+        frame = Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path), time.monotonic())
+        try:
+            result = perceive(
+                engine,
+                Request(frame, prompt, settings.budget, settings.max_new_tokens),
+                score_threshold=settings.score_threshold,
+                should_stop=stop.told,
+                on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,
+            )
+        except (GeometryError, InferenceError) as error:
+            return Failure(str(picture.path), f"{picture.title}: {error}", picture.frame_index, picture.time_s)
+        return None if result.answer.finish_reason == "aborted" else result
+
     with ExitStack() as closing:
         for export in exports:
-            closing.callback(_close, export, listener)
+            closing.callback(_close, export, terminal)
         for item in items:
             if stop.told():
                 break
-            outcome = item if isinstance(item, Failure) else _ask(engine, item, question, on_partial, stop)
+            outcome = item if isinstance(item, Failure) else ask(item)
             if isinstance(outcome, Failure):
                 tally.failed += 1
-                listener.failed(outcome)
+                terminal.failed(outcome)
                 for export in exports:
                     export.fail(outcome)
             elif isinstance(item, Picture) and outcome is not None:
@@ -147,31 +139,12 @@ def detect_all(
                 tally.objects += len(outcome.objects)
                 for export in exports:
                     export.add(item, outcome)
-            listener.step()
+            terminal.step()
             if fail_fast and tally.failed:
                 break
     return tally
 
 
-def _ask(
-    engine: Engine, picture: Picture, question: Question, on_partial: OnPartial | None, stop: StopSignals
-) -> Result | Failure | None:
-    """Answer one picture; None when it was interrupted."""
-    frame = Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path), time.monotonic())
-    request = Request(frame, question.prompt, question.budget, question.max_new_tokens)
-    try:
-        result = perceive(
-            engine,
-            request,
-            score_threshold=question.score_threshold,
-            should_stop=stop.told,
-            on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,
-        )
-    except (GeometryError, InferenceError) as error:
-        return Failure(str(picture.path), f"{picture.title}: {error}", picture.frame_index, picture.time_s)
-    return None if result.answer.finish_reason == "aborted" else result
-
-
-def _close(export: Export, listener: Listener) -> None:
+def _close(export: Export, terminal: Terminal) -> None:
     for note in export.close():
-        listener.note(note)
+        terminal.note(note)

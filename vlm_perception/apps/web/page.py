@@ -12,7 +12,7 @@ import cv2
 import gradio as gr
 
 from vlm_perception.apps.web.examples import Example, examples
-from vlm_perception.apps.web.session import Question, Session
+from vlm_perception.apps.web.session import Controls, Session
 from vlm_perception.apps.web.show import NO_ANSWER, Shown
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.settings import Settings
@@ -182,7 +182,7 @@ def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
     ) -> Iterator[tuple[Any, ...]]:
         path = Path(image["path"]) if image and image.get("path") else None
         name = str((image or {}).get("orig_name") or "the image")
-        question = Question(path, name, str(prompt or ""), task, threshold, area)
+        question = Controls(path, name, str(prompt or ""), task, threshold, area)
         for shown in session.ask(question, str(request.session_hash)):
             yield _row(shown)
 

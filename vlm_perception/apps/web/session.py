@@ -26,7 +26,7 @@ _CAMERA = "web page"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Controls:
     """What the page's controls hold, unchecked: a browser may send anything.
 
     Attributes:
@@ -82,7 +82,7 @@ class Session:
             known += [f"{facts['parameters']} parameters"] if "parameters" in facts else []
             yield notice("ready", " · ".join([self._engine.name, *known]))
 
-    def ask(self, question: Question, owner: str) -> Iterator[Shown]:
+    def ask(self, question: Controls, owner: str) -> Iterator[Shown]:
         """Answer one question; what is known so far comes first, the whole answer last.
 
         A question that cannot be answered gives one `Shown` with the reason.
@@ -130,7 +130,7 @@ class Session:
             _log.error("%s", error)
             raise
 
-    def _checked(self, question: Question) -> Settings:
+    def _checked(self, question: Controls) -> Settings:
         """Check the controls by the same rules as the node's parameters."""
         try:
             threshold, area = float(str(question.score_threshold)), int(float(str(question.max_pixels)))
@@ -138,7 +138,7 @@ class Session:
             raise SettingsError(f"score and pixels have to be numbers: {error}") from error
         return self._settings.changed(task=question.task, score_threshold=threshold, max_pixels=area)
 
-    def _request(self, question: Question) -> Request:
+    def _request(self, question: Controls) -> Request:
         settings = self._checked(question)
         if question.image is None:
             raise ImageError("there is no image: upload one, or take one with the camera", cause="no_image")

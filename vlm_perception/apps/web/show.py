@@ -11,7 +11,6 @@ from vlm_perception.frames.encodings import Pixels
 from vlm_perception.types import DetectedObject, Reject, Result
 
 NO_ANSWER = '<p class="nothing">No answer.</p>'
-Row = Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def mark_reply(text: str, objects: Sequence[DetectedObject], rejects: Sequence[R
     return f'<pre class="reply">{"".join(pieces)}{escape(text[at:])}</pre>'
 
 
-def table(heads: Row, rows: Iterable[Row], *, name: str, numbers: Sequence[int] = ()) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, numbers: Sequence[int] = ()) -> str:
     """Write a table.
 
     Args:
@@ -139,7 +138,7 @@ def table(heads: Row, rows: Iterable[Row], *, name: str, numbers: Sequence[int] 
         numbers: Indices of the columns whose cells are numbers and stand right.
     """
 
-    def cells(tag: str, row: Row) -> str:
+    def cells(tag: str, row: Sequence[str]) -> str:
         kinds = [' class="number"' if index in numbers else "" for index in range(len(row))]
         return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(row, kinds, strict=True))
 
