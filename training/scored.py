@@ -77,10 +77,9 @@ def _ask(engine: TransformersEngine, case: Case, scene: int) -> Asked:
     frame = Frame(case.scene.rgb, FrameHeader(0, 0, "camera"), "/image", 0.0)
     result = perceive(engine, Request(frame, prompt, _BUDGET, _MAX_NEW_TOKENS))
     right = _right_boxes(result.objects, case) | _right_points(result.objects, case)
-    evidences = gather_evidence(result.objects, result.answer)
     found = tuple(
-        Found(evidence, index in right, item.xyxy is not None)
-        for index, (item, evidence) in enumerate(zip(result.objects, evidences, strict=True))
+        Found(gather_evidence(item, result.answer), index in right, item.xyxy is not None)
+        for index, item in enumerate(result.objects)
     )
     absent = not expected.boxes and not expected.points and expected.count is None
     return Asked(scene, absent, len(expected.boxes), found)

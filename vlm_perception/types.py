@@ -5,7 +5,8 @@ ROS, torch or transformers.
 
 Conventions: `xyxy` is (left, top, right, bottom) in pixels with the origin at the top left corner
 of the image; `*_wh` is (width, height) in pixels; `*_s` is seconds. `image_wh` belongs to the
-camera image, `model_wh` to the resized image the model saw.
+camera image, `model_wh` to the resized image the model saw. A `Span` is a range of characters in
+`Answer.text`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 XYXY = tuple[float, float, float, float]
 XY = tuple[float, float]
 WH = tuple[int, int]
+Span = tuple[int, int]
 CoordinateFrame = Literal["absolute", "relative_1000"]
 FinishReason = Literal["stop", "length", "aborted", "timeout", "repetition", "unfinished"]
 
@@ -187,6 +189,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSpans:
+    """Where a reply says what it says of one object.
+
+    Attributes:
+        coordinates: Its numbers; signs may be among them.
+        label: The name the model wrote; several spans for a list of names.
+        begin: From the object before it, or the opening of the list, to its first content.
+    """
+
+    coordinates: tuple[Span, ...] = ()
+    label: tuple[Span, ...] = ()
+    begin: Span = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class DetectedObject:
     """One thing found, in image pixels; exactly one of `xyxy` and `point_xy` is set.
 
@@ -195,18 +212,18 @@ class DetectedObject:
         xyxy: Clipped box, or None.
         point_xy: Clipped point, or None.
         attributes: Extra keys of the reply such as `sub_label`.
-        span: Character range of this object in `Answer.text`, for its score.
+        span: Its characters; several boxes or points of one item share them.
         score: 0..1; None until `replies/scores.py` has filled it.
-        part: Which of the boxes and points that share its span this is, in the order of the text.
+        evidence: Where its numbers, its name and its beginning stand, for its score.
     """
 
     label: str
     xyxy: XYXY | None
     point_xy: XY | None
     attributes: Mapping[str, str] = field(default_factory=dict)
-    span: tuple[int, int] = (0, 0)
+    span: Span = (0, 0)
     score: float | None = None
-    part: int = 0
+    evidence: EvidenceSpans = EvidenceSpans()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +236,7 @@ class Reject:
 
     reason: str
     text: str
-    span: tuple[int, int] = (0, 0)
+    span: Span = (0, 0)
     score: float | None = None
 
 

@@ -124,7 +124,8 @@ def test_bytes_of_labels_are_counted_exactly(bytewise: PreTrainedTokenizerFast) 
     assert aligned == text
     answer = Answer(text, (100, 100), "absolute", "stop", tokens, Timings(0, 0, 0))
     objects = parse_answer(text, model_wh=(100, 100), image_wh=(100, 100)).objects
-    for label, item, evidence in zip(labels, objects, gather_evidence(objects, answer), strict=True):
+    for label, item in zip(labels, objects, strict=True):
+        evidence = gather_evidence(item, answer)
         first = len(text[: text.index(f'"{label}"') + 1].encode())
         own = range(first, first + len(label.encode()))
         assert evidence.label == tuple(-float(place) for place in own)

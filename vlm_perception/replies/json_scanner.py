@@ -1,28 +1,36 @@
 """Find the JSON objects in a reply, however broken the text around or inside them is.
 
 The scanner walks the text once, with a stack of open braces, and judges every object when its
-brace closes, on its own text without its children. So one bad item costs that item only, a reply
-cut off in the middle keeps its complete items, and no nesting makes it slower than linear. Text
-may be fed in chunks: an object is reported as soon as its closing brace is in.
+brace closes, on its own text without its children: item, wrapper, attribute or broken. So one bad
+item costs that item only, a reply cut off in the middle keeps its complete items, and no nesting
+makes it slower than linear. Text may be fed in chunks: an object is reported as soon as its closing
+brace is in.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-from vlm_perception.replies.json_objects import Found, Level, judge_closed, judge_open
-from vlm_perception.replies.lenient_json import COORDINATE_KEYS, FULL_WIDTH, json_string
-from vlm_perception.replies.quotes import IN_STRING, QUOTES, ends_string
-
-__all__ = ["Found", "ReplyScanner"]
+from vlm_perception.replies.candidates import CLEAN_ITEM, LABEL_KEYS, Candidate, clean_candidate, spread_coordinates
+from vlm_perception.replies.lenient_json import (
+    COORDINATE_KEYS,
+    IN_STRING,
+    QUOTES,
+    TreeNode,
+    Values,
+    ends_string,
+    read_object,
+    read_string,
+)
+from vlm_perception.types import Span
 
 _KEYS = "|".join(COORDINATE_KEYS)
 _NEW_ITEM = re.compile(rf"[{{｛]\s{{0,32}}[{QUOTES}](?:{_KEYS})[{QUOTES}]")
 _NEW_ITEM_LENGTH = 35 + max(map(len, COORDINATE_KEYS))
-# The form the model was trained for, read in one go where all of it is there; nothing but speed.
-_CLEAN_ITEM = re.compile(
-    r'\{\s*"bbox_2d"\s*:\s*\[\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})'
-    r'\s*\]\s*,\s*"label"\s*:\s*"([^"\\{｛}\n]*)"\s*\}'
+_COORDINATE_KEY = re.compile(
+    rf"""(?:[{QUOTES}](?:{_KEYS})[{QUOTES}]|(?:\A|[{{｛,，]\s{{0,64}})(?:{_KEYS}))\s{{0,64}}[:：]"""
 )
 _BRACE = re.compile("[{｛]")
 _BRACES = re.compile(r"(?:[{｛]\s*)*(?=[{｛])")
@@ -30,23 +38,127 @@ _OUTSIDE_STRING = re.compile(rf"[{{}}｛｝{QUOTES}#/]")
 # Every form outside of JSON has one of these.
 _OF_TEXT_FORM = re.compile(r"[\d<＜]")
 _NOT_SPACE = re.compile(r"\S")
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
-class ReplyScanner:
+class Segment(NamedTuple):
+    """One piece of the reply.
+
+    Attributes:
+        kind: `item` carries coordinates, `broken` should have and does not, `wrapper` only holds
+            other objects, `text` is what lies between those.
+        span: Its characters.
+        values: What it holds, in order, None for nested items; empty when broken.
+        reason: Why it is broken.
+        candidate: What it states, where it was read as a whole; then it has no values.
+    """
+
+    kind: Literal["item", "broken", "wrapper", "text"]
+    span: Span
+    values: Values = {}  # noqa: RUF012 (nobody writes to it)
+    reason: str = ""
+    candidate: Candidate | None = None
+
+
+@dataclass(slots=True)
+class OpenObject:
+    """An object whose closing brace has not come yet.
+
+    Attributes:
+        start: Index of its brace.
+        taken_before: How many pieces were found in its outermost object before it began.
+        holes: Its strings, comments and children so far, see `read_object`.
+        first_child: Index of the first brace inside it.
+        carries: Whether something inside it was found.
+        leaves: What its innermost objects are, unless they turn out to be its attributes.
+    """
+
+    start: int
+    taken_before: int
+    holes: list[tuple[Span, TreeNode | None]] = field(default_factory=list)
+    first_child: int | None = None
+    carries: bool = False
+    leaves: list[Segment] = field(default_factory=list)
+
+    def is_bare(self, text: str, end: int) -> bool:
+        """Tell whether nothing but spaces stands between its brace and `end`."""
+        return self.first_child is None and not text[self.start + 1 : end].strip()
+
+    def close(self, text: str, end: int, nested: bool) -> tuple[list[Segment], list[Segment], Values | None]:
+        """Judge an object whose brace has closed.
+
+        Args:
+            text: The reply so far.
+            end: Index one past its closing brace.
+            nested: Whether it lies inside another object.
+
+        Returns:
+            What was found, the object itself last; what was found unless the object around it takes
+            it as an attribute; and the value to hand to that object.
+        """
+        span = (self.start, end)
+        values, reason = read_object(text, (self.start + 1, end - 1), self.holes)
+        this = Segment("item", span, values)
+        if reason:
+            broken = _COORDINATE_KEY.search(self._own_text(text, end)) is not None
+            return [Segment("broken", span, {}, reason)] if broken else [], [], None
+        if self._is_item(values):
+            return [this], [], None
+        labelled = any(key in values and values[key].value not in (None, "") for key in LABEL_KEYS)
+        placed = spread_coordinates(values) is not None
+        if placed and (labelled or not nested):
+            return [this], [], None
+        if self.carries or self.leaves or all(node.value in _EMPTY for node in values.values()):
+            return [*self.leaves, Segment("wrapper", span, values)], [], None
+        leaves = [Segment("broken", span, {}, "label without coordinates")] if "label" in values else []
+        if nested and self.first_child is None:
+            return [], [this] if placed else leaves, values
+        return leaves, [], None
+
+    def cut_off(self, text: str) -> list[Segment]:
+        """Judge an object that the end of the reply left open."""
+        end = self.first_child
+        if end is None:
+            fence = text.find("```", self.start)
+            end = len(text) if fence < 0 else fence
+        inside = text[self.start + 1 : end].lstrip()
+        in_key = self.first_child is None and inside[:1] in ('"', "“", "＂")
+        if in_key or _COORDINATE_KEY.search(inside):
+            reason = "cut off" if self.first_child is None else "no closing brace"
+            return [*self.leaves, Segment("broken", (self.start, end), {}, reason)]
+        if not inside or inside[0] in QUOTES:
+            return [*self.leaves, Segment("wrapper", (self.start, end))]
+        return self.leaves
+
+    def _is_item(self, values: Values) -> bool:
+        # A list under such a key may hold whole objects, which were found on their own already.
+        located = [node.value for key, node in values.items() if key in COORDINATE_KEYS]
+        if self.carries:
+            located = [v for v in located if not (v and isinstance(v, list) and all(part.value is None for part in v))]
+        return bool(located)
+
+    def _own_text(self, text: str, end: int) -> str:
+        children = [hole for hole, _ in self.holes if text[hole[0]] in "{｛"]
+        starts, ends = [start for start, _ in children], [stop for _, stop in children]
+        return "".join(text[a:b] for a, b in zip([self.start, *ends], [*starts, end], strict=True))
+
+
+class JsonScanner:
     """Reads a reply in one or more chunks and reports its pieces in the order they end."""
 
     def __init__(self) -> None:
         self._text = ""
         self._at = 0
-        self._stack: list[Level] = []
+        self._stack: list[OpenObject] = []
         self._quote = ""
-        self._quote_start = 0
         self._comment_end = ""
+        # Where the string or comment that is open began.
+        self._hole_start = 0
         self._spaces = (0, 0)
         self._ended = False
         self._text_from = 0
-        self._taken: list[tuple[int, int]] = []
-        self._found: list[Found] = []
+        self._taken: list[Span] = []
+        self._found: list[Segment] = []
 
     @property
     def text(self) -> str:
@@ -54,11 +166,11 @@ class ReplyScanner:
         return self._text
 
     @property
-    def tail(self) -> tuple[int, int] | None:
+    def tail(self) -> Span | None:
         """Range of the text after the last object, which may go on; None inside an object."""
         return None if self._stack else (self._text_from, self._at)
 
-    def feed(self, chunk: str) -> list[Found]:
+    def feed(self, chunk: str) -> list[Segment]:
         """Take more of the reply and return what became complete with it."""
         # Python appends to a string in place, in constant time, only while nothing else holds it.
         text, self._text = self._text, ""
@@ -69,20 +181,20 @@ class ReplyScanner:
             pass
         return self._take()
 
-    def finish(self) -> list[Found]:
+    def finish(self) -> list[Segment]:
         """End the reply and return what it left open."""
         self._ended = True
         found = self.feed("")
-        for level in self._stack:
-            for piece in judge_open(level, self._text):
-                self._found.append(piece)
-                self._taken.append((piece.start, piece.end))
+        for opened in self._stack:
+            for segment in opened.cut_off(self._text):
+                self._found.append(segment)
+                self._taken.append(segment.span)
         start = self._stack[0].start if self._stack else self._text_from
         self._stack.clear()
         self._report_text(start, len(self._text))
         return found + self._take()
 
-    def _take(self) -> list[Found]:
+    def _take(self) -> list[Segment]:
         found, self._found = self._found, []
         return found
 
@@ -105,8 +217,7 @@ class ReplyScanner:
         elif character in "#/":
             return self._begin_comment(at, character)
         elif not self._text[at - 1].isalnum():
-            self._copy_to(at)
-            self._quote, self._quote_start = character, at
+            self._quote, self._hole_start = character, at
         return True
 
     def _step_in_string(self) -> bool:
@@ -131,7 +242,9 @@ class ReplyScanner:
             return True
         ends = ends_string(self._text, self._next_solid(at + 1), self._ended)
         if ends:
-            self._end_string(at + 1)
+            body = (self._hole_start + 1, at)
+            self._add_hole(at + 1, TreeNode(read_string(self._text[slice(*body)]), body))
+            self._quote = ""
         return ends is not None and self._pass(at + 1)
 
     def _pass(self, end: int) -> bool:
@@ -159,7 +272,7 @@ class ReplyScanner:
         elif sign == "/" and following == "*":
             self._comment_end = "*/"
         if self._comment_end:
-            self._copy_to(at)
+            self._hole_start = at
             self._at = at + len(self._comment_end)
         return True
 
@@ -169,21 +282,12 @@ class ReplyScanner:
             self._at = max(self._at, len(self._text) + 1 - len(self._comment_end))
             return False
         self._at = end + len(self._comment_end)
-        self._stack[-1].copied_to = self._at
+        self._add_hole(self._at, None)
         self._comment_end = ""
         return True
 
-    def _end_string(self, end: int) -> None:
-        body = self._text[self._quote_start + 1 : end - 1]
-        level = self._stack[-1]
-        level.parts.append(json_string(body, self._quote))
-        level.copied_to, self._quote = end, ""
-
-    def _copy_to(self, end: int) -> None:
-        level = self._stack[-1]
-        part = self._text[level.copied_to : end]
-        level.parts.append(part if part.isascii() else part.translate(FULL_WIDTH))
-        level.copied_to = end
+    def _add_hole(self, end: int, node: TreeNode | None) -> None:
+        self._stack[-1].holes.append(((self._hole_start, end), node))
 
     def _open(self, at: int) -> None:
         # No object begins with an object: of several braces in a row, the last one opens.
@@ -191,61 +295,66 @@ class ReplyScanner:
         last = run.end() if run else at
         if self._stack and self._stack[-1].is_bare(self._text, at):
             self._stack.pop()
-        elif self._stack:
-            self._copy_to(at)
-        if self._stack:
-            self._stack[-1].begin_child(at, last)
-        else:
+        if not self._stack:
             self._report_text(self._text_from, at)
+        elif self._stack[-1].first_child is None:
+            # It may be another one than the child begins with.
+            self._stack[-1].first_child = at
         if not self._read_at_once(last):
-            self._stack.append(Level(last, last, len(self._taken)))
+            self._stack.append(OpenObject(last, len(self._taken)))
             self._at = last + 1
 
     def _read_at_once(self, at: int) -> bool:
-        """Read the two most frequent objects without a level of their own, for speed only."""
-        clean = _CLEAN_ITEM.match(self._text, at)
+        """Read the two most frequent objects without opening them, for speed only."""
+        clean = CLEAN_ITEM.match(self._text, at)
         if clean is not None:
-            box = [int(clean[1]), int(clean[2]), int(clean[3]), int(clean[4])]
-            piece = Found("item", at, clean.end(), {"bbox_2d": box, "label": clean[5]})
+            segment = Segment("item", clean.span(), candidate=clean_candidate(self._text, clean))
         elif self._text.startswith("{}", at):
-            piece = Found("wrapper", at, at + 2)
+            segment = Segment("wrapper", (at, at + 2))
         else:
             return False
-        self._at = piece.end
-        self._report(piece, len(self._taken))
-        self._hand_to_parent("null", piece.end)
+        self._at = segment.span[1]
+        self._report(segment, len(self._taken))
+        self._hand_to_parent(None, segment.span)
         return True
 
     def _abandon(self, at: int) -> None:
         """Give up an object whose string never closed, because the next one begins here."""
-        level = self._stack.pop()
+        opened = self._stack.pop()
         self._quote = ""
-        self._report(Found("broken", level.start, at, {}, "string without closing quote"), level.taken_before)
-        self._hand_to_parent("null", at)
+        span = (opened.start, at)
+        self._report(Segment("broken", span, {}, "string without closing quote"), opened.taken_before)
+        self._hand_to_parent(None, span)
         self._open(at)
 
     def _close(self, end: int) -> None:
-        self._copy_to(end)
-        level = self._stack.pop()
-        found, leaves, value = judge_closed(level, end, bool(self._stack))
-        for piece in found:
-            self._report(piece, level.taken_before)
+        opened = self._stack.pop()
+        # Once more, because it may have come in several chunks.
+        clean = None if opened.first_child is not None else CLEAN_ITEM.fullmatch(self._text, opened.start, end)
+        if clean is not None:
+            self._report(
+                Segment("item", clean.span(), candidate=clean_candidate(self._text, clean)), opened.taken_before
+            )
+            self._hand_to_parent(None, clean.span())
+            return
+        found, leaves, values = opened.close(self._text, end, bool(self._stack))
+        for segment in found:
+            self._report(segment, opened.taken_before)
         if self._stack:
             self._stack[-1].leaves += leaves
-        self._hand_to_parent(value, end)
+        self._hand_to_parent(values, (opened.start, end))
 
-    def _hand_to_parent(self, value: str, end: int) -> None:
+    def _hand_to_parent(self, values: Values | None, span: Span) -> None:
         if self._stack:
-            self._stack[-1].parts.append(value)
-            self._stack[-1].copied_to = end
+            self._stack[-1].holes.append((span, TreeNode(values, span)))
         else:
-            self._report_text(self._text_from, end)
+            self._report_text(self._text_from, span[1])
 
-    def _report(self, piece: Found, taken_before: int) -> None:
+    def _report(self, segment: Segment, taken_before: int) -> None:
         """Report an object and forget what was found inside it."""
-        self._found.append(piece)
+        self._found.append(segment)
         del self._taken[taken_before:]
-        self._taken.append((piece.start, piece.end))
+        self._taken.append(segment.span)
         if self._stack:
             self._stack[-1].carries = True
 
@@ -254,7 +363,7 @@ class ReplyScanner:
         if self._taken != [(start, end)]:
             for taken_start, taken_end in [*sorted(self._taken), (end, end)]:
                 if start < taken_start and _OF_TEXT_FORM.search(self._text, start, taken_start):
-                    self._found.append(Found("text", start, taken_start))
+                    self._found.append(Segment("text", (start, taken_start)))
                 start = max(start, taken_end)
         self._taken.clear()
         self._text_from = end

@@ -1,17 +1,19 @@
-"""JSON as language models write it.
+"""JSON as language models write it: the text of one object to a tree whose values know where they stand.
 
 Read beside strict JSON: single and typographic quotes, bare inner quotes, missing, doubled and
 trailing commas, a lost `]`, Python's and JavaScript's words for nothing and for numbers that are
-none, tuples, keys and words without quotes, full-width signs. Comments are taken out by
-`ReplyScanner`, which also turns every string into a strict one before it gets here.
+none, tuples, keys and words without quotes, full-width signs. `json_scanner.py` tells where strings,
+comments and nested objects stand.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from vlm_perception.types import Span
 
 BOX_KEYS = ("bbox_2d", "bbox", "box_2d", "box", "bboxes", "boxes", "bounding_box", "bounding_boxes")
 POINT_KEYS = ("point_2d", "point", "points")
@@ -22,146 +24,187 @@ FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     ord(wide): narrow for wide, narrow in zip("“”‘’、【】−　", "\"\"'',[]- ", strict=True)
 }
 
+# Each opening quote with what may close it.
+_CLOSERS = {'"': '"', "'": "'", "＂": "＂", "＇": "＇", "“": '”"', "”": '”"', "‘": "’'", "’": "’'"}
+QUOTES = "".join(_CLOSERS)
+IN_STRING = {quote: re.compile(rf"[{closers}\\\n{{｛]") for quote, closers in _CLOSERS.items()}
+
+_AFTER_STRING = ":]}：］｝"
+_SPACE = re.compile(r"\s{0,64}")
+# A key follows, because the comma before it was forgotten; and what may still become one.
+_KEY = re.compile(rf"[{QUOTES}]\w{{1,32}}[{QUOTES}]\s{{0,8}}[:：]")
+_KEY_BEGUN = re.compile(rf"[{QUOTES}](?:\w{{1,32}}(?:[{QUOTES}]\s{{0,8}})?)?\Z")
+# After a comma of the list or object comes one of these; after one of a sentence, a word.
+_MEMBER = re.compile(
+    rf"[{QUOTES}\[\]{{}}()［］｛｝（）+\-.#/\d,，]|(?:true|false|null|None|True|False|NaN)\b|\w{{1,32}}\s{{0,8}}[:：]"
+)
+_WORD_BEGUN = re.compile(r"\w{1,32}\s{0,8}\Z")
+
 # More digits than any pixel has; int() of thousands of them is slow and refused by Python.
 _LONGEST_INTEGER = 15
-_DEEPEST = 16
-_ESCAPED_OR_BARE = re.compile(r"""(\\["\\/bfnrtu])|["\\]""")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}(),:]|[^\s\[\]{}(),:"]+', re.DOTALL)
+_DEEPEST = 64
+_ESCAPED_OR_BARE = re.compile(r"""(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|["\\]""")
+# A string here is one whose line end or place hid it from the scanner.
+_LEXEME = re.compile(r'"((?:[^"\\]|\\.)*)"|([\[\](),:])|[^\s\[\]{}(),:]+', re.DOTALL)
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf|infinity)")
 _WORDS = {"true": True, "True": True, "false": False, "False": False}
 _NOTHING = ("null", "None", "none", "undefined")
 
-Values = dict[str, Any]
+
+class TreeNode(NamedTuple):
+    """A value of a reply.
+
+    Attributes:
+        value: None, a bool, a number or a string; a list of nodes; or a dictionary of nodes.
+        span: Where it stands in the reply, without the quotes of a string.
+    """
+
+    value: Any
+    span: Span
 
 
-def json_string(body: str, quote: str) -> str:
-    """Write the text between two quotes as a valid JSON string.
+Values = dict[str, TreeNode]
+# What is no plain text inside an object: a string or nested object with its value, a comment with None.
+Holes = Sequence[tuple[Span, TreeNode | None]]
+
+
+def plain(node: TreeNode) -> Any:
+    """Return the value without places."""
+    value = node.value
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return {key: plain(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def read_string(body: str) -> str:
+    """Read what stands between two quotes."""
+    if "\\" not in body:
+        return body
+    body = body.replace("\\'", "'")
+    read: str = json.loads('"' + _ESCAPED_OR_BARE.sub(lambda m: m[1] or "\\" + m[0], body) + '"', strict=False)
+    return read
+
+
+def read_object(text: str, span: Span, holes: Holes) -> tuple[Values, str]:
+    """Read what stands between the braces of one object; never raises.
 
     Args:
-        body: What stood between the quotes.
-        quote: The opening quote.
-    """
-    if quote == "'":
-        body = body.replace("\\'", "'")
-    return '"' + _ESCAPED_OR_BARE.sub(lambda m: m[1] or "\\" + m[0], body) + '"'
-
-
-def load_object(text: str) -> tuple[Values, str]:
-    """Read one JSON object, strict or not; never raises.
+        text: The reply.
+        span: Range between the braces.
+        holes: What inside it was read already, in order.
 
     Returns:
         Its values and an empty reason, or no values and the reason.
     """
-    reads: tuple[Callable[[str], Values], ...] = (_load_strict, _load_lenient)
-    for read in reads:
-        try:
-            return read(text), ""
-        except json.JSONDecodeError:
-            continue
-        except RecursionError:
-            return {}, "nested too deeply"
-        except ValueError as error:
-            return {}, str(error)
-    return {}, "not valid JSON"
+    lexemes: list[_Lexeme] = []
+    at = span[0]
+    for hole, node in holes:
+        lexemes += _lexemes(text, at, hole[0])
+        if node is not None:
+            lexemes.append(_Lexeme("value", node))
+        at = hole[1]
+    lexemes += _lexemes(text, at, span[1])
+    try:
+        return _ObjectReader(lexemes).read(), ""
+    except ValueError as error:
+        return {}, str(error)
 
 
-def _load_strict(text: str) -> Values:
-    values: Values = json.loads(text, parse_int=_number, object_pairs_hook=_without_repeats, strict=False)
-    return values
+class _Lexeme(NamedTuple):
+    """A sign, a word, or a value that was read already."""
+
+    sign: Literal["[", "]", "(", ")", ",", ":", "word", "value", ""]
+    node: TreeNode
 
 
-def _load_lenient(text: str) -> Values:
-    value = _Reader(_TOKEN.findall(text)).value()
-    if not isinstance(value, dict):
-        raise ValueError("not valid JSON: no object")
-    return value
+def _lexemes(text: str, start: int, end: int) -> Iterator[_Lexeme]:
+    stretch = text[start:end]
+    if not stretch.isascii():
+        stretch = stretch.translate(FULL_WIDTH)
+    for match in _LEXEME.finditer(stretch):
+        span = (match.start() + start, match.end() + start)
+        if match[1] is not None:
+            yield _Lexeme("value", TreeNode(read_string(match[1]), (span[0] + 1, span[1] - 1)))
+        else:
+            sign: Any = match[2] or "word"
+            yield _Lexeme(sign, TreeNode(match[0], span))
 
 
-class _Reader:
-    """Reads values from tokens; what a value has to be followed by is not insisted on."""
+class _ObjectReader:
+    """Reads the values of one object; what has to follow a value is not insisted on."""
 
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens = tokens
+    def __init__(self, lexemes: list[_Lexeme]) -> None:
+        self._lexemes = lexemes
         self._at = 0
-        self._depth = 0
 
-    def value(self) -> Any:
-        token = self._peek()
-        if token == "{":
-            return self._nested(self._object)
-        if token in ("[", "("):
-            return self._nested(self._list)
-        if token[:1] == '"':
-            self._at += 1
-            return json.loads(token, strict=False)
-        words: list[str] = []
-        while self._peek()[:1] not in '"[]{}(),:' and (not words or self._peek(1) != ":"):
-            words.append(self._peek())
-            self._at += 1
-        return _word(" ".join(words))
-
-    def _peek(self, ahead: int = 0) -> str:
-        at = self._at + ahead
-        return self._tokens[at] if at < len(self._tokens) else ""
-
-    def _nested(self, read: Callable[[], Any]) -> Any:
-        self._at += 1
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ValueError("nested too deeply")
-        value = read()
-        self._depth -= 1
-        return value
-
-    def _object(self) -> Values:
-        pairs = []
-        while (token := self._peek()) not in ("}", ""):
-            self._at += 1
-            if token == ",":
+    def read(self) -> Values:
+        pairs: list[tuple[str, TreeNode]] = []
+        while self._sign():
+            key = self._next()
+            if key.sign == ",":
                 continue
-            if self._peek() != ":":
-                raise ValueError(f"not valid JSON: {token[:20]!r} is no key")
+            name = key.node.value if isinstance(key.node.value, str) else "{}"
+            if self._sign() != ":" or name == "{}":
+                raise ValueError(f"not valid JSON: {name[:20]!r} is no key")
             self._at += 1
-            key = json.loads(token, strict=False) if token[0] == '"' else token.strip("'")
-            pairs.append((key, self.value()))
-        self._at += 1
+            pairs.append((name.strip("\"'") if key.sign == "word" else name, self._value()))
         return _without_repeats(pairs)
 
-    def _list(self) -> list[Any]:
-        values = []
-        while (token := self._peek()) not in ("}", ""):
-            # A key inside a list: its closing bracket was lost.
-            if self._peek(1) == ":":
+    def _sign(self, ahead: int = 0) -> str:
+        at = self._at + ahead
+        return self._lexemes[at].sign if at < len(self._lexemes) else ""
+
+    def _next(self) -> _Lexeme:
+        self._at += 1
+        return self._lexemes[self._at - 1]
+
+    def _value(self) -> TreeNode:
+        if self._sign() in ("[", "("):
+            return self._list()
+        if self._sign() == "value":
+            return self._next().node
+        words: list[TreeNode] = []
+        # Before a colon stands the next key.
+        while self._sign() == "word" and (not words or self._sign(1) != ":"):
+            words.append(self._next().node)
+        if not words:
+            after_colon = self._lexemes[self._at - 1].node.span[1]
+            return TreeNode(None, (after_colon, after_colon))
+        word = " ".join(part.value for part in words)
+        return TreeNode(_word(word), (words[0].span[0], words[-1].span[1]))
+
+    def _list(self, depth: int = 1) -> TreeNode:
+        if depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        start = self._next().node.span[0]
+        values: list[TreeNode] = []
+        # A key inside a list: its closing bracket was lost.
+        while self._sign() and self._sign(1) != ":":
+            if self._sign() in ("[", "("):
+                values.append(self._list(depth + 1))
+                continue
+            sign, node = self._next()
+            if sign in ("]", ")"):
                 break
-            if token == ",":
-                self._at += 1
-            elif token in "])":
-                self._at += 1
-                break
-            elif token[0] in '"[({':
-                values.append(self.value())
-            else:
-                self._at += 1
-                values.append(_word(token))
-        return values
+            if sign == "value":
+                values.append(node)
+            elif sign == "word":
+                values.append(TreeNode(_word(node.value), node.span))
+        return TreeNode(values, (start, self._lexemes[self._at - 1].node.span[1]))
 
 
 def _word(word: str) -> Any:
     """Read what stands without quotes."""
-    if not word or word in _NOTHING:
+    if word in _NOTHING:
         return None
     if word in _WORDS:
         return _WORDS[word]
     if not _NUMBER.fullmatch(word):
-        return word.strip("'")
-    return _number(word) if word.lstrip("+-").isdigit() else float(word)
+        return word.strip("\"'")
+    return int(word) if word.lstrip("+-").isdigit() and len(word) <= _LONGEST_INTEGER else float(word)
 
 
-def _number(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _LONGEST_INTEGER else float(digits)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> Values:
+def _without_repeats(pairs: list[tuple[str, TreeNode]]) -> Values:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -169,3 +212,43 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> Values:
             if keys.count(key) > 1:
                 raise ValueError(f"{key} appears twice")
     return values
+
+
+def ends_string(text: str, follower: int, ended: bool) -> bool | None:
+    """Judge a quote inside a string by what follows it.
+
+    A closing quote is followed by structure; an inner quote that nobody escaped, by more words.
+
+    Args:
+        text: The reply so far.
+        follower: Index of the first character after the quote that is no space; `len(text)` when
+            there is none.
+        ended: Whether the reply is over.
+
+    Returns:
+        Whether the quote closes the string; None when more text is needed to tell.
+    """
+    character = text[follower : follower + 1]
+    if not character:
+        return True if ended else None
+    if character in _AFTER_STRING:
+        return True
+    if character in ",，":
+        return _member_follows(text, follower + 1, ended)
+    if character in QUOTES:
+        begun = not ended and _KEY_BEGUN.match(text, follower) is not None
+        return None if begun else _KEY.match(text, follower) is not None
+    if character == "/":
+        comment = text[follower : follower + 2]
+        return None if len(comment) < 2 and not ended else comment in ("//", "/*")
+    return character == "#"
+
+
+def _member_follows(text: str, at: int, ended: bool) -> bool | None:
+    space = _SPACE.match(text, at)
+    at = space.end() if space else at
+    if at == len(text):
+        return True if ended else None
+    if not ended and _WORD_BEGUN.match(text, at):
+        return None
+    return text[at].isspace() or _MEMBER.match(text, at) is not None

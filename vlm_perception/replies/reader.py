@@ -1,7 +1,7 @@
 """From the text of a reply to objects in image pixels, and a reason for every piece refused.
 
 Read: JSON items anywhere in the text (fenced, bare, alone, nested, wrapped, cut off), and outside
-of JSON what `replies/text_forms.py` lists. Every item is judged alone. Corners in any order describe the
+of JSON what `replies/text_forms.py` lists. Every item is validated alone. Corners in any order describe the
 same rectangle and are put in order; a box partly outside is clipped; no area, wholly outside, not
 finite, wrong count and exact repeats are refused. No text raises. See docs/answers.md.
 """
@@ -9,15 +9,16 @@ finite, wrong count and exact repeats are refused. No text raises. See docs/answ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from vlm_perception.replies.candidates import Candidate, json_candidates
+from vlm_perception.replies.candidates import Candidate, json_candidates, lead_start
 from vlm_perception.replies.coordinates import image_scale
-from vlm_perception.replies.json_scanner import Found, ReplyScanner
+from vlm_perception.replies.json_scanner import JsonScanner, Segment
+from vlm_perception.replies.lenient_json import TreeNode
 from vlm_perception.replies.prose import count_of, prose_between
-from vlm_perception.replies.text_forms import Piece, Span, text_pieces
-from vlm_perception.replies.text_lines import safe_end
-from vlm_perception.replies.validation import Judge
-from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer
+from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
+from vlm_perception.replies.validation import Validator
+from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
 
 __all__ = ["AnswerReader", "count_of", "parse_answer"]
 
@@ -62,14 +63,14 @@ class AnswerReader:
     """
 
     def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
-        self._judge = Judge(image_wh, image_scale(model_wh, image_wh, coordinates))
-        self._scanner = ReplyScanner()
+        self._validator = Validator(image_wh, image_scale(model_wh, image_wh, coordinates))
+        self._scanner = JsonScanner()
         self._read_to = 0
         self._looked_to = 0
         self._taken: list[Span] = []
         self._said: list[str] = []
-        self._ref: Piece | None = None
-        self._unnamed: list[Piece] = []
+        self._ref: TextForm | None = None
+        self._unnamed: list[TextForm] = []
 
     def feed(self, chunk: str) -> tuple[DetectedObject, ...]:
         """Take more of the reply and return the objects that became complete with it.
@@ -77,39 +78,40 @@ class AnswerReader:
         Args:
             chunk: What comes next, of any length.
         """
-        known = len(self._judge.objects)
-        for found in self._scanner.feed(chunk):
-            self._read(found)
+        known = len(self._validator.objects)
+        for segment in self._scanner.feed(chunk):
+            self._read(segment)
         self._read_lines()
-        return tuple(self._judge.objects[known:])
+        return tuple(self._validator.objects[known:])
 
     def finish(self) -> ParsedAnswer:
         """End the reply and return all of it."""
-        for found in self._scanner.finish():
-            self._read(found)
+        for segment in self._scanner.finish():
+            self._read(segment)
         text = self._scanner.text
         prose = prose_between(text, _merged(self._taken))
         return ParsedAnswer(
-            tuple(self._judge.objects),
-            tuple(sorted(self._judge.rejects, key=lambda reject: reject.span)),
+            tuple(self._validator.objects),
+            tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
             "\n".join(part for part in (prose, *self._said) if part),
         )
 
-    def _read(self, found: Found) -> None:
-        span = (found.start, found.end)
-        if found.kind == "text":
-            self._read_text(*span)
+    def _read(self, segment: Segment) -> None:
+        if segment.kind == "text":
+            self._read_text(*segment.span)
             return
-        self._take(span)
-        if found.kind == "broken":
-            self._judge.reject(found.reason, span, self._scanner.text)
-        elif found.kind == "item":
-            self._accept(json_candidates(found.values, span))
+        self._take(segment.span)
+        if segment.kind == "broken":
+            self._validator.reject(segment.reason, segment.span, self._scanner.text)
+        elif segment.candidate is not None:
+            self._accept([segment.candidate])
+        elif segment.kind == "item":
+            self._accept(json_candidates(self._scanner.text, segment.values, segment.span))
         else:
             # A wrapper may say something beside its items, such as their count.
-            for key, value in found.values.items():
-                if isinstance(value, (str, int, float)):
-                    self._said.append(f"{key}: {value}")
+            for key, node in segment.values.items():
+                if isinstance(node.value, (str, int, float)):
+                    self._said.append(f"{key}: {node.value}")
 
     def _read_lines(self) -> None:
         """Read the lines that are whole at the end of the text so far."""
@@ -122,22 +124,22 @@ class AnswerReader:
         self._looked_to = end
 
     def _read_text(self, start: int, end: int) -> None:
-        for piece in text_pieces(self._scanner.text, max(start, self._read_to), end):
-            if piece.kind == "ref":
-                self._read_name(piece)
-            elif piece.kind == "box":
-                self._read_box(piece, self._ref)
+        for form in text_forms(self._scanner.text, max(start, self._read_to), end):
+            if form.kind == "ref":
+                self._read_name(form)
+            elif form.kind == "box":
+                self._read_box(form, self._ref)
             else:
-                self._name_boxes("")
-                self._take(piece.span)
-                if piece.reason:
-                    self._judge.reject(piece.reason, piece.span, self._scanner.text)
-                self._accept(piece.candidates)
+                self._name_boxes(None)
+                self._take(form.span)
+                if form.reason:
+                    self._validator.reject(form.reason, form.span, self._scanner.text)
+                self._accept(form.candidates)
         # A name after its box stands in the same line.
-        self._name_boxes("")
+        self._name_boxes(None)
         self._read_to = max(self._read_to, end)
 
-    def _read_name(self, ref: Piece) -> None:
+    def _read_name(self, ref: TextForm) -> None:
         """Give a name to the boxes right before it, or keep it for those to come."""
         self._let_go_of_boxes_apart_from(ref)
         if self._unnamed:
@@ -146,32 +148,35 @@ class AnswerReader:
         else:
             self._ref = ref
 
-    def _read_box(self, box: Piece, ref: Piece | None) -> None:
+    def _read_box(self, box: TextForm, ref: TextForm | None) -> None:
         if ref is None:
             self._let_go_of_boxes_apart_from(box)
             self._unnamed.append(box)
             return
         self._take(ref.span)
         self._take(box.span)
-        joined = len(box.candidates) == 1 and ref.span[1] == box.span[0]
-        for part, candidate in enumerate(box.candidates):
-            span = (ref.span[0], box.span[1]) if joined else candidate.span
-            self._judge.accept(candidate._replace(label=ref.name, span=span), part, self._scanner.text)
+        named = [candidate.named(ref.name) for candidate in box.candidates]
+        if len(named) == 1 and ref.span[1] == box.span[0]:
+            evidence = named[0].evidence
+            content = ref.name.span[0] if ref.name else evidence.begin[1]
+            begin = (lead_start(self._scanner.text, ref.span[0], by_line=True), content)
+            named = [named[0]._replace(span=(ref.span[0], box.span[1]), evidence=replace(evidence, begin=begin))]
+        self._accept(named)
 
-    def _let_go_of_boxes_apart_from(self, piece: Piece) -> None:
+    def _let_go_of_boxes_apart_from(self, form: TextForm) -> None:
         """A name after boxes stands right behind them, and they stand right behind each other."""
-        if self._unnamed and self._scanner.text[self._unnamed[-1].span[1] : piece.span[0]].strip(" ,;"):
-            self._name_boxes("")
+        if self._unnamed and self._scanner.text[self._unnamed[-1].span[1] : form.span[0]].strip(" ,;"):
+            self._name_boxes(None)
 
-    def _name_boxes(self, name: str) -> None:
+    def _name_boxes(self, name: TreeNode | None) -> None:
         for box in self._unnamed:
             self._take(box.span)
-            self._accept(candidate._replace(label=name) for candidate in box.candidates)
+            self._accept(candidate.named(name) for candidate in box.candidates)
         self._unnamed.clear()
 
     def _accept(self, candidates: Iterable[Candidate]) -> None:
-        for part, candidate in enumerate(candidates):
-            self._judge.accept(candidate, part, self._scanner.text)
+        for candidate in candidates:
+            self._validator.accept(candidate, self._scanner.text)
 
     def _take(self, span: Span) -> None:
         self._taken.append(span)

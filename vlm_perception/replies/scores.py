@@ -28,7 +28,7 @@ def score_objects(
     """Give each object a score, 0..1, from the log-probabilities of its own tokens.
 
     Args:
-        objects: Objects parsed from `answer.text`, each with its `span` and `part` in it.
+        objects: Objects parsed from `answer.text`, each with its `evidence` in it.
         answer: The reply with its tokens; an engine that gives no tokens leaves scores at None.
             Its calibration is applied to boxes when it was fitted for this formula.
         formula: Key of `FORMULAS`.
@@ -38,8 +38,8 @@ def score_objects(
     """
     calibration = answer.calibration
     scored = []
-    for item, evidence in zip(objects, gather_evidence(objects, answer), strict=True):
-        score = raw_score(evidence, formula)
+    for item in objects:
+        score = raw_score(gather_evidence(item, answer), formula)
         # Fitted on boxes alone: for points the tokens hardly tell right from wrong.
         if score is not None and item.xyxy is not None and calibration is not None and calibration.formula == formula:
             score = calibrated(score, calibration)

@@ -8,13 +8,14 @@ from typing import Any
 
 from vlm_perception.replies.candidates import Candidate
 from vlm_perception.replies.coordinates import clip_xyxy, order_corners, scale_xyxy
-from vlm_perception.types import WH, XY, DetectedObject, Reject
+from vlm_perception.types import WH, XY, XYXY, DetectedObject, Reject, Span
 
+_DECIMAL = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|\s*[-+]?(?i:nan|inf|infinity)\s*")
 _REPEAT = "exact repeat of an earlier object"
 
 
-class Judge:
-    """Judges the candidates of one reply, each alone but for exact repeats.
+class Validator:
+    """Validates the candidates of one reply, each alone but for exact repeats.
 
     Args:
         image_wh: Size of the camera image, pixels.
@@ -28,50 +29,39 @@ class Judge:
         self._scale = scale
         self._seen: set[tuple[object, ...]] = set()
 
-    def reject(self, reason: str, span: tuple[int, int], text: str) -> None:
+    def reject(self, reason: str, span: Span, text: str) -> None:
         """Refuse a piece of the reply `text`."""
         self.rejects.append(Reject(reason, text[slice(*span)], span))
 
-    def accept(self, candidate: Candidate, part: int, text: str) -> None:
-        """Accept one box or point of the reply `text`, or say why not; `part` counts those of its item."""
+    def accept(self, candidate: Candidate, text: str) -> None:
+        """Accept one box or point of the reply `text`, or say why not."""
         numbers, reason = _finite_numbers(candidate)
+        xyxy, point_xy = None, None
+        if not reason and candidate.size == 4:
+            xyxy, reason = self._box(numbers)
+        elif not reason:
+            point_xy, reason = self._point(numbers)
+        identity = (candidate.label, xyxy, point_xy, *sorted(candidate.attributes.items()))
+        if not reason and identity in self._seen:
+            reason = _REPEAT
         if reason:
             self.reject(reason, candidate.span, text)
-        elif candidate.size == 4:
-            self._accept_box(candidate, numbers, part, text)
-        else:
-            self._accept_point(candidate, numbers, part, text)
+            return
+        self._seen.add(identity)
+        label, span, evidence = candidate.label, candidate.span, candidate.evidence
+        self.objects.append(DetectedObject(label, xyxy, point_xy, candidate.attributes, span, evidence=evidence))
 
-    def _accept_box(self, candidate: Candidate, numbers: tuple[float, ...], part: int, text: str) -> None:
+    def _box(self, numbers: tuple[float, ...]) -> tuple[XYXY | None, str]:
         x1, y1, x2, y2 = numbers
         if x1 == x2 or y1 == y2:
-            self.reject("box has no area", candidate.span, text)
-            return
+            return None, "box has no area"
         xyxy = clip_xyxy(scale_xyxy(order_corners((x1, y1, x2, y2)), self._scale), self._image_wh)
-        if xyxy is None:
-            self.reject("box lies outside the image", candidate.span, text)
-        elif self._is_new(candidate, xyxy, text):
-            found = DetectedObject(candidate.label, xyxy, None, candidate.attributes, candidate.span, None, part)
-            self.objects.append(found)
+        return xyxy, "box lies outside the image" if xyxy is None else ""
 
-    def _accept_point(self, candidate: Candidate, numbers: tuple[float, ...], part: int, text: str) -> None:
+    def _point(self, numbers: tuple[float, ...]) -> tuple[XY | None, str]:
         x, y = numbers[0] * self._scale[0], numbers[1] * self._scale[1]
-        if not (0 <= x <= self._image_wh[0] and 0 <= y <= self._image_wh[1]):
-            self.reject("point lies outside the image", candidate.span, text)
-        elif self._is_new(candidate, (x, y), text):
-            found = DetectedObject(candidate.label, None, (x, y), candidate.attributes, candidate.span, None, part)
-            self.objects.append(found)
-
-    def _is_new(self, candidate: Candidate, place: tuple[float, ...], text: str) -> bool:
-        identity = (candidate.label, place, *sorted(candidate.attributes.items()))
-        if identity in self._seen:
-            self.reject(_REPEAT, candidate.span, text)
-            return False
-        self._seen.add(identity)
-        return True
-
-
-_DECIMAL = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|\s*[-+]?(?i:nan|inf|infinity)\s*")
+        inside = 0 <= x <= self._image_wh[0] and 0 <= y <= self._image_wh[1]
+        return (x, y), "" if inside else "point lies outside the image"
 
 
 def _finite_numbers(candidate: Candidate) -> tuple[tuple[float, ...], str]:

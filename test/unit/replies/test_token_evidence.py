@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.replies.reader import parse_answer
-from vlm_perception.replies.token_evidence import Evidence, gather_evidence, locate
+from vlm_perception.replies.token_evidence import Evidence, gather_evidence
 from vlm_perception.types import Answer, DetectedObject, Timings, Token
 
 WH = (1000, 1000)
 
 
 def objects_of(text: str) -> tuple[DetectedObject, ...]:
-    return tuple(sorted(parse_answer(text, model_wh=WH, image_wh=WH).objects, key=lambda item: (item.span, item.part)))
+    return tuple(sorted(parse_answer(text, model_wh=WH, image_wh=WH).objects, key=lambda item: item.span))
 
 
 def answer_of(pieces: list[str], logprobs: list[float] | None = None) -> Answer:
@@ -31,7 +31,7 @@ def answer_of(pieces: list[str], logprobs: list[float] | None = None) -> Answer:
 
 
 def evidence_of(answer: Answer) -> tuple[Evidence, ...]:
-    return gather_evidence(objects_of(answer.text), answer)
+    return tuple(gather_evidence(item, answer) for item in objects_of(answer.text))
 
 
 def pieces_of(answer: Answer, logprobs: tuple[float, ...]) -> list[str]:
@@ -103,6 +103,20 @@ FORMS = [
         "<|box_start|>(1,2),(3,4)<|box_end|><|box_start|>(5,6),(7,8)<|box_end|>",
         [("1 2 3 4", "car 7", "<|object_ref_start|>"), ("5 6 7 8", "car 7", "<|box_start|>(")],
     ),
+    ("name after its box", "<box>(1,2),(3,4)</box><ref>car 7</ref>", [("1 2 3 4", "car 7", "<box>(")]),
+    ("boxes in one tag", "<box>1,2,3,4;5,6,7,8</box>", [("1 2 3 4", "", "<box>"), ("5 6 7 8", "", ";")]),
+    ("numbers in a tag", "<point>7 8</point>", [("7 8", "", "<point>")]),
+    ("no quotes", "{bbox_2d: (1, 2, 3, 4), label: red cup}", [("1 2 3 4", "red cup", "{bbox_2d: (")]),
+    (
+        "comments",
+        '{"label": "cup" // 9\n "bbox_2d": [1, /* "5" */ 2, 3, 4]}',
+        [("1 2 3 4", "cup", '{"label": "')],
+    ),
+    (
+        "children first",
+        '{"parts": [{"point_2d": [5, 6]}], "bbox_2d": [1, 2, 3, 4]}',
+        [("1 2 3 4", "", '{"parts": ['), ("5 6", "", '[{"point_2d": [')],
+    ),
 ]
 
 
@@ -110,10 +124,10 @@ FORMS = [
 def test_numbers_label_and_beginning_are_found_in_every_form(text: str, expected: list[tuple[str, str, str]]) -> None:
     got = []
     for item in objects_of(text):
-        places = locate(text, item)
-        numbers = " ".join(text[slice(*part)] for part in places.coordinates)
-        label = "".join(text[slice(*part)] for part in places.label)
-        got.append((numbers, label, text[slice(*places.begin)] if places.begin else ""))
+        spans = item.evidence
+        numbers = " ".join(text[slice(*part)] for part in spans.coordinates)
+        label = "".join(text[slice(*part)] for part in spans.label)
+        got.append((numbers, label, text[slice(*spans.begin)]))
     assert got == expected
 
 
@@ -199,23 +213,19 @@ def test_only_own_tokens_speak_for_an_object(items: list[tuple[tuple[int, ...], 
     cuts = sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=60)) | {0, len(text)})
     answer = answer_of([text[start:stop] for start, stop in pairwise(cuts)])
     for item, evidence in zip(objects_of(text), evidence_of(answer), strict=True):
-        places = locate(text, item)
-        for kind, spans in (("coordinates", places.coordinates), ("label", places.label), ("begin", (places.begin,))):
-            touched = [t.logprob for t in answer.tokens if any(t.start < s[1] and t.end > s[0] for s in spans if s)]
-            own = getattr(evidence, kind)
-            assert set(own) <= set(touched)
+        spans = item.evidence
+        for kind, own in (("coordinates", spans.coordinates), ("label", spans.label), ("begin", (spans.begin,))):
+            touched = [t.logprob for t in answer.tokens if any(t.start < end and t.end > start for start, end in own)]
             # Tokens that only hold the point of a decimal are left out; there are none here.
-            assert set(own) == set(touched)
+            assert set(getattr(evidence, kind)) == set(touched)
 
 
 @given(st.text(st.sampled_from('[]{}":,0129 \n<>/xy=(box_2dlabelpoints|é猫：，“”\\'), max_size=80), st.integers(1, 5))
 def test_no_text_raises(text: str, width: int) -> None:
     answer = answer_of([text[start : start + width] for start in range(0, len(text), width)] or [""])
-    found = objects_of(text)
-    assert len(gather_evidence(found, answer)) == len(found)
-    for item in found:
-        places = locate(text, item)
-        spans = [*places.coordinates, *places.label, *([places.begin] if places.begin else [])]
+    for item in objects_of(text):
+        gather_evidence(item, answer)
+        spans = [*item.evidence.coordinates, *item.evidence.label, item.evidence.begin]
         assert all(0 <= start <= stop <= len(text) for start, stop in spans)
 
 
