@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vlm_perception.apps.doctor.findings import Finding, error, ok, warning
-from vlm_perception.ros.diagnostics.rules import Level
+from vlm_perception.ros.diagnostics.rules import StatusLevel
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Status:
     """The worst of the node's newest diagnostics.
 
     Attributes:
-        level: One of the node's `Level`s, or 3, STALE.
+        level: One of the node's `StatusLevel`s, or 3, STALE.
         message: What it says.
         values: Its key-value pairs.
     """
@@ -130,10 +130,10 @@ def check_diagnostics(facts: GraphFacts) -> Finding:
     if status is None:
         remedy = "it may be busy, or diagnostics_period_s is long: run this again; look at its log"
         return warning("No diagnostics of the node", f"nothing on /diagnostics in {facts.listened_s:.1f} s", remedy)
-    if status.level == Level.OK:
+    if status.level == StatusLevel.OK:
         return ok("Diagnostics", status.message)
     remedy = f"ros2 topic echo /diagnostics shows the counters, the log of {facts.node} the whole text"
-    if status.level == Level.WARN:
+    if status.level == StatusLevel.WARN:
         return warning("The node warns", status.message, remedy)
     return error("The node reports an error", status.message, remedy)
 
