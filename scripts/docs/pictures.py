@@ -20,36 +20,44 @@ from vlm_perception.apps.detect import command as vlm_detect
 from vlm_perception.scenes import MovingScene
 
 IMAGES = ROOT / "docs" / "images"
+RATE_HZ, FRAMES_A_PROMPT = 6, 18
 # Faster than in the demo, so that its few seconds show that things move.
-RATE_HZ, SECONDS_A_PROMPT, SPEED = 6, 3, 0.03
+SPEED = 0.03
 IMAGE_WH, SHOWN_WH = (640, 480), (480, 360)
 COLOURS = 64
 
 
-def moving_picture(target: Path) -> None:
+def moving_picture(target: Path, frames_a_prompt: int = FRAMES_A_PROMPT) -> None:
     """Ask about the demo's scene while it moves, one prompt after another, and write the annotated frames as GIF."""
     scene = MovingScene(SEED, IMAGE_WH, N_OBJECTS, SPEED)
-    prompts = [question.prompt for question in questions_about([truth.label for truth in scene.at(0.0).truths])]
+    prompts = [asked.prompt for asked in questions_about([truth.label for truth in scene.at(0.0).truths])]
     shown: list[Image.Image] = []
     for number, prompt in enumerate(prompts):
-        with tempfile.TemporaryDirectory() as folder:
-            drawn, annotated = Path(folder, "drawn"), Path(folder, "annotated")
-            drawn.mkdir()
-            for index in range(RATE_HZ * SECONDS_A_PROMPT):
-                time_s = number * SECONDS_A_PROMPT + index / RATE_HZ
-                Image.fromarray(scene.at(time_s).rgb).save(drawn / f"{index:03}.png")
-            arguments = [str(drawn), "--model", "tiny", "--prompt", prompt, "--annotated", str(annotated), "--quiet"]
-            if code := vlm_detect.main([*arguments, "--output", str(Path(folder, "found.jsonl"))]):
-                raise SystemExit(code)
-            for path in sorted(annotated.iterdir()):
-                shown.append(Image.open(path).convert("RGB").resize(SHOWN_WH, Image.Resampling.LANCZOS))
+        begin = number * frames_a_prompt
+        rgbs = [scene.at(index / RATE_HZ).rgb for index in range(begin, begin + frames_a_prompt)]
+        shown += _annotated([Image.fromarray(rgb) for rgb in rgbs], prompt)
     # One palette for all, or colours flicker.
     sample = Image.new("RGB", (SHOWN_WH[0], SHOWN_WH[1] * len(prompts)))
-    for number in range(len(prompts)):
-        sample.paste(shown[number * RATE_HZ * SECONDS_A_PROMPT], (0, number * SHOWN_WH[1]))
+    for number, frame in enumerate(shown[::frames_a_prompt]):
+        sample.paste(frame, (0, number * SHOWN_WH[1]))
     palette = sample.quantize(COLOURS)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
-    frames[0].save(target, save_all=True, append_images=frames[1:], duration=1000 // RATE_HZ, loop=0, optimize=False)
+    first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
+    first.save(target, save_all=True, append_images=others, duration=1000 // RATE_HZ, loop=0, optimize=False)
+
+
+def _annotated(frames: list[Image.Image], prompt: str) -> list[Image.Image]:
+    with tempfile.TemporaryDirectory() as folder:
+        drawn, annotated = Path(folder, "drawn"), Path(folder, "annotated")
+        drawn.mkdir()
+        for index, frame in enumerate(frames):
+            frame.save(drawn / f"{index:03}.png")
+        arguments = [str(drawn), "--model", "tiny", "--prompt", prompt, "--annotated", str(annotated), "--quiet"]
+        if code := vlm_detect.main([*arguments, "--output", str(Path(folder, "found.jsonl"))]):
+            raise SystemExit(code)
+        return [
+            Image.open(path).convert("RGB").resize(SHOWN_WH, Image.Resampling.LANCZOS)
+            for path in sorted(annotated.iterdir())
+        ]
 
 
 def page_picture(target: Path) -> None:

@@ -66,9 +66,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for module in set(re.findall(r"python -m ([\w.]+[\w])", text)):
+    for module, arguments in set(re.findall(r"python -m ([\w.]+\w)([^`\n>]*)", text)):
         if module.split(".")[0] in ("vlm_perception", "training", "benchmarks"):
-            assert importlib.util.find_spec(module) is not None, f"{page.name}: python -m {module}"
+            found = importlib.util.find_spec(module)
+            assert found is not None, f"{page.name}: python -m {module}"
+            source = Path(str(found.origin)).read_text(encoding="utf-8")
+            for option in re.findall(r"--[\w-]+", arguments):
+                assert f'"{option}"' in source, f"{page.name}: python -m {module} {option}"
     for command in set(re.findall(r"ros2 run vlm_perception ([\w-]+)", text)):
         assert command in COMMANDS, f"{page.name}: {command}"
     for code in CODE.findall(text):
@@ -97,6 +101,8 @@ def test_arguments_and_parameters_that_are_set_exist(page: Path) -> None:
         assert name in ours, f"{page.name}: {name}"
 
 
-def test_the_readme_leads_to_every_page() -> None:
+def test_the_readme_leads_to_every_page_and_its_commands_are_those_that_a_test_runs() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {f"docs/{page.name}" for page in DOCS} <= {target.partition("#")[0] for target in LINK.findall(readme)}
+    tried = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8").splitlines()
+    assert set(re.findall(r"^\.venv/bin/(.*)$", readme, re.MULTILINE)) <= set(tried)
