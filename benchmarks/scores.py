@@ -1,7 +1,7 @@
 """Which score formula parts right boxes from wrong ones best: `python -m benchmarks.scores`.
 
 Asks a checkpoint the evaluation's questions about held-out scenes through the product's own path,
-and compares the formulas of `vlm_perception/replies/scores.py` on the boxes of all answers, those to
+and compares the formulas of `benchmarks/score_formulas.py` on the boxes of all answers, those to
 questions about absent things too:
 
 * AP: area under precision over recall of all expected boxes, boxes in the order of their scores;
@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.reliability import BINS, plot
+from benchmarks.score_formulas import FORMULAS, score_by
 from training.calibrate import fit
 from training.evaluate import FIRST_SEED, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.model_card import read_calibration
-from vlm_perception.replies.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score
+from vlm_perception.replies.scores import FORMULA, calibrated, raw_score
 
 OUTPUT = Path("build/benchmarks")
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(10))
@@ -60,7 +61,7 @@ def collect(asked: Sequence[Asked]) -> Boxes:
     ]
     scene = np.array([index for index, _ in boxes])
     right = np.array([found.right for _, found in boxes])
-    raw = {name: np.array([raw_score(found.evidence, name) for _, found in boxes], float) for name in FORMULAS}
+    raw = {name: np.array([score_by(name, found.evidence) for _, found in boxes], float) for name in FORMULAS}
     expected = np.zeros(max(each.scene for each in asked) + 1)
     for each in asked:
         expected[each.scene] += each.expected_boxes
@@ -113,7 +114,7 @@ def compare(boxes: Boxes, bootstraps: int) -> dict[str, dict[str, Any]]:
         row: dict[str, Any] = dict(measure(boxes, name, np.ones(scenes)))
         for key in MEASURES:
             own = np.array([sample[key] for sample in samples[name]])
-            base = np.array([sample[key] for sample in samples[DEFAULT_FORMULA]])
+            base = np.array([sample[key] for sample in samples[FORMULA]])
             row[f"{key}_range"] = np.nanquantile(own, (0.025, 0.975)).tolist()
             row[f"{key}_minus_default_range"] = np.nanquantile(own - base, (0.025, 0.975)).tolist()
         rows[name] = row
@@ -164,17 +165,17 @@ def report(asked: Sequence[Asked], folder: Path, scenes: int, bootstraps: int) -
     by_card = None
     if calibration is not None:
         thresholds["calibrated"] = by_threshold(asked, lambda score: calibrated(score, calibration))
-        scores = np.array([calibrated(score, calibration) for score in boxes.raw[DEFAULT_FORMULA]])
+        scores = np.array([calibrated(score, calibration) for score in boxes.raw[FORMULA]])
         by_card = calibration_error(scores, boxes.right, np.ones(len(scores)))
     summary = _summary(asked, boxes, folder, scenes)
     print(", ".join(f"{key} {value}" for key, value in summary.items()) + "\n")
     print(formula_table(formulas))
-    print(f"\nECE of {DEFAULT_FORMULA} by the card's calibration: {'no card' if by_card is None else f'{by_card:.3f}'}")
+    print(f"\nECE of {FORMULA} by the card's calibration: {'no card' if by_card is None else f'{by_card:.3f}'}")
     for name, rows in thresholds.items():
-        print(f"\nscore_threshold on {name} scores of {DEFAULT_FORMULA}\n\n{threshold_table(rows)}")
+        print(f"\nscore_threshold on {name} scores of {FORMULA}\n\n{threshold_table(rows)}")
     OUTPUT.mkdir(parents=True, exist_ok=True)
     curves = {name: {"raw": boxes.raw[name], "fitted": boxes.fitted[name]} for name in FORMULAS}
-    plot(curves, boxes.right, DEFAULT_FORMULA, OUTPUT / "scores_reliability.png")
+    plot(curves, boxes.right, FORMULA, OUTPUT / "scores_reliability.png")
     measured = {"formulas": formulas, "ece_by_card": by_card, "thresholds": thresholds}
     (OUTPUT / "scores.json").write_text(json.dumps({**summary, **measured}, indent=2) + "\n")
 
@@ -189,7 +190,7 @@ def _summary(asked: Sequence[Asked], boxes: Boxes, folder: Path, scenes: int) ->
         "boxes": len(boxes.right),
         "right_boxes": int(boxes.right.sum()),
         "expected_boxes": int(boxes.expected.sum()),
-        "default": DEFAULT_FORMULA,
+        "default": FORMULA,
     }
 
 
@@ -202,7 +203,7 @@ def formula_table(formulas: dict[str, dict[str, Any]]) -> str:
     for name, row in sorted(formulas.items(), key=lambda item: -float(item[1]["ap"])):
         cells = [f"{row[key]:.3f} ({_range(row[key + '_range'])})" for key in MEASURES]
         cells += [_range(row[f"{key}_minus_default_range"], "+.3f") for key in ("ap", "auroc")]
-        lines.append(f"| {name}{' (default)' * (name == DEFAULT_FORMULA)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name}{' (default)' * (name == FORMULA)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

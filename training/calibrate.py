@@ -19,7 +19,7 @@ from training.cache import FIRST_TRAINING_SEED
 from training.evaluate import make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.model_card import write_calibration
-from vlm_perception.replies.scores import DEFAULT_FORMULA, log_odds, raw_score
+from vlm_perception.replies.scores import FORMULA, log_odds, raw_score
 from vlm_perception.types import Calibration
 
 # Evaluation's seeds begin at 500,000, training's at 1,000,000.
@@ -29,13 +29,12 @@ SCENES = 150
 FEWEST = 20
 
 
-def fit(scores: Sequence[float], right: Sequence[bool], formula: str = DEFAULT_FORMULA) -> Calibration:
+def fit(scores: Sequence[float], right: Sequence[bool]) -> Calibration:
     """Fit temperature and bias by maximum likelihood.
 
     Args:
         scores: Raw scores, 0..1.
         right: Whether each box was right.
-        formula: Key of `scores.FORMULAS` that gave the scores.
 
     Raises:
         ValueError: Too few right or wrong boxes, or scores that do not rise with being right.
@@ -48,14 +47,14 @@ def fit(scores: Sequence[float], right: Sequence[bool], formula: str = DEFAULT_F
     line = LogisticRegression(C=1e9, max_iter=1000).fit([[log_odds(score)] for score in scores], list(right))
     slope, bias = float(line.coef_[0][0]), float(line.intercept_[0])
     if slope <= 0.01:
-        raise ValueError(f"right boxes score no higher than wrong ones by {formula} (slope {slope:.3f}): no fit")
-    return Calibration(formula, 1.0 / slope, bias)
+        raise ValueError(f"right boxes score no higher than wrong ones by {FORMULA} (slope {slope:.3f}): no fit")
+    return Calibration(FORMULA, 1.0 / slope, bias)
 
 
-def scored(asked: Sequence[Asked], formula: str = DEFAULT_FORMULA) -> tuple[list[float], list[bool]]:
+def scored(asked: Sequence[Asked]) -> tuple[list[float], list[bool]]:
     """Return raw score and rightness of every answered box that has a score."""
     boxes = [found for each in asked for found in each.found if found.is_box]
-    pairs = [(raw_score(found.evidence, formula), found.right) for found in boxes]
+    pairs = [(raw_score(found.evidence), found.right) for found in boxes]
     known = [(score, right) for score, right in pairs if score is not None]
     return [score for score, _ in known], [right for _, right in known]
 

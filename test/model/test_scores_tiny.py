@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks.score_formulas import FORMULAS, score_by
 from training.evaluate import Case, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.factory import open_engine
@@ -22,7 +23,7 @@ from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.replies.result_json import result_fields
-from vlm_perception.replies.scores import DEFAULT_FORMULA, FORMULAS, calibrated, raw_score, score_objects
+from vlm_perception.replies.scores import FORMULA, calibrated, raw_score, score_objects
 from vlm_perception.replies.token_evidence import gather_evidence
 from vlm_perception.types import Answer, Calibration, Frame, FrameHeader, PixelBudget, Request, Result, Timings, Token
 
@@ -74,7 +75,7 @@ def test_every_object_has_all_three_kinds_of_evidence_and_a_score(asked: list[As
         assert evidence.coordinates
         assert evidence.label
         assert evidence.begin
-        scores = [raw_score(evidence, formula) for formula in FORMULAS]
+        scores = [score_by(formula, evidence) for formula in FORMULAS]
         assert all(score is not None and 0.0 <= score <= 1.0 for score in scores)
 
 
@@ -140,11 +141,11 @@ def test_a_calibration_in_the_card_reaches_the_scores_and_is_said(
     folder = tmp_path / "calibrated"
     shutil.copytree(plain_folder, folder)
     (folder / "README.md").write_text("# Card\n")
-    card = Calibration(DEFAULT_FORMULA, 1.5, -0.5)
+    card = Calibration(FORMULA, 1.5, -0.5)
     write_calibration(folder, card, fitted_on="nothing: this is a test")
     got = ask_for_all(folder, cases)
     assert (result.calibrated, got.calibrated) == (False, True)
-    assert result_fields(got)["score"] == {"formula": DEFAULT_FORMULA, "calibrated": True}
+    assert result_fields(got)["score"] == {"formula": FORMULA, "calibrated": True}
     assert [item.score for item in got.objects] == [calibrated(item.score or 0.0, card) for item in result.objects]
 
 

@@ -16,11 +16,11 @@ from training.cache import FIRST_TRAINING_SEED
 from training.calibrate import FIRST_SEED, SCENES, calibrate, fit
 from training.scored import Asked, Found
 from vlm_perception.engines.model_card import read_calibration, write_calibration
-from vlm_perception.replies.scores import DEFAULT_FORMULA, calibrated
+from vlm_perception.replies.scores import FORMULA, calibrated
 from vlm_perception.replies.token_evidence import Evidence
 from vlm_perception.types import Calibration
 
-TRUE = Calibration(DEFAULT_FORMULA, 0.6, 1.2)
+TRUE = Calibration(FORMULA, 0.6, 1.2)
 
 
 def drawn(count: int) -> tuple[list[float], list[bool]]:
@@ -32,7 +32,7 @@ def drawn(count: int) -> tuple[list[float], list[bool]]:
 
 def test_the_fit_finds_what_made_the_data() -> None:
     fitted = fit(*drawn(20_000))
-    assert fitted.formula == DEFAULT_FORMULA
+    assert fitted.formula == FORMULA
     assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.05)
     assert fitted.bias == pytest.approx(TRUE.bias, abs=0.1)
 
@@ -82,7 +82,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = tmp_path / "shipped"
     shutil.copytree(TINY, target)
     (target / "figures.json").unlink()
-    write_calibration(target, Calibration(DEFAULT_FORMULA, 9.0, 9.0), fitted_on="the one before")
+    write_calibration(target, Calibration(FORMULA, 9.0, 9.0), fitted_on="the one before")
     summary = dict.fromkeys(evaluate.BARS, 1.0) | {"scenes": 3, "replies": 9, "parameters": 4}
     monkeypatch.setattr(publish, "evaluate", lambda folder, scenes: (summary, "| report |"))
     monkeypatch.setattr(sys, "argv", ["publish", "--source", str(TINY), "--target", str(target)])

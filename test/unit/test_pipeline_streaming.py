@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vlm_perception.engines.base import OnText, ignore_text
 from vlm_perception.pipeline import perceive
 from vlm_perception.replies.reader import AnswerReader, parse_answer
-from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import (
     Answer,
     Calibration,
@@ -125,7 +125,7 @@ def test_unnamed_objects_have_the_asked_name_at_once() -> None:
 
 
 def test_scores_of_a_part_are_calibrated_like_those_of_the_whole() -> None:
-    calibration = Calibration(DEFAULT_FORMULA, 2.0, -0.5)
+    calibration = Calibration(FORMULA, 2.0, -0.5)
     told: list[Result] = []
     engine = WritingEngine(by_letters(json.dumps(THREE)), calibration)
     final = perceive(engine, request(), on_partial=told.append)

@@ -2,7 +2,7 @@
 
     vlm_perception:
       score:
-        formula: all_mean      # a key of scores.FORMULAS
+        formula: three_product # of replies/scores.py it was fitted for
         temperature: 1.7       # divides the raw score's log-odds
         bias: 0.4              # is added to them
         fitted_on: ...         # for people
@@ -21,7 +21,7 @@ import yaml
 from huggingface_hub import metadata_load, metadata_save
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vlm_perception.replies.scores import DEFAULT_FORMULA, FORMULAS
+from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import Calibration
 
 CARD = "README.md"
@@ -69,12 +69,8 @@ def read_calibration(folder: Path) -> Calibration | None:
     except (OSError, ValueError, yaml.YAMLError) as error:
         _log.warning("%s cannot be read: %s; %s", path, " ".join(str(error).split()), _REMEDY)
         return None
-    if fitted.formula != DEFAULT_FORMULA:
-        unknown = "" if fitted.formula in FORMULAS else f" (known are {', '.join(FORMULAS)})"
-        _log.warning(
-            f"calibration in {path} is for the formula {fitted.formula!r}{unknown}, "
-            f"in use is {DEFAULT_FORMULA!r}; {_REMEDY}"
-        )
+    if fitted.formula != FORMULA:
+        _log.warning(f"calibration in {path} is for the formula {fitted.formula!r}, in use is {FORMULA!r}; {_REMEDY}")
         return None
     return Calibration(fitted.formula, fitted.temperature, fitted.bias)
 

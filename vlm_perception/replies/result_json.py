@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import DetectedObject, Result
 
 
@@ -30,7 +30,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "count": result.count,
         "count_agrees": result.count_agrees,
         "objects": [object_fields(item) for item in result.objects],
-        "score": {"formula": DEFAULT_FORMULA, "calibrated": result.calibrated},
+        "score": {"formula": FORMULA, "calibrated": result.calibrated},
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
         "image_wh": list(result.request.frame.image_wh),
         "model_wh": list(answer.model_wh),

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vlm_perception.engines.model_card import read_calibration, write_calibration
-from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import Calibration
 
 BODY = "\n# A model\n\nformula: not this one\n\n---\n\nmore\n"
-GOOD = f"formula: {DEFAULT_FORMULA}, temperature: 1.5, bias: -0.25"
+GOOD = f"formula: {FORMULA}, temperature: 1.5, bias: -0.25"
 
 
 def card(folder: Path, front: str) -> Path:
@@ -24,7 +24,7 @@ def card(folder: Path, front: str) -> Path:
 
 def test_a_good_entry_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = card(tmp_path, f"vlm_perception: {{score: {{{GOOD}, fitted_on: 99 boxes}}}}")
-    assert read_calibration(folder) == Calibration(DEFAULT_FORMULA, 1.5, -0.25)
+    assert read_calibration(folder) == Calibration(FORMULA, 1.5, -0.25)
     assert caplog.records == []
 
 
@@ -43,16 +43,15 @@ def test_a_card_that_says_nothing_is_the_usual_case(
 UNUSABLE = [
     ("vlm_perception: 3", "vlm_perception is 3"),
     ("vlm_perception: {score: 3}", "3"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, bias: 1.0}}}}", "temperature"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, bias: 1.0}}}}", "temperature"),
     (f"vlm_perception: {{score: {{{GOOD}, temprature: 2}}}}", "temprature"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 0.0, bias: 1.0}}}}", "0.01"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: -2.0, bias: 1.0}}}}", "-2.0"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 101.0, bias: 1.0}}}}", "100"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: .nan, bias: 1.0}}}}", "temperature is nan"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: 1.0, bias: .inf}}}}", "bias is inf"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: warm, bias: 1.0}}}}", "'warm'"),
-    (f"vlm_perception: {{score: {{formula: {DEFAULT_FORMULA}, temperature: true, bias: 1.0}}}}", "True"),
-    ("vlm_perception: {score: {formula: best, temperature: 1.0, bias: 1.0}}", "'best' (known are "),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: 0.0, bias: 1.0}}}}", "0.01"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: -2.0, bias: 1.0}}}}", "-2.0"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: 101.0, bias: 1.0}}}}", "100"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: .nan, bias: 1.0}}}}", "temperature is nan"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: 1.0, bias: .inf}}}}", "bias is inf"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: warm, bias: 1.0}}}}", "'warm'"),
+    (f"vlm_perception: {{score: {{formula: {FORMULA}, temperature: true, bias: 1.0}}}}", "True"),
     ("vlm_perception: {score: {formula: coordinate_min, temperature: 1.0, bias: 1.0}}", "'coordinate_min', in use is"),
     ("vlm_perception: {score: [", "cannot be read"),
 ]
@@ -86,7 +85,7 @@ def test_no_front_matter_raises(tmp_path: Path, front: str) -> None:
 
 def test_writing_keeps_the_rest_of_the_card_and_replaces_what_was_there(tmp_path: Path) -> None:
     folder = card(tmp_path, "vlm_perception: {score: {formula: old, temperature: 9.0, bias: 9.0}, other: 7}")
-    wanted = Calibration(DEFAULT_FORMULA, 0.731, 2.5)
+    wanted = Calibration(FORMULA, 0.731, 2.5)
     write_calibration(folder, wanted, fitted_on="12 boxes: all drawn")
     assert read_calibration(folder) == wanted
     text = (folder / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.errors import OutputError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.result_json import result_fields
-from vlm_perception.replies.scores import DEFAULT_FORMULA
+from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -96,7 +96,7 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
         "finish_reason": "stop",
         "truncated": False,
         "partial": False,
-        "score": {"formula": DEFAULT_FORMULA, "calibrated": False},
+        "score": {"formula": FORMULA, "calibrated": False},
     }
     assert {key: fields[key] for key in expected} == expected
     assert fields["timings"]["generate_s"] == 0.2
