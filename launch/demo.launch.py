@@ -7,8 +7,7 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
-from vlm_perception.startup.arguments import DEMO_DEFAULTS, LAUNCH_ARGUMENTS
-from vlm_perception.startup.endings import DEMO_ENDINGS, ENDING_ARGUMENTS
+from vlm_perception.startup.arguments import DEMO_DEFAULTS, DEMO_ENDINGS, ENDING_ARGUMENTS, LAUNCH_ARGUMENTS
 
 ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
 DEFAULTS = {**DEMO_DEFAULTS, **DEMO_ENDINGS}

@@ -8,8 +8,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS, LaunchArgument, plan_processes
-from vlm_perception.startup.endings import ENDING_ARGUMENTS, Ending, ending_of
+from vlm_perception.startup.arguments import (
+    ENDING_ARGUMENTS,
+    LAUNCH_ARGUMENTS,
+    Ending,
+    LaunchArgument,
+    ending_of,
+    plan_processes,
+)
 from vlm_perception.startup.processes import ProcessPlan
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 
 from scripts.docs.topic_notes import described
 from vlm_perception.settings import Parameter, parameters
-from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
-from vlm_perception.startup.endings import ENDING_ARGUMENTS
+from vlm_perception.startup.arguments import ENDING_ARGUMENTS, LAUNCH_ARGUMENTS
 
 _WIDTH = 99
 _CONFIG_HEAD = """\

@@ -218,42 +218,14 @@ class CountersByCamera:
         """Count for these cameras from now on; one that stays goes on counting."""
         self._cameras = {camera: self._cameras.get(camera) or Counters(self._clock) for camera in cameras}
 
-    def count_frame(self, camera: str) -> None:
-        """See `Counters.count_frame`."""
-        for counters in self._both(camera):
-            counters.count_frame()
-
-    def count_outage(self, camera: str) -> None:
-        """See `Counters.count_outage`."""
-        for counters in self._both(camera):
-            counters.count_outage()
-
-    def count_answer(
-        self,
-        camera: str,
-        latency_s: float,
-        age_s: float | None,
-        n_rejects: int = 0,
-        n_below_threshold: int = 0,
-        n_objects: int = 0,
-    ) -> None:
-        """See `Counters.count_answer`."""
-        for counters in self._both(camera):
-            counters.count_answer(latency_s, age_s, n_rejects, n_below_threshold, n_objects)
-
-    def count_drop(self, camera: str, cause: str) -> int:
-        """See `Counters.count_drop`; returns how often that happened with all cameras."""
-        together, *_ = [counters.count_drop(cause) for counters in self._both(camera)]
-        return together
+    def of(self, camera: str) -> tuple[Counters, ...]:
+        """Return where something about a camera is counted: for the whole node and, unless it has gone, for itself."""
+        own = self._cameras.get(camera)
+        return (self.total,) if own is None else (self.total, own)
 
     def reports(self) -> dict[str, CounterReport]:
         """Snapshot of each camera, in the order of `use`."""
         return {camera: counters.report() for camera, counters in self._cameras.items()}
-
-    def _both(self, camera: str) -> list[Counters]:
-        """The whole node's counters and, unless it has gone, the camera's."""
-        own = self._cameras.get(camera)
-        return [self.total] if own is None else [self.total, own]
 
 
 def _percentile(samples: deque[float], percent: float) -> float | None:

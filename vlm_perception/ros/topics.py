@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 
-from vlm_perception.ros.camera_names import result_prefixes
-
 Access = Literal["publish", "subscribe", "reply"]
 NODE = "vlm_perception"
+# The last parts of an image topic, which tell nothing about which camera it is.
+_TELLING_NOTHING = frozenset(
+    {"image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color", "color", "rgb", "compressed"}
+)
 # Newer than Humble; a name that a node does not use allows nothing.
 SINCE_JAZZY = ("~/get_type_description",)
 
@@ -92,6 +95,38 @@ def camera_info_topic(image_topic: str) -> str:
     return f"{namespace}{slash}camera_info"
 
 
+def camera_names(topics: Sequence[str]) -> dict[str, str]:
+    """Name each camera by the shortest part of its topic that tells it from the others.
+
+    Args:
+        topics: Resolved image topics, each once.
+
+    Returns:
+        Topic to name, a valid part of a ROS name: `/front/image_raw` is `front`. Names differ.
+    """
+    names = {topic: _telling(topic)[-1] for topic in topics}
+    for part_of in (_telling, _parts):
+        count = Counter(names.values())
+        names = {topic: "_".join(part_of(topic)) if count[name] > 1 else name for topic, name in names.items()}
+    found: dict[str, str] = {}
+    for topic, name in names.items():
+        # `/a/b` and `/a_b` read the same.
+        free = next(free for n in range(1, len(names) + 2) if (free := name if n == 1 else f"{name}_{n}") not in found)
+        found[free] = topic
+    return {topic: name for name, topic in found.items()}
+
+
+def result_prefixes(topics: Sequence[str]) -> dict[str, str]:
+    """Tell below which private name the results of each camera go: `~` for one, `~/NAME` for each of several.
+
+    Args:
+        topics: Resolved image topics, each once.
+    """
+    if len(topics) == 1:
+        return {topics[0]: "~"}
+    return {topic: f"~/{name}" for topic, name in camera_names(topics).items()}
+
+
 def uses(
     cameras: Mapping[str, str] = MappingProxyType({"image": "~"}), *, compressed: bool = False, sim_time: bool = False
 ) -> tuple[Use, ...]:
@@ -132,6 +167,17 @@ def policy_xml(used: Sequence[Use], *, namespace: str = "/", node: str = NODE) -
             ElementTree.SubElement(group, what).text = name
     ElementTree.indent(policy)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(policy, encoding="unicode")}\n'
+
+
+def _parts(topic: str) -> list[str]:
+    return [part for part in topic.split("/") if part] or ["camera"]
+
+
+def _telling(topic: str) -> list[str]:
+    parts = _parts(topic)
+    while len(parts) > 1 and parts[-1] in _TELLING_NOTHING:
+        parts.pop()
+    return parts
 
 
 def main(args: list[str] | None = None) -> int:

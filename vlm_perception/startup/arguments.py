@@ -8,6 +8,7 @@ below reads the same arguments with argparse and runs the same plans as plain pr
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -102,9 +103,37 @@ LAUNCH_ARGUMENTS = (
     ),
 )
 
+# What `ros2 launch` does when a process ends; `vlm-perception-run` ends the others always.
+ENDING_ARGUMENTS = (
+    LaunchArgument("respawn", "false", "Start a process of this package again when it ends.", BOOLEANS),
+    LaunchArgument("respawn_delay_s", "2.0", "Seconds between its end and its new start."),
+    LaunchArgument(
+        "exit_ends_launch",
+        "false",
+        "End the whole launch when a process ends that is not started again; false leaves the rest of a robot running.",
+        BOOLEANS,
+    ),
+)
+# The demo is a launch of its own.
+DEMO_ENDINGS = {"exit_ends_launch": "true"}
 # What the demo sets differently; everything else is as above.
 DEMO_DEFAULTS = {"model": TINY_MODEL, "prompt": "all objects", "scene_camera": "true"}
 SCENE_CAMERA_TOPIC = "scene_camera/image"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What happens when a process ends.
+
+    Attributes:
+        respawn: It is started again.
+        respawn_delay_s: After this time.
+        ends_launch: The launch ends with it.
+    """
+
+    respawn: bool
+    respawn_delay_s: float
+    ends_launch: bool
 
 
 def share_directory() -> Path:
@@ -165,6 +194,27 @@ def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
     if chosen["rviz"] == "true":
         plans += _rviz_plan(chosen)
     return tuple(plans)
+
+
+def ending_of(plan: ProcessPlan, values: Mapping[str, str]) -> Ending:
+    """Return what happens when a process ends; RViz is never started again, because people close it.
+
+    Args:
+        plan: The process.
+        values: Text of each of `ENDING_ARGUMENTS`.
+
+    Raises:
+        StartupError: The delay is no number of seconds.
+    """
+    text = values["respawn_delay_s"]
+    try:
+        delay_s = float(text)
+    except ValueError:
+        delay_s = math.nan
+    if not 0.0 <= delay_s < math.inf:
+        raise StartupError(f"respawn_delay_s is {text!r}, allowed: 0 or more seconds. Remedy: give such a number")
+    respawn = values["respawn"] == "true" and plan.package == PACKAGE
+    return Ending(respawn, delay_s, values["exit_ends_launch"] == "true" and not respawn)
 
 
 def argument_parser(defaults: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -13,9 +13,8 @@ import pytest
 from checkout import ROOT
 
 from vlm_perception.settings import parameters
-from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS
+from vlm_perception.startup.arguments import ENDING_ARGUMENTS, LAUNCH_ARGUMENTS
 from vlm_perception.startup.commands import COMMANDS
-from vlm_perception.startup.endings import ENDING_ARGUMENTS
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/tiny/README.md")), *DOCS]

@@ -14,8 +14,7 @@ from checkout import ROOT
 from recorded_launch import load, of_type
 
 from vlm_perception.settings import Settings
-from vlm_perception.startup.arguments import LAUNCH_ARGUMENTS, plan_processes
-from vlm_perception.startup.endings import ENDING_ARGUMENTS, ending_of
+from vlm_perception.startup.arguments import ENDING_ARGUMENTS, LAUNCH_ARGUMENTS, ending_of, plan_processes
 
 FOLDER = ROOT / "launch" / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.launch.xml"))

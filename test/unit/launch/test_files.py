@@ -14,8 +14,14 @@ import pytest
 from checkout import ROOT
 from recorded_launch import JAZZY, load, of_type
 
-from vlm_perception.startup.arguments import DEMO_DEFAULTS, LAUNCH_ARGUMENTS, StartupError
-from vlm_perception.startup.endings import DEMO_ENDINGS, ENDING_ARGUMENTS, ending_of
+from vlm_perception.startup.arguments import (
+    DEMO_DEFAULTS,
+    DEMO_ENDINGS,
+    ENDING_ARGUMENTS,
+    LAUNCH_ARGUMENTS,
+    StartupError,
+    ending_of,
+)
 from vlm_perception.startup.processes import ProcessPlan
 
 ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)

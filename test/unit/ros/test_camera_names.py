@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.ros.camera_names import camera_names
+from vlm_perception.ros.topics import camera_names
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,8 @@ class Cameras:
             camera: Resolved topic.
             received_s: Its arrival, monotonic seconds.
         """
-        self._context.counters.count_frame(camera)
+        for counters in self._context.counters.of(camera):
+            counters.count_frame()
         try:
             self._worker.offer(pending_frame(message, camera, received_s))
             self.usable_s = received_s
@@ -156,5 +157,5 @@ class Cameras:
 
         inbox = ImageSubscription(self._node, topic, message_type, hear)
         now_s = time.monotonic()
-        watch = SilenceWatch(self._node, topic, message_type, lambda: self._context.counters.count_outage(topic))
+        watch = SilenceWatch(self._context, topic, message_type)
         return _Camera(inbox, watch, last_image_s=now_s, served_s=now_s)

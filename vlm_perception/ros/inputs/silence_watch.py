@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from vlm_perception.ros.context import NodeContext
 from vlm_perception.scheduling.rate import Throttle
 
 _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
@@ -14,37 +12,35 @@ _REPEAT_S = 30.0
 
 
 class SilenceWatch:
-    """Warns about a silent camera topic.
+    """Counts and warns when a camera topic falls silent.
 
     Args:
-        node: Whose graph is looked at and whose logger warns.
+        context: Of the node.
         topic: Resolved image topic.
         message_type: What the node subscribes to there, Image or CompressedImage.
-        on_outage: Called once whenever it falls silent.
     """
 
     def __init__(
         self,
-        node: Node,
+        context: NodeContext,
         topic: str,
         message_type: type[Image] | type[CompressedImage],
-        on_outage: Callable[[], None],
     ) -> None:
-        self._node = node
+        self._node, self._counters = context.node, context.counters
         self._topic = topic
         self._message_type = message_type
-        self._on_outage = on_outage
         self._is_silent = self._was_told = False
         self._throttle = Throttle(_REPEAT_S)
 
     def check(self, since_s: float, limit_s: float) -> None:
         """Warn when the last image (or the start) is longer ago than the limit, and say when that is over.
 
-        It is said at most every 30 s, and told to `on_outage` each time.
+        It is said at most every 30 s, and counted each time.
         """
         was_silent, self._is_silent = self._is_silent, since_s > limit_s
         if self._is_silent and not was_silent:
-            self._on_outage()
+            for counters in self._counters.of(self._topic):
+                counters.count_outage()
         if self._was_told and not self._is_silent:
             self._was_told = False
             self._node.get_logger().info(f"images come on {self._topic} again")

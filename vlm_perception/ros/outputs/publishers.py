@@ -15,12 +15,12 @@ from vision_msgs.msg import Detection2DArray
 from visualization_msgs.msg import ImageMarker
 
 from vlm_perception.drawing.annotate import annotate
-from vlm_perception.ros.camera_names import result_prefixes
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.ros.qos import quiet_publisher
+from vlm_perception.ros.topics import result_prefixes
 from vlm_perception.types import Result
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

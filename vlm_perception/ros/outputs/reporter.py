@@ -47,9 +47,8 @@ class Reporter:
         if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
             return
         weak = sum(reject.score is not None for reject in result.rejects)
-        self._counters.count_answer(
-            result.request.frame.camera, latency_s, age_s, len(result.rejects), weak, len(result.objects)
-        )
+        for counters in self._counters.of(result.request.frame.camera):
+            counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
         self._note_age(result)
         self._note_ending(result)
         try:
@@ -63,7 +62,7 @@ class Reporter:
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """See `WorkerListener`; bad images come from the executor."""
-        count = self._counters.count_drop(camera, cause)
+        count, *_ = [counters.count_drop(cause) for counters in self._counters.of(camera)]
         if error is None:
             return
         text = str(error) if isinstance(error, VlmPerceptionError) else "".join(traceback.format_exception(error))
