@@ -1,57 +1,30 @@
-"""Judges a running ROS graph from what `vlm_perception.apps.doctor.ros_probe` gathered there. No ROS here."""
+"""Judges a running ROS graph from what `ros_probe.py` gathered there.
+
+How the node is, it says itself: the symptoms in its diagnostics, by the rules of `ros/diagnostics/rules.py`. Judged
+here is what it cannot know or say: that it is not there, hangs or waits, and what else there is to look at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from vlm_perception.apps.doctor.findings import Finding, error, ok, warning
-from vlm_perception.ros.diagnostics.rules import StatusLevel
+from vlm_perception.apps.doctor.findings import Finding, Severity, error, ok, warning
+from vlm_perception.ros.diagnostics.rules import RULES, StatusLevel
+
+_LEVELS = {rule.name: rule.level for rule in RULES}
+# A symptom's text may hold the sign that separates symptoms, so they are told apart by the names of the rules.
+_SYMPTOM = re.compile(f"(?:^|; )({'|'.join(map(re.escape, _LEVELS))}): ")
+_REMEDY = "docs/troubleshooting.md has what to do; the log of the node and `ros2 topic echo /diagnostics` say more"
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """One side of a topic.
+class NodeStatus:
+    """The node's newest diagnostics.
 
     Attributes:
-        node: Full name of the node that owns it.
-        topic_type: Message type, such as `sensor_msgs/msg/Image`.
-        qos: Its quality of service, for people.
-    """
-
-    node: str
-    topic_type: str
-    qos: str
-
-    def __str__(self) -> str:
-        return f"{self.node} ({self.qos})"
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A topic that the node takes images from.
-
-    Attributes:
-        topic: Full name.
-        subscription: The node's side.
-        publishers: Everyone who publishes it, with any type.
-        mismatches: Publishers whose offer does not suffice for the subscription, each with the reason.
-        images: How many came while listening.
-    """
-
-    topic: str
-    subscription: Endpoint
-    publishers: tuple[Endpoint, ...] = ()
-    mismatches: tuple[tuple[Endpoint, str], ...] = ()
-    images: int = 0
-
-
-@dataclass(frozen=True)
-class Status:
-    """The worst of the node's newest diagnostics.
-
-    Attributes:
-        level: One of the node's `StatusLevel`s, or 3, STALE.
+        level: One of `StatusLevel`, or 3, STALE.
         message: What it says.
         values: Its key-value pairs.
     """
@@ -71,22 +44,18 @@ class GraphFacts:
         other_nodes: Full names of the other nodes.
         lifecycle: State of a managed node, empty when it did not answer; None when it is not managed.
         status: From /diagnostics, or None when nothing came.
-        cameras: What the node takes images from.
-        image_topics: Every topic with images in the graph, but those of the node itself.
-        active_prompt: What `~/active_prompt` says, or None when nothing came.
-        answers: How many came while listening.
-        listened_s: How long that was, seconds.
+        cameras: The message type that the node takes, by topic.
+        image_topics: The types that are published, by topic, on every topic with images but the node's own.
+        listened_s: How long was listened, seconds.
     """
 
     node: str
     same_name: int
     other_nodes: tuple[str, ...] = ()
     lifecycle: str | None = None
-    status: Status | None = None
-    cameras: tuple[Camera, ...] = ()
-    image_topics: tuple[str, ...] = ()
-    active_prompt: str | None = None
-    answers: int = 0
+    status: NodeStatus | None = None
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    image_topics: Mapping[str, Collection[str]] = field(default_factory=dict)
     listened_s: float = 0.0
 
 
@@ -94,9 +63,9 @@ def judge_graph(facts: GraphFacts) -> list[Finding]:
     """Return the findings about a graph; one alone when the node does not run."""
     if facts.same_name == 0:
         return [_no_node(facts)]
-    findings = [check_name(facts), *check_lifecycle(facts), check_diagnostics(facts)]
-    findings += [check_camera(facts, camera) for camera in facts.cameras] or [_no_camera(facts)]
-    return [*findings, check_prompt(facts), *check_answers(facts)]
+    findings = [check_name(facts), *check_lifecycle(facts), *check_diagnostics(facts)]
+    findings += [check_camera(facts, topic) for topic in facts.cameras] or [_no_camera(facts)]
+    return findings + (check_answers(facts.node, facts.status.values) if facts.status else [])
 
 
 def check_name(facts: GraphFacts) -> Finding:
@@ -124,80 +93,61 @@ def check_lifecycle(facts: GraphFacts) -> list[Finding]:
     return [ok("Lifecycle", "active")]
 
 
-def check_diagnostics(facts: GraphFacts) -> Finding:
+def check_diagnostics(facts: GraphFacts) -> list[Finding]:
     """Pass on what the node says about itself."""
     status = facts.status
     if status is None:
         remedy = "it may be busy, or diagnostics_period_s is long: run this again; look at its log"
-        return warning("No diagnostics of the node", f"nothing on /diagnostics in {facts.listened_s:.1f} s", remedy)
+        return [warning("No diagnostics of the node", f"nothing on /diagnostics in {facts.listened_s:.1f} s", remedy)]
     if status.level == StatusLevel.OK:
-        return ok("Diagnostics", status.message)
-    remedy = f"ros2 topic echo /diagnostics shows the counters, the log of {facts.node} the whole text"
-    if status.level == StatusLevel.WARN:
-        return warning("The node warns", status.message, remedy)
-    return error("The node reports an error", status.message, remedy)
+        return [ok("Diagnostics", status.message)]
+    _, *parts = _SYMPTOM.split(status.values.get("symptoms", ""))
+    symptoms = [
+        Finding(Severity(_LEVELS[name]), f"The node says: {name}", text, _REMEDY)
+        for name, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    worst = Severity(min(status.level, Severity.ERROR))
+    return symptoms or [Finding(worst, "The node is not well", status.message, _REMEDY)]
 
 
-def check_camera(facts: GraphFacts, camera: Camera) -> Finding:
-    """Check that images reach the node: somebody publishes, type and QoS fit, and images come."""
-    wanted = camera.subscription.topic_type
-    fitting = [publisher for publisher in camera.publishers if publisher.topic_type == wanted]
-    if not camera.publishers:
-        others = ", ".join(topic for topic in facts.image_topics if topic != camera.topic)
+def check_camera(facts: GraphFacts, topic: str) -> Finding:
+    """Check that somebody publishes what the node takes from a topic."""
+    wanted, carried = facts.cameras[topic], facts.image_topics.get(topic, ())
+    if not carried:
+        others = ", ".join(other for other in facts.image_topics if other != topic)
         seen = f"image topics there are: {others}" if others else "there is no other image topic either"
         remedy = "start with image_topic:=... one of these" if others else "start the camera; same ROS_DOMAIN_ID?"
-        return error("No camera", f"nobody publishes {camera.topic}; {seen}", remedy)
-    if not fitting:
-        carried = ", ".join(sorted({publisher.topic_type for publisher in camera.publishers}))
+        return error("No camera", f"nobody publishes {topic}; {seen}", remedy)
+    if wanted not in carried:
         return error(
             "The camera sends another type",
-            f"{camera.topic} carries {carried}, the node takes {wanted}",
+            f"{topic} carries {', '.join(sorted(carried))}, the node takes {wanted}",
             "set image_transport to raw for Image, to compressed for CompressedImage, and image_topic to fit",
         )
-    if camera.mismatches:
-        offers = "; ".join(f"{publisher} offers ({reason})" for publisher, reason in camera.mismatches)
-        remedy = f"remove qos_overrides.{camera.topic}.subscription from the node's parameters"
-        return error(
-            "QoS mismatch",
-            f"on {camera.topic}, {camera.subscription} asks for more than {offers}",
-            f"{remedy}, or let the camera offer it",
-        )
-    rate = f"{camera.images} images in {facts.listened_s:.1f} s"
-    if camera.images == 0:
-        detail = f"{', '.join(map(str, fitting))}: {rate} on {camera.topic}"
-        return warning("The camera is silent", detail, "look at the camera's log and cable")
-    return ok("Camera", f"{camera.topic}: {rate}, {camera.images / facts.listened_s:.1f} Hz")
+    return ok("Camera", topic)
 
 
-def check_prompt(facts: GraphFacts) -> Finding:
-    """Check that the node was told what to look for."""
-    if facts.active_prompt is None:
-        detail = f"nothing on {facts.node}/active_prompt in {facts.listened_s:.1f} s"
-        return warning("The active prompt is unknown", detail, "run this again; look at the node's log")
-    if not facts.active_prompt.strip():
-        command = f"ros2 topic pub --once {facts.node}/prompt std_msgs/msg/String \"{{data: 'red cup'}}\""
-        return warning("No prompt", "the node waits to be told what to look for", f"{command}, or prompt:=... at start")
-    return ok("Prompt", facts.active_prompt)
-
-
-def check_answers(facts: GraphFacts) -> list[Finding]:
-    """Check that answers come, once there are images and a prompt."""
-    if facts.answers:
-        return [ok("Answers", f"{facts.answers} in {facts.listened_s:.1f} s")]
-    if not facts.active_prompt or not any(camera.images for camera in facts.cameras):
-        return []
-    values = facts.status.values if facts.status else {}
-    so_far = values.get("answers", "0")
-    if so_far != "0":
-        latency = values.get("latency p50 (ms)", "")
-        return [ok("Answers", f"{so_far} so far, one takes {latency} ms")]
+def check_answers(node: str, values: Mapping[str, str]) -> list[Finding]:
+    """Check that the node was told what to look for and answers, once there are images."""
+    prompt, answers = values.get("prompt", ""), values.get("answers", "0")
+    if not prompt:
+        command = f"ros2 topic pub --once {node}/prompt std_msgs/msg/String \"{{data: 'red cup'}}\""
+        remedy = f"{command}, or prompt:=... at start"
+        return [warning("No prompt", "the node waits to be told what to look for", remedy)]
+    told = ok("Prompt", prompt)
+    if answers != "0":
+        rate, latency = values.get("image rate (Hz)", ""), values.get("latency p50 (ms)", "")
+        return [told, ok("Answers", f"{answers} so far, one takes {latency} ms; {rate} images a second")]
+    if values.get("images received", "0") == "0":
+        return [told]
     causes = ", ".join(f"{key} {value}" for key, value in values.items() if key.startswith(("dropped", "errors")))
     return [
+        told,
         warning(
             "No answer yet",
-            f"images and a prompt are there, no answer in {facts.listened_s:.1f} s; {causes or 'no drops are counted'}",
+            f"images and a prompt are there; {causes or 'no drops are counted'}",
             "a large model on a CPU takes minutes: lower max_pixels or take a smaller model; else see the node's log",
-        )
+        ),
     ]
 
 

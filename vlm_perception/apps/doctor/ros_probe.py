@@ -15,20 +15,15 @@ from lifecycle_msgs.srv import GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
-from rclpy.topic_endpoint_info import TopicEndpointInfo
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
 
-from vlm_perception.apps.doctor.graph import Camera, Endpoint, GraphFacts, Status, judge_graph
+from vlm_perception.apps.doctor.graph import GraphFacts, NodeStatus, judge_graph
 
-# How long to listen at least, to wait for the rest, for others to appear, and for the graph to stay as it is.
+# How long to listen at least, to wait for the node to speak, for others to appear, and for the graph to stay as it is.
 LISTEN_S = 2.0
 PATIENCE_S = 8.0
 DISCOVERY_S = 6.0
 QUIET_S = 1.0
-_IMAGES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
-_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+IMAGE_TYPES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
 
 
 class GraphObserver:
@@ -47,10 +42,8 @@ class GraphObserver:
         )
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
-        self._images: dict[str, int] = {}
-        self._answers = 0
-        self._statuses: dict[str, Status] = {}
-        self._prompt: str | None = None
+        self._status: NodeStatus | None = None
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def close(self) -> None:
         """Leave the graph."""
@@ -63,22 +56,27 @@ class GraphObserver:
         names = self._names()
         if self._target not in names:
             return GraphFacts(self._target, 0, tuple(sorted(set(names))))
-        self._subscribe()
         started_s = time.monotonic()
-        self._spin_until(lambda: time.monotonic() - started_s >= LISTEN_S, PATIENCE_S)
-        images, answers, listened_s = dict(self._images), self._answers, time.monotonic() - started_s
-        self._spin_until(lambda: bool(self._statuses) and self._prompt is not None, PATIENCE_S - LISTEN_S)
+        # The newest: a node that has just begun needs a moment to see what does not fit.
+        self._spin_until(lambda: time.monotonic() - started_s >= LISTEN_S and self._status is not None, PATIENCE_S)
+        topics = self._node.get_topic_names_and_types()
         return GraphFacts(
             node=self._target,
             same_name=self._names().count(self._target),
             other_nodes=tuple(sorted(set(names) - {self._target})),
             lifecycle=self._lifecycle(),
-            status=max(self._statuses.values(), key=lambda status: status.level, default=None),
-            cameras=tuple(self._camera(topic, images.get(topic, 0)) for topic in self._camera_topics()),
-            image_topics=self._image_topics(),
-            active_prompt=self._prompt,
-            answers=answers,
-            listened_s=listened_s,
+            status=self._status,
+            cameras={
+                topic: next(kind for kind in types if kind in IMAGE_TYPES)
+                for topic, types in sorted(self._of_target(self._node.get_subscriber_names_and_types_by_node))
+                if IMAGE_TYPES & set(types)
+            },
+            image_topics={
+                topic: types
+                for topic, _ in sorted(topics)
+                if not topic.startswith(f"{self._target}/") and (types := self._published(topic)) & IMAGE_TYPES
+            },
+            listened_s=time.monotonic() - started_s,
         )
 
     def _discover(self) -> None:
@@ -98,48 +96,8 @@ class GraphObserver:
         counts = [(name, self._node.count_publishers(name), self._node.count_subscribers(name)) for name in topics]
         return sorted(self._names()), sorted(counts)
 
-    def _subscribe(self) -> None:
-        for topic in self._camera_topics():
-            offers = self._node.get_publishers_info_by_topic(topic)
-            all_reliable = all(offer.qos_profile.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-            reliability = ReliabilityPolicy.RELIABLE if offers and all_reliable else ReliabilityPolicy.BEST_EFFORT
-            message_type = _IMAGES[self._subscription(topic).topic_type]
-            # Raw: an image is only counted, never read.
-            self._node.create_subscription(
-                message_type, topic, self._count(topic), QoSProfile(depth=5, reliability=reliability), raw=True
-            )
-        for topic, types in self._of_target(self._node.get_publisher_names_and_types_by_node):
-            if topic.endswith("/answer") and "std_msgs/msg/String" in types:
-                self._node.create_subscription(String, topic, self._on_answer, 10)
-        self._node.create_subscription(String, f"{self._target}/active_prompt", self._on_prompt, _LATCHED)
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-
-    def _camera(self, topic: str, images: int) -> Camera:
-        ours = self._subscription(topic)
-        offers = self._node.get_publishers_info_by_topic(topic)
-        mismatches = []
-        for offer in offers:
-            compatibility, reason = qos_check_compatible(offer.qos_profile, ours.qos_profile)
-            if compatibility == QoSCompatibility.ERROR:
-                mismatches.append((_endpoint(offer), reason.strip().rstrip(";")))
-        return Camera(topic, _endpoint(ours), tuple(map(_endpoint, offers)), tuple(mismatches), images)
-
-    def _camera_topics(self) -> list[str]:
-        taken = self._of_target(self._node.get_subscriber_names_and_types_by_node)
-        return sorted(topic for topic, types in taken if set(types) & _IMAGES.keys())
-
-    def _subscription(self, topic: str) -> TopicEndpointInfo:
-        infos = self._node.get_subscriptions_info_by_topic(topic)
-        return next(info for info in infos if _full_name(info.node_name, info.node_namespace) == self._target)
-
-    def _image_topics(self) -> tuple[str, ...]:
-        own = f"{self._target}/"
-        published = [
-            topic
-            for topic, types in self._node.get_topic_names_and_types()
-            if set(types) & _IMAGES.keys() and self._node.count_publishers(topic) and not topic.startswith(own)
-        ]
-        return tuple(sorted(published))
+    def _published(self, topic: str) -> set[str]:
+        return {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
 
     def _lifecycle(self) -> str | None:
         services = dict(self._of_target(self._node.get_service_names_and_types_by_node))
@@ -165,31 +123,12 @@ class GraphObserver:
         while not done() and time.monotonic() < deadline_s:
             self._executor.spin_once(timeout_sec=0.05)
 
-    def _count(self, topic: str) -> Callable[[bytes], None]:
-        def on_image(_: bytes) -> None:
-            self._images[topic] = self._images.get(topic, 0) + 1
-
-        return on_image
-
-    def _on_answer(self, _: String) -> None:
-        self._answers += 1
-
-    def _on_prompt(self, message: String) -> None:
-        self._prompt = message.data
-
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(f"{self._target}:"):
+            if status.name == f"{self._target}: perception":
                 values = {value.key: value.value for value in status.values}
                 level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
-                self._statuses[status.name] = Status(level, status.message, values)
-
-
-def _endpoint(info: TopicEndpointInfo) -> Endpoint:
-    profile = info.qos_profile
-    policies = (profile.reliability.name, profile.durability.name)
-    said = ", ".join(name.lower().replace("_", " ") for name in policies)
-    return Endpoint(_full_name(info.node_name, info.node_namespace), info.topic_type, said)
+                self._status = NodeStatus(level, status.message, values)
 
 
 def _full_name(name: str, namespace: str) -> str:
