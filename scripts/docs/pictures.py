@@ -62,9 +62,13 @@ def _annotated(frames: list[Image.Image], prompt: str) -> list[Image.Image]:
 
 def page_picture(target: Path) -> None:
     """Run the test of the page's counting example and keep its screenshot."""
+    made = ROOT / "build" / "screenshots" / "ui_desktop.png"
+    made.unlink(missing_ok=True)
     test = "test/web/test_browser.py::test_counting_example_in_one_click"
     subprocess.run([sys.executable, "-m", "pytest", "-q", test], cwd=ROOT, check=True)
-    Image.open(ROOT / "build" / "screenshots" / "ui_desktop.png").quantize(COLOURS * 2).save(target, optimize=True)
+    if not made.exists():
+        raise SystemExit("the page's test was skipped: there is no browser. Remedy: apt-get install -y chromium")
+    Image.open(made).quantize(COLOURS * 2).save(target, optimize=True)
 
 
 if __name__ == "__main__":
