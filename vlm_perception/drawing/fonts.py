@@ -7,7 +7,6 @@ the script (`NotoSansThai-Regular.ttf` for Thai). Nothing is downloaded.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import re
@@ -17,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib
+from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -46,8 +47,6 @@ _WIDE = (
     "unifont.ttf",
 )
 _STYLED = re.compile(r"bold|italic|oblique|light|thin|black|medium|mono|serif|condensed", re.IGNORECASE)
-# Far in a private area, where no font has a glyph: this is how a missing one looks.
-_UNASSIGNED = "\U0010fff0"
 _PROBE_PX = 16
 
 
@@ -118,11 +117,8 @@ def _clusters(text: str) -> list[str]:
 
 @lru_cache(maxsize=8192)
 def _font_of(piece: str) -> str | None:
-    needed = [character for character in piece if not character.isspace() and unicodedata.category(character) != "Cf"]
-    for path in _candidates(frozenset(map(_script, needed))):
-        if all(_has_glyph(path, character) for character in needed):
-            return path
-    return None
+    needed = {character for character in piece if not character.isspace() and unicodedata.category(character) != "Cf"}
+    return next((path for path in _candidates(frozenset(map(_script, needed))) if needed <= _characters(path)), None)
 
 
 def _script(character: str) -> str:
@@ -143,42 +139,30 @@ def _candidates(scripts: frozenset[str]) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _named_by_user() -> tuple[str, ...]:
     named = os.environ.get(FONT_VARIABLE, "")
-    if not named:
+    if named and not _characters(named):
+        _log.warning("%s=%r is not a usable font; name a .ttf, .otf or .ttc file with outlines", FONT_VARIABLE, named)
         return ()
-    try:
-        load_font(named, _PROBE_PX)
-    except OSError as error:
-        _log.warning(
-            "%s=%r is not a usable font (%s); name a .ttf, .otf or .ttc file with outlines", FONT_VARIABLE, named, error
-        )
-        return ()
-    return (named,)
+    return (named,) if named else ()
 
 
 @lru_cache(maxsize=1)
 def _installed() -> dict[str, str]:
     """Return the paths of the fonts on this machine by file name."""
-    folders = [Path(os.path.expanduser(folder)) for folder in _FOLDERS]
-    # supervision brings matplotlib, and matplotlib brings DejaVu Sans: Latin, Greek, Cyrillic and Arabic everywhere.
-    matplotlib = importlib.util.find_spec("matplotlib")
-    if matplotlib is not None and matplotlib.origin:
-        folders.insert(0, Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
+    # matplotlib, which supervision brings, has DejaVu Sans: Latin, Greek, Cyrillic and Arabic everywhere.
+    folders = [Path(matplotlib.get_data_path(), "fonts", "ttf"), *(Path(folder).expanduser() for folder in _FOLDERS)]
     return {path.name: str(path) for folder in folders for path in sorted(folder.rglob("*.[to]t[fc]"))}
 
 
-@lru_cache(maxsize=16384)
-def _has_glyph(path: str, character: str) -> bool:
-    missing = _glyph(path, _UNASSIGNED)
-    return missing is not None and _glyph(path, character) != missing
-
-
-def _glyph(path: str, character: str) -> tuple[object, bytes] | None:
-    """Return size and pixels of a character; None from a font that cannot be used (colour bitmaps, damaged)."""
+@lru_cache(maxsize=64)
+def _characters(path: str) -> frozenset[str]:
+    """Return what a font can draw; nothing for one that cannot be used (colour bitmaps, damaged)."""
+    if path == PILLOWS_OWN:
+        return frozenset(map(chr, range(0x20, 0x7F)))
     try:
-        mask = load_font(path, _PROBE_PX).getmask(character)
-    except (OSError, UnicodeError):
-        return None
-    return mask.size, bytes(mask)
+        load_font(path, _PROBE_PX)
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
+    except (OSError, RuntimeError):
+        return frozenset()
 
 
 @lru_cache(maxsize=256)
