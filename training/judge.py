@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from training.cache import model_size
 from training.questions import Question
-from vlm_perception.replies.reader import count_of, parse_answer
+from vlm_perception.replies.counting import count_of
+from vlm_perception.replies.reader import parse_answer
 from vlm_perception.scenes import Scene
 from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import XYXY, DetectedObject

@@ -9,13 +9,11 @@ from dataclasses import replace
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.replies.counting import count_answer
 from vlm_perception.replies.labels import name_objects
-from vlm_perception.replies.reader import AnswerReader, parse_answer
+from vlm_perception.replies.reader import AnswerReader
 from vlm_perception.replies.scores import are_calibrated, score_objects
 from vlm_perception.types import (
     Answer,
     DetectedObject,
-    ParsedAnswer,
-    Prompt,
     Reject,
     Request,
     Result,
@@ -60,21 +58,6 @@ def perceive(
     return follower.finish(answer)
 
 
-def _result_of(request: Request, answer: Answer, parsed: ParsedAnswer, score_threshold: float) -> Result:
-    objects, weak = _judged(parsed.objects, request.prompt, answer, score_threshold)
-    count = count_answer(request.prompt.task, answer, parsed, objects)
-    return Result(
-        request,
-        answer,
-        objects,
-        (*parsed.rejects, *weak),
-        parsed.text,
-        count.number,
-        count.agrees,
-        calibrated=are_calibrated(objects, answer),
-    )
-
-
 class Follower:
     """Reads along while the model writes one answer, so that nothing is left to read when it ends.
 
@@ -89,8 +72,8 @@ class Follower:
         self._began_s = time.perf_counter()
         self._engine, self._request, self._score_threshold = engine, request, score_threshold
         self._on_partial = on_partial
+        self._blank: Answer | None = None
         self._reader: AnswerReader | None = None
-        self._chunks: list[str] = []
         self._tokens: list[Token] = []
         self._objects: tuple[DetectedObject, ...] = ()
         self._weak: tuple[Reject, ...] = ()
@@ -98,58 +81,62 @@ class Follower:
 
     def read(self, chunk: str, tokens: tuple[Token, ...]) -> None:
         """See `Engine.answer`."""
-        if self._reader is None:
-            self._reader = self._start()
-        self._chunks.append(chunk)
+        if self._blank is None or self._reader is None:
+            self._blank = self._engine.blank_answer(self._request)
+            self._reader = self._reader_of(self._blank)
         self._tokens += tokens
         complete = self._reader.feed(chunk)
         if not complete:
             return
+        now_s = time.perf_counter() - self._began_s
         if self._first_object_s is None:
-            self._first_object_s = time.perf_counter() - self._began_s
+            self._first_object_s = now_s
         if self._on_partial is not None:
-            self._tell(complete, self._on_partial)
+            timings = Timings(0.0, now_s, 0.0, self._first_object_s)
+            answer = replace(self._blank, text=self._reader.text, tokens=tuple(self._tokens), timings=timings)
+            self._tell(complete, answer, self._on_partial)
 
     def finish(self, answer: Answer) -> Result:
         """Return what `perceive` returns for the finished answer. Call it once."""
-        timed = replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
-        return _result_of(self._request, timed, self._parsed(answer), self._score_threshold)
+        answer = replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
+        reader = self._reader
+        if reader is None or reader.text != answer.text:
+            # The engine does not stream, or the text is not what it streamed.
+            reader = self._reader_of(answer)
+            reader.feed(answer.text)
+        parsed = reader.finish()
+        objects, weak = self._kept_and_weak(parsed.objects, answer)
+        count = count_answer(self._request.prompt.task, answer, parsed, objects)
+        rejects, calibrated = (*parsed.rejects, *weak), are_calibrated(objects, answer)
+        return Result(
+            self._request, answer, objects, rejects, parsed.text, count.number, count.agrees, calibrated=calibrated
+        )
 
-    def _parsed(self, answer: Answer) -> ParsedAnswer:
-        if self._reader is not None and "".join(self._chunks) == answer.text:
-            return self._reader.finish()
-        # The engine does not stream, or the text is not what it streamed.
+    def _reader_of(self, answer: Answer) -> AnswerReader:
         image_wh = self._request.frame.image_wh
-        return parse_answer(answer.text, model_wh=answer.model_wh, image_wh=image_wh, coordinates=answer.coordinates)
+        return AnswerReader(model_wh=answer.model_wh, image_wh=image_wh, coordinates=answer.coordinates)
 
-    def _start(self) -> AnswerReader:
-        blank = self._engine.blank_answer(self._request)
-        image_wh = self._request.frame.image_wh
-        return AnswerReader(model_wh=blank.model_wh, image_wh=image_wh, coordinates=blank.coordinates)
-
-    def _tell(self, complete: tuple[DetectedObject, ...], on_partial: OnPartial) -> None:
-        timings = Timings(0.0, time.perf_counter() - self._began_s, 0.0, self._first_object_s)
-        text, tokens = "".join(self._chunks), tuple(self._tokens)
-        answer = replace(self._engine.blank_answer(self._request), text=text, tokens=tokens, timings=timings)
-        objects, weak = _judged(complete, self._request.prompt, answer, self._score_threshold)
+    def _tell(self, complete: tuple[DetectedObject, ...], answer: Answer, on_partial: OnPartial) -> None:
+        objects, weak = self._kept_and_weak(complete, answer)
         self._objects += objects
         self._weak += weak
         if objects:
-            told = Result(self._request, answer, self._objects, self._weak, "", partial=True)
-            on_partial(replace(told, calibrated=are_calibrated(self._objects, answer)))
+            calibrated = are_calibrated(self._objects, answer)
+            on_partial(
+                Result(self._request, answer, self._objects, self._weak, "", calibrated=calibrated, partial=True)
+            )
 
-
-def _judged(
-    objects: tuple[DetectedObject, ...], prompt: Prompt, answer: Answer, score_threshold: float
-) -> tuple[tuple[DetectedObject, ...], tuple[Reject, ...]]:
-    """Score and name objects, and part them from those below the threshold."""
-    kept: list[DetectedObject] = []
-    weak: list[Reject] = []
-    # Scored before they are named: a label's tokens are those of the name the model wrote.
-    for found in name_objects(score_objects(objects, answer), prompt):
-        if found.score is not None and found.score < score_threshold:
-            reason = f"score {found.score:.3f} is below score_threshold {score_threshold:.3f}"
-            weak.append(Reject(reason, answer.text[slice(*found.span)], found.span, found.score))
-        else:
-            kept.append(found)
-    return tuple(kept), tuple(weak)
+    def _kept_and_weak(
+        self, objects: tuple[DetectedObject, ...], answer: Answer
+    ) -> tuple[tuple[DetectedObject, ...], tuple[Reject, ...]]:
+        """Score and name objects, and part them from those below the threshold."""
+        kept: list[DetectedObject] = []
+        weak: list[Reject] = []
+        # Scored before they are named: a label's tokens are those of the name the model wrote.
+        for found in name_objects(score_objects(objects, answer), self._request.prompt):
+            if found.score is not None and found.score < self._score_threshold:
+                reason = f"score {found.score:.3f} is below score_threshold {self._score_threshold:.3f}"
+                weak.append(Reject(reason, answer.text[slice(*found.span)], found.span, found.score))
+            else:
+                kept.append(found)
+        return tuple(kept), tuple(weak)

@@ -8,19 +8,23 @@ finite, wrong count and exact repeats are refused. No text raises. See docs/answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vlm_perception.replies.candidates import Candidate, json_candidates, lead_start
 from vlm_perception.replies.coordinates import image_scale
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
-from vlm_perception.replies.prose import count_of, prose_between
 from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
 from vlm_perception.replies.validation import Validator
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
 
-__all__ = ["AnswerReader", "count_of", "parse_answer"]
+_FENCE = re.compile(r"```[a-zA-Z]*")
+_EMPTY_LIST = re.compile(r"[\[［]\s*[\]］]")
+_LIST_SIGNS = re.compile(r"[\[\],\s［］，]{2,}")
+_BEHIND_OBJECT = "],］， \t\r\n"
+_BEFORE_OBJECT = "[,［， \t\r\n"
 
 
 def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> ParsedAnswer:
@@ -72,6 +76,11 @@ class AnswerReader:
         self._ref: TextForm | None = None
         self._unnamed: list[TextForm] = []
 
+    @property
+    def text(self) -> str:
+        """The reply so far."""
+        return self._scanner.text
+
     def feed(self, chunk: str) -> tuple[DetectedObject, ...]:
         """Take more of the reply and return the objects that became complete with it.
 
@@ -89,7 +98,7 @@ class AnswerReader:
         for segment in self._scanner.finish():
             self._read(segment)
         text = self._scanner.text
-        prose = prose_between(text, _merged(self._taken))
+        prose = _prose_between(text, _merged(self._taken))
         return ParsedAnswer(
             tuple(self._validator.objects),
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
@@ -190,3 +199,36 @@ def _merged(spans: list[Span]) -> list[Span]:
         else:
             merged.append((start, end))
     return merged
+
+
+def _prose_between(text: str, taken: Sequence[Span]) -> str:
+    """Return the words around the objects of a reply, without fences and list signs.
+
+    Args:
+        text: The whole reply.
+        taken: Disjoint character ranges of its objects and rejects, rising.
+    """
+    if not taken and not _EMPTY_LIST.search(text):
+        return text.strip()
+    prose, broken_line = "", False
+    ends = [0, *(end for _, end in taken)]
+    starts = [*(start for start, _ in taken), len(text)]
+    for index, (begin, end) in enumerate(zip(ends, starts, strict=True)):
+        gap = text[begin:end]
+        if index and not gap.strip(_BEHIND_OBJECT):
+            broken_line = broken_line or "\n" in gap
+            continue
+        gap = _LIST_SIGNS.sub(_without_empty_list, _FENCE.sub("\n", gap))
+        kept = gap.lstrip(_BEHIND_OBJECT) if index else gap.lstrip()
+        broken_line = broken_line or "\n" in gap[: len(gap) - len(kept)]
+        kept = kept.rstrip(_BEFORE_OBJECT) if index < len(taken) else kept.rstrip()
+        if any(character.isalnum() for character in kept):
+            prose += ("\n" if broken_line else " ") + kept if prose else kept
+            broken_line = "\n" in gap[len(gap.rstrip(_BEFORE_OBJECT)) :]
+    return prose
+
+
+def _without_empty_list(match: re.Match[str]) -> str:
+    signs = match[0].replace("［", "[").replace("］", "]")
+    opened = signs.find("[")
+    return "\n" if 0 <= opened < signs.rfind("]") else match[0]
