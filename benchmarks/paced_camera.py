@@ -90,7 +90,7 @@ def main() -> None:
     while not stop:
         message = messages[number % len(messages)]
         message.header.stamp = node.get_clock().now().to_msg()
-        # No two images are the same, as with a real camera: an answer from memory would be no measurement.
+        # No two images are the same, as with a real camera.
         message.data[:4] = array.array("B", number.to_bytes(4, "little"))
         publisher.publish(message)
         number += 1

@@ -174,8 +174,8 @@ class Answer:
     `calibration` is what the checkpoint's card states, None when it states none. `finish_reason`
     is "repetition" when a certain repetition loop was ended early, "timeout" when the answer took
     too long, and "unfinished" in a partial result, whose answer is what was written so far. `passes`
-    counts the decoder passes it took, the one that read the question included; 0 where none was
-    needed or the engine does not tell.
+    counts the decoder passes it took, the one that read the prompt included; 0 where it was stopped
+    before the first one ended, or the engine does not tell.
     """
 
     text: str

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from checkout import TINY
 from transformers import AutoProcessor, AutoTokenizer
 
+from benchmarks.plain import PlainModel
 from training.checkpoint import build_model, build_processor, build_tokenizer
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
@@ -35,6 +37,27 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def random_engine(random_checkpoint: Path) -> TransformersEngine:
     return open_engine(random_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Iterator[TransformersEngine]:
+    """The shipped checkpoint; whoever needs it fresh lets it forget."""
+    engine = open_engine(TINY)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def undrafted() -> Iterator[TransformersEngine]:
+    engine = open_engine(TINY, drafting=False)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def plain() -> PlainModel:
+    """The shipped checkpoint, asked by transformers' own `generate`."""
+    return PlainModel(TINY)
 
 
 @pytest.fixture

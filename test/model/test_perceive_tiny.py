@@ -5,12 +5,6 @@ A smoke test with floors well under the figures of the model card; `make evaluat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from checkout import TINY
-
-from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
@@ -24,26 +18,19 @@ FOUND_FLOOR = 0.7
 CLEAN_FLOOR = 0.9
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[TransformersEngine]:
-    engine = open_engine(TINY)
-    yield engine
-    engine.close()
-
-
-def ask(engine: TransformersEngine, seed: int, text: str | None = None) -> tuple[Result, str, XYXY]:
+def ask(tiny: TransformersEngine, seed: int, text: str | None = None) -> tuple[Result, str, XYXY]:
     """Ask for the one object of a scene, or for something else."""
     scene = MovingScene(seed, (640, 480), n_objects=1).at(0.0)
     truth = scene.truths[0]
     frame = Frame(scene.rgb, FrameHeader(1, 2, "camera"), "/image", 0.0)
     request = Request(frame, build_prompt(text or truth.label), PixelBudget(224 * 224, 1024 * 1024), 128)
-    return perceive(engine, request), truth.label, truth.xyxy
+    return perceive(tiny, request), truth.label, truth.xyxy
 
 
-def test_the_named_object_is_found_where_it_is(engine: TransformersEngine) -> None:
+def test_the_named_object_is_found_where_it_is(tiny: TransformersEngine) -> None:
     ious, clean = [], 0
     for seed in SEEDS:
-        result, label, truth = ask(engine, seed)
+        result, label, truth = ask(tiny, seed)
         clean += result.answer.finish_reason == "stop" and not result.rejects
         boxes = [found.xyxy for found in result.objects if found.xyxy and found.label == label]
         ious.append(max((iou(box, truth) for box in boxes), default=0.0))
@@ -54,10 +41,10 @@ def test_the_named_object_is_found_where_it_is(engine: TransformersEngine) -> No
     assert found >= FOUND_FLOOR, ious
 
 
-def test_an_absent_thing_is_mostly_not_found(engine: TransformersEngine) -> None:
+def test_an_absent_thing_is_mostly_not_found(tiny: TransformersEngine) -> None:
     empty = 0
     for seed in SEEDS:
-        label = ask(engine, seed)[1]
+        label = ask(tiny, seed)[1]
         absent = "blue face" if not label.startswith("blue") and not label.endswith("face") else "red cart"
-        empty += not ask(engine, seed, absent)[0].objects
+        empty += not ask(tiny, seed, absent)[0].objects
     assert empty / len(SEEDS) >= FOUND_FLOOR

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from checkout import TINY
-from transformers import AutoProcessor
 
 import vlm_perception.engines.transformers.prefill as prefill_module
 from benchmarks.plain import TIE, PlainModel, first_difference
 from vlm_perception.engines.base import never_stop
-from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.engines.transformers.inputs import FrameKey, QuestionWriter
-from vlm_perception.engines.transformers.prefill import Prefill, Prefix
-from vlm_perception.errors import InferenceError
+from vlm_perception.engines.transformers.prefill import Prefill
+from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
-from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task, Token
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 
 RequestMaker = Callable[..., Request]
 PROMPTS = (
@@ -38,18 +33,6 @@ SIZES = ((640, 480), (480, 640), (320, 240), (1280, 360))
 VISION, LAYERS = 4, 6
 
 
-@pytest.fixture(scope="module")
-def plain() -> PlainModel:
-    return PlainModel(str(TINY))
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[TransformersEngine]:
-    engine = open_engine(TINY, drafting=False)
-    yield engine
-    engine.close()
-
-
 def scene_request(seed: int, text: str, image_wh: tuple[int, int] = (640, 480), stamp_sec: int = 1) -> Request:
     rgb = MovingScene(seed, image_wh, n_objects=1 + seed % 6).at(0.0).rgb
     frame = Frame(rgb, FrameHeader(stamp_sec, 0, "camera"), "/image", 0.0)
@@ -57,29 +40,28 @@ def scene_request(seed: int, text: str, image_wh: tuple[int, int] = (640, 480), 
 
 
 class Parts:
-    """Reads questions with the model of `PlainModel`, and counts the vision blocks and layers that run."""
+    """Reads prompts with the model of `PlainModel`, and counts the vision blocks and layers that run."""
 
     def __init__(self, plain: PlainModel) -> None:
         self.model = plain.model
-        self.writer = QuestionWriter(plain.processor, plain.model.config.image_token_id)
+        self.preprocessor = Preprocessor(plain.processor, plain.model.config.image_token_id)
         self.prefill = Prefill(plain.model)
 
     def read(self, request: Request, draft: Sequence[int] = ()) -> Any:
-        model_wh = self.writer.plan_wh(request)
-        frame, question = FrameKey.of(request.frame, model_wh), self.writer.write(request.prompt.instruction)
-        known = self.prefill.knows(frame, question)
-        patches = None if known else self.writer.patches(request)
+        tokens = self.preprocessor.tokens(request.prompt.instruction)
+        known = request.frame, self.preprocessor.plan_wh(request), tokens
+        patches = None if self.prefill.keeps(*known) else self.preprocessor.patches(request)
         with torch.inference_mode():
-            return self.prefill.read(frame, question, patches, draft)
+            return self.prefill.read(*known, patches, draft)
 
 
-def test_answers_are_those_of_plain_generate_whatever_is_kept(tiny: TransformersEngine, plain: PlainModel) -> None:
+def test_answers_are_those_of_plain_generate_whatever_is_kept(undrafted: TransformersEngine, plain: PlainModel) -> None:
     asked = ties = 0
-    for seed in range(24):
+    for seed in range(8):
         for text in (PROMPTS[seed % 5], PROMPTS[(seed + 1) % 5]):
             request = scene_request(seed, text, SIZES[seed % 4])
             expected = plain.answer(request, logits=True)
-            answer = tiny.answer(request, never_stop)
+            answer = undrafted.answer(request, never_stop)
             left_at = first_difference(answer.text, answer.tokens, expected)
             asked += 1
             if left_at is not None:
@@ -108,7 +90,7 @@ def test_positions_and_logits_are_those_of_the_whole_prompt_in_one_pass(plain: P
                 torch.testing.assert_close(mine.keys, its.keys, atol=1e-4, rtol=1e-4)
 
 
-def test_a_draft_is_read_with_the_question_and_is_not_kept(plain: PlainModel) -> None:
+def test_a_draft_is_read_with_the_prompt_and_is_not_kept(plain: PlainModel) -> None:
     parts = Parts(plain)
     request = scene_request(2, "all objects")
     ids = plain.answer(request).ids
@@ -134,34 +116,6 @@ def test_a_draft_ends_where_a_token_would_stand_for_an_image(plain: PlainModel) 
         assert (read.draft, len(read.logits)) == ((20, 21), 3)
 
 
-def test_image_positions_are_those_of_the_model(plain: PlainModel) -> None:
-    parts = Parts(plain)
-    given: list[torch.Tensor] = []
-    hook = plain.model.register_forward_pre_hook(
-        lambda _, args, kwargs: given.append(kwargs["position_ids"]), with_kwargs=True
-    )
-    request = scene_request(3, "red circle", (1280, 360))
-    try:
-        parts.read(request)
-    finally:
-        hook.remove()
-    inputs = plain.prepare(request)
-    its, _ = plain.model.model.get_rope_index(
-        inputs["input_ids"], inputs["mm_token_type_ids"], image_grid_thw=inputs["image_grid_thw"]
-    )
-    assert torch.equal(torch.cat(given, dim=2), its)
-
-
-def test_the_prompt_has_the_tokens_that_the_processor_gives(plain: PlainModel) -> None:
-    parts = Parts(plain)
-    for text in (*PROMPTS, "猫 <|image_pad|> <|im_end|> 🐈"):
-        request = scene_request(1, text)
-        ids = plain.prepare(request)["input_ids"][0].tolist()
-        question = parts.writer.write(request.prompt.instruction)
-        image = ids.count(question.image_id)
-        assert [*question.before, *[question.image_id] * image, *question.after] == ids
-
-
 def layers_run(model: Any, action: Callable[[], object]) -> tuple[int, int]:
     """Count the vision blocks and decoder layers that run."""
     counts = [0, 0]
@@ -183,17 +137,44 @@ def layers_run(model: Any, action: Callable[[], object]) -> tuple[int, int]:
 
 
 def test_what_is_kept_is_not_computed_again(plain: PlainModel) -> None:
+    parts, first, other = Parts(plain), scene_request(1, "red circle"), scene_request(2, "red circle")
+
+    def run(request: Request) -> tuple[int, int]:
+        return layers_run(plain.model, lambda: parts.read(request))
+
+    # The layers run twice for the first prompt: over what stands before the image, and over the rest.
+    assert run(first) == (VISION, 2 * LAYERS)
+    assert run(other) == (VISION, LAYERS), "the constant part is there"
+    for prompt in (build_prompt("blue square"), first.prompt, Prompt("say", Task.RAW, "Say something.")):
+        assert run(replace(first, prompt=prompt)) == (0, LAYERS)
+    # In another size it is another image.
+    assert run(replace(first, budget=PixelBudget(3136, 31_000))) == (VISION, LAYERS)
+
+
+def test_no_frame_is_taken_for_another(plain: PlainModel) -> None:
+    parts, request = Parts(plain), scene_request(1, "red circle")
+    frame, dark = request.frame, np.zeros_like(request.frame.rgb)
+    parts.read(request)
+    header = FrameHeader(9, 0, "camera")
+    others = {
+        "other pixels at the same time, as of files": replace(frame, rgb=dark),
+        "other pixels in the same memory": replace(frame, rgb=frame.rgb.copy()),
+        "a buffer that a camera has filled again": replace(frame, received_s=0.1),
+        "the next one of a bag": replace(frame, header=header),
+        "another camera": replace(frame, camera="/other"),
+    }
+    for name, other in others.items():
+        asked = replace(request, frame=other)
+        assert layers_run(plain.model, lambda asked=asked: parts.read(asked)) == (VISION, LAYERS), name
+    at_the_same_time = replace(request, frame=replace(frame, rgb=dark))
+    torch.testing.assert_close(parts.read(at_the_same_time).logits, Parts(plain).read(at_the_same_time).logits)
+
+
+def test_a_frame_that_nobody_holds_any_more_is_let_go(plain: PlainModel) -> None:
     parts = Parts(plain)
-    # The layers run twice for the first question: over what stands before the image, and over the rest.
-    assert layers_run(plain.model, lambda: parts.read(scene_request(1, "red circle"))) == (VISION, 2 * LAYERS)
-    # Another frame: the constant part is there.
-    assert layers_run(plain.model, lambda: parts.read(scene_request(2, "red circle"))) == (VISION, LAYERS)
-    # Another prompt about either frame, which a camera may have sent again: no vision.
-    again = scene_request(1, "blue square", stamp_sec=9)
-    assert layers_run(plain.model, lambda: parts.read(again)) == (0, LAYERS)
-    # Another size of the same pixels is another image to the model.
-    smaller = Request(again.frame, again.prompt, PixelBudget(3136, 31_000), 8)
-    assert layers_run(plain.model, lambda: parts.read(smaller)) == (VISION, LAYERS)
+    for seed in range(3):
+        parts.read(scene_request(seed, "red circle"))
+    assert parts.prefill.kept_frames == 1
 
 
 def test_an_answer_owns_its_cache(plain: PlainModel) -> None:
@@ -232,189 +213,18 @@ def test_memory_is_bounded_in_frames_and_bytes(plain: PlainModel, monkeypatch: p
     assert (parts.prefill.kept_frames, parts.prefill.kept_bytes) == (0, 0)
 
 
-def test_a_prefix_without_tokens_opens_an_empty_cache() -> None:
-    assert Prefix().opened().get_seq_length() == 0
-    assert Prefix().nbytes == 0
-
-
-class Told:
-    """An `on_text` that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.text, self.tokens = "", tuple[Token, ...]()
-
-    def __call__(self, chunk: str, tokens: tuple[Token, ...]) -> None:
-        self.text += chunk
-        self.tokens += tokens
-
-
-def test_the_same_question_about_the_same_image_takes_no_pass(tiny: TransformersEngine) -> None:
-    tiny.forget()
-    first = tiny.answer(scene_request(9, "all objects"), never_stop)
-    told = Told()
-    again = tiny.answer(scene_request(9, "all objects", stamp_sec=44), never_stop, told)
-    assert first.passes == len(first.tokens) > 10
-    assert again.passes == 0
-    assert (again.text, again.tokens, again.finish_reason) == (first.text, first.tokens, first.finish_reason)
-    assert (told.text, told.tokens) == (first.text, first.tokens)
-    assert (again.timings.generate_s, again.timings.prefill_s) == (0.0, 0.0)
-    assert 0 < first.timings.prefill_s < first.timings.generate_s
-
-
-def test_another_limit_prompt_or_size_is_another_question(tiny: TransformersEngine) -> None:
-    tiny.forget()
-    asked = scene_request(9, "all objects")
-    tiny.answer(asked, never_stop)
-    for other in (
-        Request(asked.frame, asked.prompt, asked.budget, 7),
-        Request(asked.frame, build_prompt("red circle"), asked.budget, 256),
-        Request(asked.frame, asked.prompt, PixelBudget(3136, 31_000), 256),
-        scene_request(10, "all objects"),
-    ):
-        assert tiny.answer(other, never_stop).passes > 0
-
-
-def test_a_stopped_answer_is_not_remembered_and_a_known_one_is_not_told_when_stopped(tiny: TransformersEngine) -> None:
-    tiny.forget()
-    request, told = scene_request(9, "all objects"), Told()
-    cut = tiny.answer(request, lambda: len(told.tokens) >= 3, told)
-    assert (cut.finish_reason, len(cut.tokens)) == ("aborted", 3)
-    whole = tiny.answer(request, never_stop)
-    assert whole.finish_reason == "stop"
-    told = Told()
-    stopped = tiny.answer(request, lambda: True, told)
-    assert (stopped.finish_reason, stopped.text, stopped.passes, told.text) == ("aborted", "", 0, "")
-    assert tiny.answer(request, never_stop).text == whole.text
-
-
-def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel, tiny: TransformersEngine) -> None:
+def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel, undrafted: TransformersEngine) -> None:
     request = scene_request(5, "all objects")
     expected = plain.answer(request).text
-    for asked_before in range(2 * LAYERS + VISION):
-        tiny.forget()
+    for asked_before in (0, LAYERS - 1, LAYERS, LAYERS + VISION, 2 * LAYERS + VISION - 1):
+        undrafted.forget()
         count = iter(range(1000))
-        stopped = tiny.answer(request, lambda: next(count) >= asked_before)  # noqa: B023 - asked in this turn alone
+        stopped = undrafted.answer(request, lambda: next(count) >= asked_before)  # noqa: B023 - asked in this turn alone
         assert (stopped.finish_reason, stopped.passes) == ("aborted", 0)
-        assert tiny.answer(request, never_stop).text == expected
-
-
-def test_closing_drops_what_is_kept() -> None:
-    engine = open_engine(TINY)
-    request = scene_request(9, "red circle")
-    for _ in range(2):
-        engine.load()
-        assert engine.answer(request, never_stop).passes > 0
-        assert engine.answer(request, never_stop).passes == 0
-        engine.forget()
-        assert engine.answer(request, never_stop).passes > 0
-        engine.close()
-    engine.forget()
-
-
-@pytest.fixture
-def with_template(tmp_path: Path) -> Callable[[str], TransformersEngine]:
-    """Make an engine for the tiny checkpoint with another chat template."""
-
-    def make(template: str) -> TransformersEngine:
-        folder = tmp_path / "templated"
-        shutil.copytree(TINY, folder, dirs_exist_ok=True)
-        processor = AutoProcessor.from_pretrained(folder)
-        processor.chat_template = processor.tokenizer.chat_template = template
-        processor.save_pretrained(folder)
-        return open_engine(folder, drafting=False)
-
-    return make
-
-
-IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-TEXT = "{{ messages[0]['content'][1]['text'] }}"
-OTHER_TEMPLATES = {
-    "the instruction before the image": f"<|im_start|>user\n{TEXT}{IMAGE}<|im_end|>\n<|im_start|>assistant\n",
-    "the image first of all": f"<|image_pad|>{TEXT}<|im_end|>\n<|im_start|>assistant\n",
-    "no system turn": f"<|im_start|>user\n{IMAGE}{TEXT}<|im_end|>\n<|im_start|>assistant\n",
-}
-
-
-@pytest.mark.parametrize("name", OTHER_TEMPLATES)
-def test_other_templates_work_alike(with_template: Callable[[str], TransformersEngine], name: str) -> None:
-    engine = with_template(OTHER_TEMPLATES[name])
-    reference = PlainModel(engine.name)
-    for seed, text in ((1, "red circle"), (1, "all objects"), (2, "all objects"), (2, "red circle"), (1, "red circle")):
-        request = Request(scene_request(seed, text).frame, build_prompt(text), PixelBudget(50176, 1024 * 1024), 24)
-        expected = reference.answer(request, logits=True)
-        answer = engine.answer(request, never_stop)
-        assert first_difference(answer.text, answer.tokens, expected) is None
-
-
-@pytest.mark.parametrize(
-    "template", [f"{TEXT}<|im_start|>assistant\n", f"{IMAGE}{IMAGE}{TEXT}", f"{TEXT}<|vision_start|><|image_pad|>"]
-)
-def test_a_template_without_one_image_and_text_behind_it_is_refused(
-    with_template: Callable[[str], TransformersEngine], template: str
-) -> None:
-    with pytest.raises(InferenceError, match="the chat template writes"):
-        with_template(template).answer(scene_request(1, "red circle"), never_stop)
+        assert undrafted.answer(request, never_stop).text == expected
 
 
 def test_a_frame_that_is_not_kept_needs_its_patches(plain: PlainModel) -> None:
-    parts = Parts(plain)
-    question = parts.writer.write("red circle")
-    frame = FrameKey(b"\x12", (28, 28), (28, 28))
-    with pytest.raises(ValueError, match="12 is not kept"):
-        parts.prefill.read(frame, question, None)
-
-
-@pytest.mark.parametrize("image_wh", [(640, 480), (1280, 720), (31, 200), (1920, 1080)])
-def test_patches_are_those_of_the_processor_left_to_itself(plain: PlainModel, image_wh: tuple[int, int]) -> None:
-    rgb = np.random.default_rng(1).integers(0, 255, (*image_wh[::-1], 3), dtype=np.uint8)
-    request = Request(Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0), build_prompt("x"), PixelBudget(3136, 10**6), 8)
-    ours = Parts(plain).writer.patches(request)
-    theirs = plain.prepare(request)
-    assert torch.equal(ours.pixels, theirs["pixel_values"])
-    assert [list(ours.grid_thw)] == theirs["image_grid_thw"].tolist()
-
-
-def _read_only(rgb: np.ndarray) -> np.ndarray:
-    return np.frombuffer(rgb.tobytes(), np.uint8).reshape(rgb.shape)
-
-
-def _padded(rgb: np.ndarray) -> np.ndarray:
-    height, width, _ = rgb.shape
-    rows = np.zeros((height, width * 3 + 7), np.uint8)
-    rows[:, : width * 3] = rgb.reshape(height, -1)
-    return rows[:, : width * 3].reshape(height, width, 3)
-
-
-LAYOUTS = {
-    "read-only": _read_only,
-    "bgr seen as rgb": lambda rgb: rgb[..., ::-1].copy()[..., ::-1],
-    "upside down": lambda rgb: rgb[::-1].copy()[::-1],
-    "padded rows": _padded,
-    "columns first": np.asfortranarray,
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-@pytest.mark.parametrize("image_wh", [(640, 480), (31, 200)])
-def test_pixels_are_cut_alike_however_they_lie_in_memory(
-    plain: PlainModel, image_wh: tuple[int, int], layout: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    rgb = np.random.default_rng(0).integers(0, 255, (*image_wh[::-1], 3), dtype=np.uint8)
-    budget = PixelBudget(224 * 224, 1024 * 1024)
-    writer = Parts(plain).writer
-    cut = [
-        writer.patches(Request(Frame(pixels, FrameHeader(0, 0, ""), "/image", 0.0), build_prompt("x"), budget, 8))
-        for pixels in (rgb, layout(rgb))
-    ]
-    assert torch.equal(cut[0].pixels, cut[1].pixels)
-
-
-def test_raw_prompts_are_kept_apart(tiny: TransformersEngine) -> None:
-    tiny.forget()
-    frame = scene_request(1, "x").frame
-    answers = [
-        tiny.answer(Request(frame, Prompt(text, Task.RAW, text), PixelBudget(50176, 10**6), 16), never_stop)
-        for text in ("Locate red circle in JSON format.", "Say something.", "Locate red circle in JSON format.")
-    ]
-    assert [answer.passes > 0 for answer in answers] == [True, True, False]
-    assert answers[0].text == answers[2].text
+    parts, request = Parts(plain), scene_request(1, "red circle")
+    with pytest.raises(ValueError, match="/image is not kept"):
+        parts.prefill.read(request.frame, (28, 28), parts.preprocessor.tokens("red circle"), None)

@@ -32,7 +32,7 @@ def ignore_text(chunk: str, tokens: tuple[Token, ...]) -> None:
 
 
 class Engine(Protocol):
-    """Something that answers a question about a frame.
+    """Something that answers a prompt about a frame.
 
     One engine belongs to one worker thread: `load`, `answer` and `close` are never called at the
     same time. `describe` may be called from any thread at any time.

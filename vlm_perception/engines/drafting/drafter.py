@@ -105,16 +105,16 @@ class DraftLength:
 
 @dataclass(frozen=True, slots=True)
 class _Thread:
-    """What is kept of one question to one camera: the objects of its answers and how drafting went."""
+    """What is kept of one prompt to one camera: the objects of its answers and how drafting went."""
 
     tracks: ObjectTracks = field(default_factory=ObjectTracks)
     length: DraftLength = field(default_factory=DraftLength)
 
 
 class DraftMemory:
-    """The last answers to each question and camera, and drafts of the next one.
+    """The last answers to each prompt and camera, and drafts of the next one.
 
-    Bounded: the 64 questions asked last are kept, a few sightings of each object.
+    Bounded: the 64 prompts asked last are kept, a few sightings of each object.
 
     Args:
         vocabulary: The model's.

@@ -67,7 +67,7 @@ class _Track:
 
 
 class ObjectTracks:
-    """Follows the objects of one question from answer to answer."""
+    """Follows the objects of one prompt from answer to answer."""
 
     def __init__(self) -> None:
         self._last: Shape | None = None

@@ -1,7 +1,7 @@
 """Greedy decoding of several replies at once: one decoder pass writes a token of each.
 
-Each question was read on its own (see `engines/transformers/prefill.py`), so its keys and values, its logits and its
-first token are what they are alone. Their caches are put side by side, the shorter ones filled up
+Each prompt was read on its own (see `prefill.py`), so its keys and values, its logits and its first token are what they
+are alone. Their caches are put side by side, the shorter ones filled up
 on the left, where an attention mask hides the filling.
 """
 
@@ -13,45 +13,43 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from vlm_perception.engines.transformers.prefill import Prefilled, states_of
+from vlm_perception.engines.transformers.prefill import PrefilledPrompt, run_decoder, states_of
 from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
+Row = tuple[PrefilledPrompt, ReplyStream, int]
 
-def decode_batch(
-    model: Any, prefilled: Sequence[Prefilled], replies: Sequence[ReplyStream], limits: Sequence[int]
-) -> list[int]:
+
+def decode_batch(model: Any, rows: Sequence[Row]) -> list[int]:
     """Write several replies, greedily; a reply that is over leaves the batch and the others go on.
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
-        prefilled: The questions as the model has read them, without drafts; their caches are used up.
-        replies: Read the tokens in order and tell when they are over.
-        limits: No reply has more tokens than its own, at least 1.
+        rows: For each reply its prompt as the model has read it, without a draft, whose cache is used up; what reads
+            the tokens in order and tells when it is over; and how many tokens it may have, at least 1.
 
     Returns:
         Decoder passes that each reply took part in, its prefill counted as one.
     """
-    passes = [1] * len(prefilled)
-    if not prefilled:
+    passes = [1] * len(rows)
+    if not rows:
         return passes
-    rows = list(range(len(prefilled)))
-    written = 0
-    logits = torch.cat([question.logits for question in prefilled])
-    cache, mask = _side_by_side(prefilled)
+    going, written = list(range(len(rows))), 0
+    logits = torch.cat([prefilled.logits for prefilled, _, _ in rows])
+    cache, mask = _side_by_side([prefilled for prefilled, _, _ in rows])
     while True:
-        choices = _read(logits, [replies[row] for row in rows])
+        choices = _read(logits, [rows[row][1] for row in going])
         written += 1
-        going = [place for place, row in enumerate(rows) if not replies[row].over and written < limits[row]]
-        if not going:
+        left = [place for place, row in enumerate(going) if not rows[row][1].over and written < rows[row][2]]
+        if not left:
             return passes
-        if len(going) < len(rows):
-            kept = torch.tensor(going, device=mask.device)
+        if len(left) < len(going):
+            kept = torch.tensor(left, device=mask.device)
             cache.batch_select_indices(kept)
-            rows, choices, mask = [rows[place] for place in going], choices[kept], mask[kept]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        positions = torch.tensor([prefilled[row].next_position + written - 1 for row in rows], device=mask.device)
-        logits = _step(model, choices, positions, mask, cache)
-        for row in rows:
+            going, choices, mask = [going[place] for place in left], choices[kept], mask[kept]
+        mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
+        positions = torch.tensor([[rows[row][0].next_position + written - 1] for row in going], device=mask.device)
+        logits = run_decoder(model, choices[:, None], positions, cache, mask)[:, -1]
+        for row in going:
             passes[row] += 1
 
 
@@ -64,12 +62,12 @@ def _read(logits: torch.Tensor, replies: Sequence[ReplyStream]) -> torch.Tensor:
     return choices
 
 
-def _side_by_side(prefilled: Sequence[Prefilled]) -> tuple[DynamicCache, torch.Tensor]:
+def _side_by_side(prefilled: Sequence[PrefilledPrompt]) -> tuple[DynamicCache, torch.Tensor]:
     """Join caches of different lengths, and mask what fills them up on the left; mask (rows, longest)."""
-    longest = max(question.length for question in prefilled)
-    gaps = [longest - question.length for question in prefilled]
+    longest = max(each.length for each in prefilled)
+    gaps = [longest - each.length for each in prefilled]
     cache = DynamicCache()
-    for index, layer in enumerate(zip(*(states_of(question.cache) for question in prefilled), strict=True)):
+    for index, layer in enumerate(zip(*(states_of(each.cache) for each in prefilled), strict=True)):
         filled = [(_filled(keys, gap), _filled(values, gap)) for (keys, values), gap in zip(layer, gaps, strict=True)]
         cache.update(torch.cat([keys for keys, _ in filled]), torch.cat([values for _, values in filled]), index)
     places = torch.arange(longest, device=prefilled[0].logits.device)
@@ -80,19 +78,3 @@ def _side_by_side(prefilled: Sequence[Prefilled]) -> tuple[DynamicCache, torch.T
 def _filled(states: torch.Tensor, gap: int) -> torch.Tensor:
     """Put zeros before the tokens of (1, heads, tokens, size)."""
     return torch.nn.functional.pad(states, (0, 0, gap, 0))
-
-
-def _step(
-    model: Any, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: DynamicCache
-) -> torch.Tensor:
-    """Run one pass over the newest token of each row; logits (rows, vocabulary) float32."""
-    seen = model.model.language_model(
-        input_ids=ids[:, None],
-        # Behind the image, all three axes of the rotary position (time, height, width) count on together.
-        position_ids=positions[None, :, None].expand(3, -1, -1),
-        attention_mask=mask,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    logits: torch.Tensor = model.lm_head(seen.last_hidden_state)[:, -1].float()
-    return logits

@@ -1,23 +1,28 @@
-"""Reading a question before its first answer token: constant text, image, instruction.
+"""Reading a prompt before its first answer token: constant text, image, instruction.
 
-A prompt is the same words for every question, then the image, then the instruction. The keys and
+A prompt is the same words for every request, then the image, then the instruction. The keys and
 values of the words are kept once per model, those of the image for the newest frames, so that a
-second question about a frame costs its instruction alone. Nothing here depends on the chat
-template but that it writes one image, with text behind it.
+second prompt about a frame costs its instruction alone. A frame is known by its camera and
+arrival, and by being the very pixels in memory: no two frames can be mixed up. Nothing here
+depends on the chat template but that it writes one image, with text behind it.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from vlm_perception.engines.transformers.inputs import FrameKey, Patches, Question
+from vlm_perception.engines.transformers.preprocessor import Patches, PromptTokens
+from vlm_perception.types import WH, Frame
 
 # How much of the newest frames is kept: 8 frames and 256 MiB, whichever is less. A 1,024-token
 # frame takes 36 MiB in Qwen2.5-VL-3B (bfloat16).
@@ -26,8 +31,8 @@ MAX_KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Prefilled:
-    """A question that the model has read, before its first answer token.
+class PrefilledPrompt:
+    """A prompt that the model has read, before its first answer token.
 
     Attributes:
         cache: Keys and values of all prompt tokens and of the draft; owned by the answer, which appends to it and
@@ -46,7 +51,7 @@ class Prefilled:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class KeptPrefix:
     """The beginning of a prompt as the model has read it; never changed once made.
 
     Attributes:
@@ -60,7 +65,7 @@ class Prefix:
     next_position: int = 0
 
     @classmethod
-    def copied(cls, cache: DynamicCache, length: int, next_position: int) -> Prefix:
+    def copied(cls, cache: DynamicCache, length: int, next_position: int) -> KeptPrefix:
         """Copy the first `length` tokens of a cache."""
         layers = ((keys[..., :length, :], values[..., :length, :]) for keys, values in states_of(cache))
         return cls(tuple((keys.clone(), values.clone()) for keys, values in layers), length, next_position)
@@ -78,8 +83,16 @@ class Prefix:
         return cache
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptFrame:
+    """What was read of a frame; the pixels tell whether it is still the same one."""
+
+    pixels: weakref.ref[NDArray[np.uint8]]
+    prefix: KeptPrefix
+
+
 class Prefill:
-    """Reads questions with one model and keeps the beginnings that later questions share.
+    """Reads prompts with one model and keeps the beginnings that later ones share.
 
     Args:
         model: A Qwen2.5-VL model of transformers.
@@ -89,8 +102,8 @@ class Prefill:
         self._model = model
         self._merge = int(model.config.vision_config.spatial_merge_size)
         self._placeholders = (model.config.image_token_id, model.config.video_token_id)
-        self._constant: tuple[tuple[int, ...], Prefix] = ((), Prefix())
-        self._frames: OrderedDict[tuple[FrameKey, tuple[int, ...]], Prefix] = OrderedDict()
+        self._constant: tuple[tuple[int, ...], KeptPrefix] = ((), KeptPrefix())
+        self._frames: OrderedDict[Hashable, _KeptFrame] = OrderedDict()
 
     @property
     def kept_frames(self) -> int:
@@ -100,68 +113,77 @@ class Prefill:
     @property
     def kept_bytes(self) -> int:
         """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
-        return sum(prefix.nbytes for prefix in self._frames.values())
+        return sum(kept.prefix.nbytes for kept in self._frames.values())
 
-    def knows(self, frame: FrameKey, question: Question) -> bool:
-        """Tell whether the question can be read without the image's patches."""
-        return (frame, question.before) in self._frames
+    def keeps(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> bool:
+        """Tell whether a prompt about a frame can be read without the image's patches."""
+        return self._find(frame, model_wh, prompt) is not None
 
     def read(
-        self, frame: FrameKey, question: Question, patches: Patches | None, draft: Sequence[int] = ()
-    ) -> Prefilled:
-        """Read a question about a frame, and with it how the answer may begin.
+        self,
+        frame: Frame,
+        model_wh: WH,
+        prompt: PromptTokens,
+        patches: Patches | None,
+        draft: Sequence[int] = (),
+    ) -> PrefilledPrompt:
+        """Read a prompt about a frame, and with it how the answer may begin.
 
         Args:
-            frame: Tells whether this very image was read before.
-            question: The prompt's tokens around the image.
-            patches: The image; None when it is known.
+            frame: What the prompt is about.
+            model_wh: Size that the frame is brought to, pixels.
+            prompt: Its tokens around the image.
+            patches: The image; None when it is kept.
             draft: Tokens of the vocabulary; cut off where one would stand for an image.
 
         Returns:
             The prompt in a cache of its own.
 
         Raises:
-            ValueError: The image is neither known nor given.
+            ValueError: The image is neither kept nor given.
         """
-        key = (frame, question.before)
-        prefix = self._frames.get(key)
+        prefix = self._find(frame, model_wh, prompt)
         draft = tuple(takewhile(lambda token: token not in self._placeholders, draft))
-        behind, choices = (*question.after, *draft), 1 + len(draft)
+        behind, choices = (*prompt.after, *draft), 1 + len(draft)
         if prefix is not None:
-            self._frames.move_to_end(key)
+            self._frames.move_to_end(_key(frame, model_wh, prompt))
             cache = prefix.opened()
             logits = self._forward(behind, _text_positions(prefix.next_position, len(behind)), cache, choices)
         elif patches is not None:
-            prefix, cache, logits = self._read_frame(replace(question, after=behind), patches, choices)
-            self._keep(key, prefix)
+            prefix, cache, logits = self._read_frame(replace(prompt, after=behind), patches, choices)
+            self._keep(_key(frame, model_wh, prompt), _KeptFrame(weakref.ref(frame.rgb), prefix))
         else:
-            raise ValueError(f"frame {frame.digest.hex()} is not kept any more; give its patches")
-        read = len(question.after)
-        return Prefilled(cache, logits, prefix.length + read, prefix.next_position + read, draft)
+            raise ValueError(f"the frame of {frame.camera} is not kept any more; give its patches")
+        read = len(prompt.after)
+        return PrefilledPrompt(cache, logits, prefix.length + read, prefix.next_position + read, draft)
+
+    def _find(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> KeptPrefix | None:
+        kept = self._frames.get(_key(frame, model_wh, prompt))
+        return kept.prefix if kept is not None and kept.pixels() is frame.rgb else None
 
     def _read_frame(
-        self, question: Question, patches: Patches, choices: int
-    ) -> tuple[Prefix, DynamicCache, torch.Tensor]:
-        constant = self._read_constant(question.before)
+        self, prompt: PromptTokens, patches: Patches, choices: int
+    ) -> tuple[KeptPrefix, DynamicCache, torch.Tensor]:
+        constant = self._read_constant(prompt.before)
         cache = constant.opened()
         _, rows, columns = patches.grid_thw
         rows, columns = rows // self._merge, columns // self._merge
-        image_ids = (question.image_id,) * (rows * columns)
+        image_ids = (prompt.image_id,) * (rows * columns)
         behind = constant.next_position + max(rows, columns)
         image_at = image_positions(constant.next_position, rows, columns)
-        positions = torch.cat([image_at, _text_positions(behind, len(question.after))], dim=1)
+        positions = torch.cat([image_at, _text_positions(behind, len(prompt.after))], dim=1)
         grid_thw = torch.tensor([patches.grid_thw])
-        ids = (*image_ids, *question.after)
+        ids = (*image_ids, *prompt.after)
         logits = self._forward(ids, positions, cache, choices, pixel_values=patches.pixels, image_grid_thw=grid_thw)
-        return Prefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
+        return KeptPrefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
 
-    def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
+    def _read_constant(self, ids: tuple[int, ...]) -> KeptPrefix:
         """Read what stands before the image; a template that changes it has it read again."""
         if ids and self._constant[0] != ids:
             cache = DynamicCache()
             self._forward(ids, _text_positions(0, len(ids)), cache, 1)
-            self._constant = (ids, Prefix.copied(cache, len(ids), len(ids)))
-        return self._constant[1] if ids else Prefix()
+            self._constant = (ids, KeptPrefix.copied(cache, len(ids), len(ids)))
+        return self._constant[1] if ids else KeptPrefix()
 
     def _forward(
         self, ids: Sequence[int], positions: torch.Tensor, cache: DynamicCache, choices: int, **image: torch.Tensor
@@ -179,17 +201,50 @@ class Prefill:
         logits: torch.Tensor = seen.logits[0].float()
         return logits
 
-    def _keep(self, key: tuple[FrameKey, tuple[int, ...]], prefix: Prefix) -> None:
-        """Keep a frame; the ones that were asked about longest ago make room."""
-        self._frames[key] = prefix
+    def _keep(self, key: Hashable, frame: _KeptFrame) -> None:
+        """Keep a frame; those that nobody holds any more, and then those asked about longest ago, make room."""
+        self._frames[key] = frame
+        for gone in [key for key, kept in self._frames.items() if kept.pixels() is None]:
+            del self._frames[gone]
         while len(self._frames) > MAX_KEPT_FRAMES or self.kept_bytes > MAX_KEPT_BYTES:
             self._frames.popitem(last=False)
+
+
+def run_decoder(
+    model: Any, ids: torch.Tensor, positions: torch.Tensor, cache: DynamicCache, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Run one decoder pass over tokens that follow what is in the cache.
+
+    Args:
+        model: A Qwen2.5-VL model of transformers.
+        ids: (rows, tokens).
+        positions: Their text positions, (rows, tokens). Behind the image, all three axes of the rotary position
+            (time, height, width) count on together.
+        cache: Grows by the tokens.
+        mask: (rows, tokens in the cache and new ones); None when no row is filled up.
+
+    Returns:
+        Logits, (rows, tokens, vocabulary) float32.
+    """
+    seen = model.model.language_model(
+        input_ids=ids,
+        position_ids=positions.expand(3, -1, -1),
+        attention_mask=mask,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    logits: torch.Tensor = model.lm_head(seen.last_hidden_state).float()
+    return logits
 
 
 def states_of(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return keys and values of each layer, (rows, heads, tokens, head size)."""
     layers: Any = cache.layers
     return [(layer.keys, layer.values) for layer in layers]
+
+
+def _key(frame: Frame, model_wh: WH, prompt: PromptTokens) -> Hashable:
+    return frame.camera, frame.received_s, frame.header, id(frame.rgb), model_wh, prompt.before
 
 
 def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:

@@ -85,7 +85,7 @@ class ReplyStream:
 
 @contextmanager
 def stoppable_prefill(model: torch.nn.Module, reply: ReplyStream) -> Iterator[None]:
-    """Ask for a stop before every layer of the passes inside this block, which read the image and the question.
+    """Ask for a stop before every layer of the passes inside this block, which read the image and the prompt.
 
     That takes seconds for a large model on a slow machine, far longer than the passes after it.
 

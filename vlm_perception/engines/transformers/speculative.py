@@ -1,7 +1,7 @@
 """Greedy decoding that verifies drafts: one decoder pass for as many tokens as were drafted rightly.
 
 A pass reads the newest token and a draft of what follows it, and gives the model's own choice
-after each of them; the pass that reads the question does the same with a draft of how the answer
+after each of them; the pass that reads the prompt does the same with a draft of how the answer
 begins. The draft is kept as far as it is what the model chose, plus the choice after
 that; keys and values of the rest are cropped away. So the tokens are those of plain greedy
 decoding whatever was drafted, and a pass with no draft is plain greedy decoding.
@@ -13,62 +13,47 @@ a draft that is a guess without a model, so that its acceptance is equality.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 import torch
 
 from vlm_perception.engines.drafting.drafter import Drafter
-from vlm_perception.engines.transformers.prefill import Prefilled
+from vlm_perception.engines.transformers.prefill import PrefilledPrompt, run_decoder
 from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
 
-@dataclass(frozen=True, slots=True)
-class DecodePasses:
-    """What one reply cost.
-
-    Attributes:
-        passes: Decoder passes, the prefill counted as one.
-        drafted: Tokens that were verified.
-        agreed: How many of them the model chose as well.
-    """
-
-    passes: int
-    drafted: int
-    agreed: int
-
-
-def decode(
-    model: Any, prefilled: Prefilled, reply: ReplyStream, drafter: Drafter, *, max_new_tokens: int
-) -> DecodePasses:
+def decode_speculatively(
+    model: Any, prefilled: PrefilledPrompt, reply: ReplyStream, drafter: Drafter, *, max_new_tokens: int
+) -> int:
     """Write one reply, greedily.
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
-        prefilled: The question as the model has read it, with a draft of `drafter`; its cache is used up.
+        prefilled: The prompt as the model has read it, with a draft of `drafter`; its cache is used up.
         reply: Reads the tokens in order and tells when the reply is over.
         drafter: Proposes what follows.
         max_new_tokens: The reply has no more tokens than this, at least 1.
 
     Returns:
-        What it cost; the reply itself is in `reply`.
+        Decoder passes, the prefill counted as one; the reply itself is in `reply`.
     """
-    logits, draft = prefilled.logits, prefilled.draft
-    written_count, passes, drafted, agreed_count = 0, 1, 0, 0
+    logits, draft, device = prefilled.logits, prefilled.draft, prefilled.logits.device
+    written_count, passes = 0, 1
     while True:
         written = _read_agreed(logits, draft, reply, max_new_tokens - written_count)
         agreed = min(len(written), _agreeing(written, draft))
-        drafted, agreed_count = drafted + len(draft), agreed_count + agreed
         written_count += len(written)
         drafter.accept(written, agreed)
         if reply.over or written_count >= max_new_tokens:
-            return DecodePasses(passes, drafted, agreed_count)
+            return passes
         prefilled.cache.crop(agreed - len(draft))
         draft = usable_draft(model, drafter, max_new_tokens - written_count)
+        ids = torch.tensor([[written[-1], *draft]], device=device)
         # The cache holds every token but the newest one.
-        position = prefilled.next_position + written_count - 1
-        logits = _verify(model, prefilled, [written[-1], *draft], position)
+        start = prefilled.next_position + written_count - 1
+        positions = torch.arange(start, start + ids.shape[1], device=device)[None]
+        logits = run_decoder(model, ids, positions, prefilled.cache)[0]
         passes += 1
 
 
@@ -103,7 +88,7 @@ def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
     """Take a draft that fits, up to the first id that the model does not know.
 
     Args:
-        model: As in `decode`.
+        model: As in `decode_speculatively`.
         drafter: Proposes it.
         room: How many tokens the reply may still have; one of them is the model's own choice.
     """
@@ -111,18 +96,3 @@ def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
     if limit <= 0:
         return ()
     return tuple(takewhile(lambda token: 0 <= token < vocabulary, drafter.propose(limit)[:limit]))
-
-
-def _verify(model: Any, prefilled: Prefilled, ids: Sequence[int], position: int) -> torch.Tensor:
-    """Run one pass over `ids`, the first at text position `position`; logits (len(ids), vocabulary) float32."""
-    device = prefilled.logits.device
-    # Behind the image, all three axes of the rotary position (time, height, width) count on together.
-    places = torch.arange(position, position + len(ids), device=device).expand(3, 1, -1)
-    seen = model.model.language_model(
-        input_ids=torch.tensor([ids], device=device),
-        position_ids=places,
-        past_key_values=prefilled.cache,
-        use_cache=True,
-    )
-    logits: torch.Tensor = model.lm_head(seen.last_hidden_state)[0].float()
-    return logits

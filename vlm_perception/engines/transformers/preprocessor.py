@@ -1,4 +1,4 @@
-"""What the model is given for one question: the prompt's tokens and the image's patches."""
+"""What the model is given for one request: the prompt's tokens and the image's patches."""
 
 from __future__ import annotations
 
@@ -9,38 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from xxhash import xxh3_128_digest
 
 from vlm_perception.engines.families import intersect_budgets, plan_resize
-from vlm_perception.types import WH, Frame, PixelBudget, Request
+from vlm_perception.types import WH, PixelBudget, Request
 
 
 @dataclass(frozen=True, slots=True)
-class FrameKey:
-    """Tells whether two images are the same to the model, whenever and by whom they were taken.
-
-    Attributes:
-        digest: XXH3 of the pixels, 128 bits: no two images share one by chance.
-        image_wh: Size of the camera image.
-        model_wh: Size it is brought to.
-    """
-
-    digest: bytes
-    image_wh: WH
-    model_wh: WH
-
-    @classmethod
-    def of(cls, frame: Frame, model_wh: WH) -> FrameKey:
-        """Look at every pixel once; 0.2 ms for 1280x720."""
-        return cls(xxh3_128_digest(np.ascontiguousarray(frame.rgb).data), frame.image_wh, model_wh)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
+class PromptTokens:
     """Token ids of a prompt, without those of its image.
 
     Attributes:
-        before: What stands before the image; the same for every question with most chat templates.
+        before: What stands before the image; the same for every instruction with most chat templates.
         image_id: The token that every cell of the image takes.
         after: What stands behind it, at least one token.
     """
@@ -63,7 +42,7 @@ class Patches:
     grid_thw: tuple[int, int, int]
 
 
-class QuestionWriter:
+class Preprocessor:
     """Makes the model's inputs with a checkpoint's own processor.
 
     Args:
@@ -82,7 +61,7 @@ class QuestionWriter:
         """
         return plan_resize(request.frame.image_wh, self._budget(request))
 
-    def write(self, instruction: str) -> Question:
+    def tokens(self, instruction: str) -> PromptTokens:
         """Write one instruction about one image in the checkpoint's chat template.
 
         Raises:
@@ -100,7 +79,7 @@ class QuestionWriter:
                 f"{self._image_id}) with text behind it is needed; use the template of a Qwen2.5-VL checkpoint"
             )
         place = ids.index(self._image_id)
-        return Question(tuple(ids[:place]), self._image_id, tuple(ids[place + 1 :]))
+        return PromptTokens(tuple(ids[:place]), self._image_id, tuple(ids[place + 1 :]))
 
     def patches(self, request: Request) -> Patches:
         """Bring a request's frame to its planned size and cut it into patches.
