@@ -1,49 +1,74 @@
-"""The data path around an engine that gives a fixed answer."""
+"""Engine to objects, score, count and prose in one call; what is told before the end is what the end confirms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlm_perception.engines.base import Engine, OnText, ignore_text
 from vlm_perception.errors import InferenceError
 from vlm_perception.pipeline import perceive
-from vlm_perception.replies.scores import score_objects
+from vlm_perception.replies.reader import AnswerReader, parse_answer
+from vlm_perception.replies.scores import FORMULA, score_objects
 from vlm_perception.types import (
     Answer,
+    Calibration,
+    DetectedObject,
     FinishReason,
     Frame,
     FrameHeader,
     PixelBudget,
     Prompt,
     Request,
+    Result,
     Task,
     Timings,
     Token,
 )
 
-CAT = '{"bbox_2d": [10, 20, 30, 40], "label": "cat"}'
-DOG = '{"bbox_2d": [50, 60, 70, 80], "label": "dog"}'
+MODEL_WH = (100, 50)
 
 
-class FixedEngine:
-    """Answers every request with the same text, sure of the first object and unsure of the others."""
+class WritingEngine:
+    """Writes given pieces, each a token with its log-probability, and tells them as it goes if it `streams`."""
 
-    name = "fixed"
+    name = "writing"
 
-    def __init__(self, text: str, finish_reason: FinishReason = "stop") -> None:
-        self.text, self.finish_reason = text, finish_reason
+    def __init__(
+        self,
+        pieces: Sequence[tuple[str, float]],
+        calibration: Calibration | None = None,
+        *,
+        ends: FinishReason = "stop",
+        streams: bool = True,
+    ) -> None:
+        self.pieces, self.calibration, self.ends, self.streams = pieces, calibration, ends, streams
+        self.written = 0
 
     def load(self) -> None: ...
 
+    def blank_answer(self, request: Request) -> Answer:
+        return Answer("", MODEL_WH, "absolute", "unfinished", (), Timings(0, 0, 0), self.calibration)
+
     def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+        text, tokens, self.written = "", [], 0
         if should_stop():
-            return Answer("", (100, 100), "absolute", "aborted", (), Timings(0, 0, 0))
-        first_end = self.text.find("}") + 1
-        tokens = tuple(Token(i, i + 1, -0.05 if i < first_end else -3.0) for i in range(len(self.text)))
-        return Answer(self.text, (100, 100), "absolute", self.finish_reason, tokens, Timings(0, 0, 0))
+            return replace(self.blank_answer(request), finish_reason="aborted")
+        for piece, logprob in self.pieces:
+            self.written += 1
+            token = Token(len(text), len(text) + len(piece), logprob)
+            text += piece
+            tokens.append(token)
+            if self.streams:
+                on_text(piece, (token,))
+        return replace(self.blank_answer(request), text=text, tokens=tuple(tokens), finish_reason=self.ends)
 
     def describe(self) -> dict[str, str]:
         return {}
@@ -51,75 +76,231 @@ class FixedEngine:
     def close(self) -> None: ...
 
 
-class BrokenEngine(FixedEngine):
-    def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
-        raise InferenceError("out of memory")
-
-
 def request(task: Task = Task.DETECT, targets: tuple[str, ...] = ("animal",)) -> Request:
     frame = Frame(np.zeros((200, 400, 3), np.uint8), FrameHeader(1, 2, "cam"), "/image", 0.0)
     return Request(frame, Prompt("the animals", task, "Locate ...", targets), PixelBudget(3136, 10**6), 64)
 
 
+def by_letters(text: str, logprob: float = -0.002) -> list[tuple[str, float]]:
+    return [(letter, logprob) for letter in text]
+
+
+CAT = '{"bbox_2d": [10, 20, 30, 40], "label": "cat"}'
+DOG = '{"bbox_2d": [50, 30, 70, 40], "label": "dog"}'
+
+
+def whole(text: str, ends: FinishReason = "stop", logprob: float = -0.05) -> WritingEngine:
+    """An engine that does not stream."""
+    return WritingEngine(by_letters(text, logprob), ends=ends, streams=False)
+
+
 def test_objects_come_back_scaled_and_scored() -> None:
-    engine: Engine = FixedEngine(f"[{CAT}, {DOG}]")
+    engine: Engine = WritingEngine(by_letters(f"[{CAT}", -0.05) + by_letters(f", {DOG}]", -3.0), streams=False)
     result = perceive(engine, request())
     assert [found.label for found in result.objects] == ["cat", "dog"]
-    assert result.objects[0].xyxy == (40.0, 40.0, 120.0, 80.0)
+    assert result.objects[0].xyxy == (40.0, 80.0, 120.0, 160.0)
     # The scores themselves are the matter of test_scores.py.
     assert result.objects == score_objects(result.objects, result.answer)
     sure, unsure = (found.score for found in result.objects)
     assert 1 > sure > unsure > 0
     assert result.request.frame.header == FrameHeader(1, 2, "cam")
     assert result.count is None
-
-
-def test_objects_under_the_threshold_become_rejects_that_say_so() -> None:
-    engine = FixedEngine(f"[{CAT}, {DOG}]")
-    sure = perceive(engine, request()).objects[0].score
-    result = perceive(engine, request(), score_threshold=sure - 0.001)
-    assert [found.label for found in result.objects] == ["cat"]
-    assert result.rejects[0].text == DOG
-    assert f"score_threshold {sure - 0.001:.3f}" in result.rejects[0].reason
-    assert len(perceive(engine, request(), score_threshold=sure).objects) == 1, "as sure as asked for"
+    kept = perceive(engine, request(), score_threshold=sure)
+    assert [found.label for found in kept.objects] == ["cat"], "as sure as asked for"
+    assert kept.rejects[0].text == DOG
+    assert f"score_threshold {sure:.3f}" in kept.rejects[0].reason
 
 
 def test_unnamed_objects_carry_what_was_asked() -> None:
-    unnamed = '{"bbox_2d": [10, 20, 30, 40]}'
-    assert perceive(FixedEngine(unnamed), request()).objects[0].label == "animal"
-    assert perceive(FixedEngine(unnamed), request(targets=("cat", "dog"))).objects[0].label == "the animals"
+    unnamed = whole('{"bbox_2d": [10, 20, 30, 40]}')
+    assert perceive(unnamed, request()).objects[0].label == "animal"
+    assert perceive(unnamed, request(targets=("cat", "dog"))).objects[0].label == "the animals"
 
 
-# reply, how it ended, count
-COUNTS: list[tuple[str, FinishReason, int | None]] = [
-    (f"[{CAT}, {DOG}]\nThere are 3 animals.", "stop", 3),  # what is said wins over what is listed
-    (f"[{CAT}, {DOG}]", "stop", 2),  # a finished list is a count
-    ("[]", "stop", 0),
-    (f"[{CAT}, {DOG}", "length", None),  # a cut-off list is not
-    ("I cannot tell.", "stop", None),
-    ('[{"bbox_2d": null}]', "stop", None),
+# task, reply, how it ended, count
+COUNTS: list[tuple[Task, str, FinishReason, int | None]] = [
+    (Task.COUNT, f"[{CAT}, {DOG}]\nThere are 3 animals.", "stop", 3),  # what is said wins over what is listed
+    (Task.COUNT, f"[{CAT}, {DOG}]", "stop", 2),  # a finished list is a count
+    (Task.COUNT, f"[{CAT}, {DOG}", "length", None),  # a cut-off list is not
+    (Task.COUNT, '[{"bbox_2d": null}]', "stop", None),
+    (Task.DETECT, f"[{CAT}]\nThere are 3.", "stop", None),  # nobody asked
 ]
 
 
-@pytest.mark.parametrize(("text", "finish_reason", "count"), COUNTS)
-def test_counting(text: str, finish_reason: FinishReason, count: int | None) -> None:
-    assert perceive(FixedEngine(text, finish_reason), request(Task.COUNT)).count == count
-
-
-def test_only_counting_questions_are_counted() -> None:
-    assert perceive(FixedEngine(f"[{CAT}]\nThere are 3."), request()).count is None
+@pytest.mark.parametrize(("task", "text", "ends", "count"), COUNTS)
+def test_counting(task: Task, text: str, ends: FinishReason, count: int | None) -> None:
+    assert perceive(whole(text, ends), request(task)).count == count
 
 
 def test_text_only_answers_are_kept() -> None:
-    result = perceive(FixedEngine("A red cart beside a face."), request(Task.DESCRIBE))
+    result = perceive(whole("A red cart beside a face."), request(Task.DESCRIBE))
     assert (result.objects, result.text) == ((), "A red cart beside a face.")
 
 
 def test_an_aborted_answer_is_a_result_without_objects() -> None:
-    result = perceive(FixedEngine(f"[{CAT}]"), request(), should_stop=lambda: True)
+    result = perceive(whole(f"[{CAT}]"), request(), should_stop=lambda: True)
     assert (result.objects, result.answer.finish_reason) == ((), "aborted")
 
 
 def test_a_failing_engine_is_not_hidden() -> None:
+    class BrokenEngine(WritingEngine):
+        def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+            raise InferenceError("out of memory")
+
     with pytest.raises(InferenceError):
-        perceive(BrokenEngine(""), request())
+        perceive(BrokenEngine([]), request())
+
+
+THREE = [{"bbox_2d": [10 * n, 20, 10 * n + 9, 40], "label": label} for n, label in enumerate("abc", start=1)]
+
+
+def test_objects_are_told_as_soon_as_they_are_complete() -> None:
+    text = json.dumps(THREE)
+    engine = WritingEngine(by_letters(text))
+    told: list[tuple[int, Result]] = []
+    final = perceive(engine, request(), on_partial=lambda result: told.append((engine.written, result)))
+    # The letter that ends an object is the letter that tells it.
+    assert [written for written, _ in told] == [place + 1 for place, letter in enumerate(text) if letter == "}"]
+    for count, (written, part) in enumerate(told, start=1):
+        assert part.objects == final.objects[:count]
+        assert (part.partial, part.answer.finish_reason, part.count) == (True, "unfinished", None)
+        assert (part.answer.text, part.answer.model_wh) == (text[:written], MODEL_WH)
+        assert part.answer.tokens == final.answer.tokens[:written]
+        assert part.request is final.request
+    assert (final.partial, final.answer.finish_reason, len(final.objects)) == (False, "stop", 3)
+
+
+def test_the_time_of_the_first_object_is_known_with_and_without_telling() -> None:
+    told: list[Result] = []
+    final = perceive(WritingEngine(by_letters(json.dumps(THREE))), request(), on_partial=told.append)
+    first_s = final.answer.timings.first_object_s
+    assert first_s is not None
+    assert first_s > 0
+    times_s = [part.answer.timings.generate_s for part in told]
+    assert {part.answer.timings.first_object_s for part in told} == {first_s}
+    assert first_s <= times_s[0] <= times_s[1] <= times_s[2]
+    assert perceive(WritingEngine(by_letters(json.dumps(THREE))), request()).answer.timings.first_object_s is not None
+    assert perceive(WritingEngine(by_letters("[]")), request()).answer.timings.first_object_s is None
+    assert perceive(WritingEngine([]), request()).answer.timings.first_object_s is None
+
+
+def test_weak_objects_are_in_no_part_and_tell_nothing() -> None:
+    sure, unsure = json.dumps(THREE[0]), json.dumps(THREE[1])
+    pieces = by_letters(f"[{sure}, ") + by_letters(unsure, -4.0) + by_letters(", " + json.dumps(THREE[2]) + "]")
+    told: list[Result] = []
+    final = perceive(WritingEngine(pieces), request(), score_threshold=0.5, on_partial=told.append)
+    assert [[found.label for found in part.objects] for part in told] == [["a"], ["a", "c"]]
+    assert [len(part.rejects) for part in told] == [0, 1]
+    assert told[-1].rejects == final.rejects
+    assert "0.500" in final.rejects[0].reason
+    assert final.rejects[0].text == final.answer.text[slice(*final.rejects[0].span)] == unsure
+
+
+def test_unnamed_objects_have_the_asked_name_at_once() -> None:
+    told: list[Result] = []
+    perceive(WritingEngine(by_letters('[{"bbox_2d": [1, 2, 3, 4]}]')), request(), on_partial=told.append)
+    assert [found.label for found in told[0].objects] == ["animal"]
+
+
+def test_scores_of_a_part_are_calibrated_like_those_of_the_whole() -> None:
+    calibration = Calibration(FORMULA, 2.0, -0.5)
+    told: list[Result] = []
+    engine = WritingEngine(by_letters(json.dumps(THREE)), calibration)
+    final = perceive(engine, request(), on_partial=told.append)
+    raw = perceive(WritingEngine(by_letters(json.dumps(THREE))), request())
+    assert told[-1].objects == final.objects
+    assert [part.calibrated for part in told] == [final.calibrated] * 3
+    assert [found.score for found in final.objects] != [found.score for found in raw.objects]
+
+
+LABELS = st.one_of(st.sampled_from(["cat", "red cup", "猫", 'a "b"', "[1, 2]", "}"]), st.text(max_size=8))
+NUMBERS = st.integers(0, 110)
+ITEMS = st.one_of(
+    st.builds(lambda box, label: {"bbox_2d": list(box), "label": label}, st.tuples(*[NUMBERS] * 4), LABELS),
+    st.builds(lambda point, label: {"point_2d": list(point), "label": label}, st.tuples(*[NUMBERS] * 2), LABELS),
+    st.builds(lambda box: {"bbox_2d": [list(box), [1, 2, 3, 4]], "label": "two"}, st.tuples(*[NUMBERS] * 4)),
+    st.sampled_from([{"bbox_2d": [1, 2, 3]}, {"bbox_2d": None, "label": "x"}, {"other": 1}]),
+)
+
+
+OTHER_FORMS = [
+    '<points x1="10" y1="20" x2="30" y2="40" alt="cups">cups</points>',
+    "<|object_ref_start|>cup<|object_ref_end|><|box_start|>(1,2),(30,40)<|box_end|>",
+    "11,12,33,44 red cup",
+    "There are 3 of them.",
+]
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> str:
+    items = draw(st.lists(ITEMS, max_size=6))
+    body = draw(
+        st.sampled_from(
+            [
+                json.dumps(items),
+                json.dumps(items, indent="\t", ensure_ascii=False),
+                json.dumps({"objects": items}),
+                "\n".join(map(json.dumps, items)),
+            ]
+        )
+    )
+    if draw(st.booleans()):
+        # Other forms, in any order, beside the JSON.
+        body = draw(st.sampled_from(["\n", " "])).join(draw(st.permutations([body, *OTHER_FORMS]))[:3])
+    before, after = draw(st.sampled_from(["", "Here [they] are: ", "```json\n"])), draw(st.sampled_from(["", "\n```"]))
+    whole = f"{before}{body}{after}"
+    return whole[: draw(st.integers(0, len(whole)))] if draw(st.booleans()) else whole
+
+
+@given(replies(), st.data())
+def test_what_is_told_early_begins_what_is_told_at_the_end(reply: str, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(reply)), max_size=40)))
+    logprobs = st.floats(-3.0, 0.0)
+    pieces = [(reply[a:b], data.draw(logprobs)) for a, b in pairwise([0, *cuts, len(reply)])]
+    told: list[Result] = []
+    threshold = data.draw(st.sampled_from([0.0, 0.3]))
+    final = perceive(WritingEngine(pieces), request(), score_threshold=threshold, on_partial=told.append)
+    counts = [len(part.objects) for part in told]
+    assert counts == sorted(set(counts)), "each part has more objects than the one before"
+    for part in told:
+        assert part.objects == final.objects[: len(part.objects)]
+        assert final.answer.text.startswith(part.answer.text)
+
+
+@pytest.mark.parametrize("task", [Task.COUNT, Task.POINT])
+def test_other_tasks_stream_too(task: Task) -> None:
+    told: list[Result] = []
+    final = perceive(WritingEngine(by_letters(json.dumps(THREE))), request(task), on_partial=told.append)
+    assert [part.count for part in told] == [None] * 3
+    assert final.count == (3 if task is Task.COUNT else None)
+
+
+def test_what_was_read_along_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[str] = []
+    feed = AnswerReader.feed
+
+    def counted(reader: AnswerReader, chunk: str) -> tuple[DetectedObject, ...]:
+        fed.append(chunk)
+        return feed(reader, chunk)
+
+    monkeypatch.setattr(AnswerReader, "feed", counted)
+    text = json.dumps(THREE)
+    assert len(perceive(WritingEngine(by_letters(text)), request()).objects) == 3
+    assert fed == list(text)
+
+
+def test_an_answer_that_is_not_what_was_streamed_is_read_as_it_is() -> None:
+    class SecondThoughts(WritingEngine):
+        def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+            return replace(super().answer(request, should_stop, on_text), text=json.dumps(THREE[1:]))
+
+    final = perceive(SecondThoughts(by_letters(json.dumps(THREE))), request())
+    assert [found.label for found in final.objects] == ["b", "c"]
+
+
+@given(st.text(alphabet='[]{}"bbox_2d: label,\n<>points12 cat。', max_size=120))
+def test_reading_along_gives_what_reading_the_whole_reply_gives(text: str) -> None:
+    final = perceive(WritingEngine(by_letters(text)), request())
+    read = parse_answer(text, model_wh=MODEL_WH, image_wh=(400, 200))
+    assert [found.span for found in final.objects] == [found.span for found in read.objects]
+    assert (final.rejects, final.text) == (read.rejects, read.text)

@@ -28,30 +28,18 @@ def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:
     return image_wh[0] / frame_wh[0], image_wh[1] / frame_wh[1]
 
 
-def scale_xyxy(xyxy: XYXY, scale: XY) -> XYXY:
-    """Multiply x by `scale[0]` and y by `scale[1]`."""
-    x1, y1, x2, y2 = xyxy
-    return x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1]
-
-
-def order_corners(xyxy: XYXY) -> XYXY:
-    """Return the same rectangle as (left, top, right, bottom), whichever corners were given."""
-    x1, y1, x2, y2 = xyxy
-    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-
-
-def clip_xyxy(xyxy: XYXY, image_wh: WH) -> XYXY | None:
-    """Cut a box to the image.
+def box_in_image(corners: XYXY, scale: XY, image_wh: WH) -> XYXY | None:
+    """Map a box to image pixels and cut it to the image.
 
     Args:
-        xyxy: (left, top, right, bottom) in image pixels.
+        corners: Two opposite corners as the model wrote them, in any order.
+        scale: Image pixels per unit of the model's coordinates.
         image_wh: Width and height of the image, pixels.
 
     Returns:
         The part inside the image, or None when no area of it is inside.
     """
-    left, top, right, bottom = xyxy
-    width, height = image_wh
-    left, right = max(0.0, left), min(float(width), right)
-    top, bottom = max(0.0, top), min(float(height), bottom)
+    x1, y1, x2, y2 = corners
+    left, right = max(0.0, min(x1, x2) * scale[0]), min(float(image_wh[0]), max(x1, x2) * scale[0])
+    top, bottom = max(0.0, min(y1, y2) * scale[1]), min(float(image_wh[1]), max(y1, y2) * scale[1])
     return (left, top, right, bottom) if left < right and top < bottom else None

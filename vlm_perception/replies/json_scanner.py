@@ -1,8 +1,8 @@
 """Find the JSON objects in a reply, however broken the text around or inside them is.
 
-The scanner walks the text once, with a stack of open braces, and judges every object when its
-brace closes, on its own text without its children: item, wrapper, attribute or broken. So one bad
-item costs that item only, a reply cut off in the middle keeps its complete items, and no nesting
+The scanner walks the text once, with a stack of open braces, and tells what every object is
+when its brace closes, from its own text without its children: item, wrapper, attribute or broken. So
+one bad item costs that item only, a reply cut off in the middle keeps its complete items, and no nesting
 makes it slower than linear. Text may be fed in chunks: an object is reported as soon as its closing
 brace is in.
 """
@@ -85,7 +85,7 @@ class OpenObject:
         return self.first_child is None and not text[self.start + 1 : end].strip()
 
     def close(self, text: str, end: int, nested: bool) -> tuple[list[Segment], list[Segment], Values | None]:
-        """Judge an object whose brace has closed.
+        """Tell what an object is whose brace has closed.
 
         Args:
             text: The reply so far.
@@ -116,7 +116,7 @@ class OpenObject:
         return leaves, [], None
 
     def cut_off(self, text: str) -> list[Segment]:
-        """Judge an object that the end of the reply left open."""
+        """Tell what an object is that the end of the reply left open."""
         end = self.first_child
         if end is None:
             fence = text.find("```", self.start)

@@ -215,7 +215,7 @@ def _without_repeats(pairs: list[tuple[str, TreeNode]]) -> Values:
 
 
 def ends_string(text: str, follower: int, ended: bool) -> bool | None:
-    """Judge a quote inside a string by what follows it.
+    """Tell what a quote inside a string is by what follows it.
 
     A closing quote is followed by structure; an inner quote that nobody escaped, by more words.
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from vlm_perception.replies.candidates import Candidate
-from vlm_perception.replies.coordinates import clip_xyxy, order_corners, scale_xyxy
+from vlm_perception.replies.coordinates import box_in_image
 from vlm_perception.types import WH, XY, XYXY, DetectedObject, Reject, Span
 
 _DECIMAL = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|\s*[-+]?(?i:nan|inf|infinity)\s*")
@@ -55,7 +55,7 @@ class Validator:
         x1, y1, x2, y2 = numbers
         if x1 == x2 or y1 == y2:
             return None, "box has no area"
-        xyxy = clip_xyxy(scale_xyxy(order_corners((x1, y1, x2, y2)), self._scale), self._image_wh)
+        xyxy = box_in_image((x1, y1, x2, y2), self._scale, self._image_wh)
         return xyxy, "box lies outside the image" if xyxy is None else ""
 
     def _point(self, numbers: tuple[float, ...]) -> tuple[XY | None, str]:

@@ -1,43 +1,44 @@
-"""Replies to objects and rejects: a row per form, with what makes it worth a row."""
+"""Replies to objects and rejects: a row per form, as models write them, with what makes it worth a row."""
 
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_perception.errors import GeometryError
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.types import ParsedAnswer
 
 WH = (1000, 1000)
 CAT = '{"bbox_2d": [1, 2, 30, 40], "label": "cat"}'
 DOG = '{"bbox_2d": [5, 6, 70, 80], "label": "dog"}'
-IS_CAT = ("cat", (1.0, 2.0, 30.0, 40.0))
-IS_DOG = ("dog", (5.0, 6.0, 70.0, 80.0))
+BOX, BOX2, POINT = (1.0, 2.0, 30.0, 40.0), (5.0, 6.0, 70.0, 80.0), (7.0, 8.0)
+IS_CAT, IS_DOG, IS_EYE = ("cat", BOX), ("dog", BOX2), ("eye", POINT)
+REF, REF_END = "<|object_ref_start|>", "<|object_ref_end|>"
+START, END = "<|box_start|>", "<|box_end|>"
+
+Shown = list[tuple[str, tuple[float, ...]]]
 
 
 def parse(text: str) -> ParsedAnswer:
     return parse_answer(text, model_wh=WH, image_wh=WH)
 
 
-def shown(parsed: ParsedAnswer) -> list[tuple[str, tuple[float, ...]]]:
+def shown(parsed: ParsedAnswer) -> Shown:
     return [(found.label, found.xyxy or found.point_xy or ()) for found in parsed.objects]
 
 
 # text, objects, prose
-ACCEPTED: list[tuple[str, list[tuple[str, tuple[float, ...]]], str]] = [
+ACCEPTED: list[tuple[str, Shown, str]] = [
     (f"```json\n[\n\t{CAT},\n\t{DOG}\n]\n```", [IS_CAT, IS_DOG], ""),  # the form Qwen was trained for, tabs
     (f"```json\n[\n    {CAT}\n]\n```", [IS_CAT], ""),  # with spaces
     (f"[{CAT}, {DOG}]", [IS_CAT, IS_DOG], ""),  # bare list
     (CAT, [IS_CAT], ""),  # lone object
     (f"{CAT}\n{DOG}", [IS_CAT, IS_DOG], ""),  # several objects without a list
     (f"[{CAT}]\n[{DOG}]", [IS_CAT, IS_DOG], ""),  # several lists
-    (f"[[{CAT}], [{DOG}]]", [IS_CAT, IS_DOG], ""),  # lists of lists
     (f'{{"objects": [{CAT}], "count": 1}}', [IS_CAT], "count: 1"),  # wrapper, which also says something
     (f'{{"result": {{"animals": [{CAT}, {DOG}]}}}}', [IS_CAT, IS_DOG], ""),  # wrapper in a wrapper
     (f"Here [see below] it is: [{CAT}]", [IS_CAT], "Here [see below] it is:"),  # brackets in prose before
@@ -50,48 +51,41 @@ ACCEPTED: list[tuple[str, list[tuple[str, tuple[float, ...]]], str]] = [
     ('{"bbox": [1, 2, 30, 40], "name": "cat"}', [IS_CAT], ""),  # other keys for box and label
     ('{"box": [1, 2, 30, 40], "class": "cat"}', [IS_CAT], ""),
     ('{"box_2d": [1, 2, 30, 40], "category": "cat"}', [IS_CAT], ""),
-    ('{"point_2d": [7, 8], "label": "eye"}', [("eye", (7.0, 8.0))], ""),
-    ('{"point": [7, 8], "label": "eye"}', [("eye", (7.0, 8.0))], ""),
-    ('{"points": [[7, 8], [9, 10]], "label": "eye"}', [("eye", (7.0, 8.0)), ("eye", (9.0, 10.0))], ""),
-    ('{"bbox_2d": [[1, 2, 30, 40], [5, 6, 70, 80]], "label": "a"}', [("a", IS_CAT[1]), ("a", IS_DOG[1])], ""),
+    ('{"point_2d": [7, 8], "label": "eye"}', [IS_EYE], ""),
+    ('{"point": [7, 8], "label": "eye"}', [IS_EYE], ""),
+    ('{"points": [[7, 8], [9, 10]], "label": "eye"}', [IS_EYE, ("eye", (9.0, 10.0))], ""),
+    ('{"bbox_2d": [[1, 2, 30, 40], [5, 6, 70, 80]], "label": "a"}', [("a", BOX), ("a", BOX2)], ""),
     ('{"bbox_2d": [[1, 2], [30, 40]], "label": "cat"}', [IS_CAT], ""),  # two corners
-    ('{"bbox_2d": [1, 2, 30, 40], "point_2d": [7, 8], "label": "a"}', [("a", IS_CAT[1]), ("a", (7.0, 8.0))], ""),
-    ('<points x1="7" y1="8" alt="eye">eye</points>', [("eye", (7.0, 8.0))], ""),  # Qwen's point tag
-    ('<points x1="7" y1="8" x2="9" y2="10" alt="eye">eye</points>', [("eye", (7.0, 8.0)), ("eye", (9.0, 10.0))], ""),
-    ('<point x="7" y="8" alt="eye">eye</point>', [("eye", (7.0, 8.0))], ""),
-    ('<points x1="7" y1="8" alt="eye">ey', [("eye", (7.0, 8.0))], "ey"),  # cut in the name: alt has it
-    ("Eyes: <points x1='7' y1='8'>eye</points>.", [("eye", (7.0, 8.0))], "Eyes:"),  # single quotes, no alt
+    ('{"bbox_2d": [1, 2, 30, 40], "point_2d": [7, 8], "label": "a"}', [("a", BOX), ("a", (7.0, 8.0))], ""),
+    ('<points x1="7" y1="8" x2="9" y2="10" alt="eye">eye</points>', [IS_EYE, ("eye", (9.0, 10.0))], ""),  # Qwen's
+    ('<point x="7" y="8" alt="eye">eye</point>', [IS_EYE], ""),
+    ('<points x1="7" y1="8" alt="eye">ey', [IS_EYE], "ey"),  # cut in the name: alt has it
+    ("Eyes: <points x1='7' y1='8'>eye</points>.", [IS_EYE], "Eyes:"),  # single quotes, no alt
     ("1,2,30,40 cat\n5, 6, 70, 80 dog", [IS_CAT, IS_DOG], ""),  # plain lines
     ("- [1, 2, 30, 40]: cat", [IS_CAT], ""),  # a list item that names its box
-    ("The cat is at [1, 2, 30, 40] now.", [("", IS_CAT[1])], "The cat is at now."),  # a box in a sentence
-    ("[\n[1, 2, 30, 40],\n[5, 6, 70, 80]\n]", [("", IS_CAT[1]), ("", IS_DOG[1])], ""),  # lists of numbers only
-    ("[1, 2, 30, 40], [5, 6, 70, 80]", [("", IS_CAT[1]), ("", IS_DOG[1])], ""),
-    ('{"bbox_2d": [1, 2, 30, 40], "label": "the "big" cat"}', [('the "big" cat', IS_CAT[1])], ""),  # bare quotes
-    ("[{'bbox_2d': [1, 2, 30, 40], 'label': 'cat'}]", [IS_CAT], ""),  # Python's quotes
-    ("{'bbox_2d': [1, 2, 30, 40], 'label': 'cat\\'s'}", [("cat's", IS_CAT[1])], ""),
+    ("The cat is at [1, 2, 30, 40] now.", [("", BOX)], "The cat is at now."),  # a box in a sentence
+    ("[\n[1, 2, 30, 40],\n[5, 6, 70, 80]\n]", [("", BOX), ("", BOX2)], ""),  # lists of numbers only
+    ("[1, 2, 30, 40], [5, 6, 70, 80]", [("", BOX), ("", BOX2)], ""),
+    ("{'bbox_2d': [1, 2, 30, 40], 'label': 'cat\\'s'}", [("cat's", BOX)], ""),
     ('{"bbox_2d": [1, 2, 30, 40,], "label": "cat",},', [IS_CAT], ""),  # trailing commas
-    ('{"bbox_2d": ["1", "2", "30", "40"], "label": "cat"}', [IS_CAT], ""),  # numbers as strings
-    ('{"bbox_2d": [30, 40, 1, 2], "label": "cat"}', [IS_CAT], ""),  # swapped corners: the same rectangle
     ('{"bbox_2d": [1, 40, 30, 2], "label": "cat"}', [IS_CAT], ""),  # the other diagonal
-    ('{"bbox_2d": [1, 2, 30, 40], "label": "a } b { c ] d"}', [("a } b { c ] d", IS_CAT[1])], ""),  # signs in a label
-    ('{"bbox_2d": [1, 2, 30, 40], "label": "C:\\dir"}', [("C:\\dir", IS_CAT[1])], ""),  # a backslash nobody doubled
-    ('{"bbox_2d": [1, 2, 30, 40], "label": "红色的圆"}', [("红色的圆", IS_CAT[1])], ""),  # labels in any language
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "a } b { c ] d"}', [("a } b { c ] d", BOX)], ""),  # signs in a label
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "C:\\dir"}', [("C:\\dir", BOX)], ""),  # a backslash nobody doubled
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "红色的圆"}', [("红色的圆", BOX)], ""),  # labels in any language
     (
         '{"bbox_2d": [1, 2, 30, 40], "label": "\\ud800x"}',
-        [("?x", IS_CAT[1])],
+        [("?x", BOX)],
         "",
     ),  # half a character: no message holds it
-    ('{"bbox_2d": [1, 2, 30, 40], "label": "a\\u0000b"}', [("a b", IS_CAT[1])], ""),  # NUL ends a C string
-    ('{"bbox_2d": [1, 2, 30, 40]}', [("", IS_CAT[1])], ""),  # no label: the caller knows what was asked
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "a\\u0000b"}', [("a b", BOX)], ""),  # NUL ends a C string
+    ('{"bbox_2d": [1, 2, 30, 40]}', [("", BOX)], ""),  # no label: the caller knows what was asked
     (
         '{"bbox_2d": [-50, -9, 30, 40], "label": "cat"}',
         [("cat", (0.0, 0.0, 30.0, 40.0))],
         "",
     ),  # partly outside: clipped
-    ('{"bbox_2d": [900, 900, 1200, 1100], "label": "cat"}', [("cat", (900.0, 900.0, 1000.0, 1000.0))], ""),
     ('{"point_2d": [1000, 0], "label": "corner"}', [("corner", (1000.0, 0.0))], ""),  # on the edge
     ("```json\n[]\n```", [], ""),  # nothing found
-    ("[]", [], ""),
     ('{"objects": []}', [], ""),  # nothing found, wrapped
     ("```json\n[]\n```\nThere is no cat.", [], "There is no cat."),
     ("A red cart stands left of a face.", [], "A red cart stands left of a face."),  # text-only answers are answers
@@ -100,18 +94,100 @@ ACCEPTED: list[tuple[str, list[tuple[str, tuple[float, ...]]], str]] = [
     ("1,2,3,4,5,6 are numbers", [], "1,2,3,4,5,6 are numbers"),  # six numbers are no box
     (
         f'[{{"label": "cart", "bbox_2d": [1, 2, 30, 40], "parts": [{DOG}]}}]',
-        [IS_DOG, ("cart", IS_CAT[1])],
+        [IS_DOG, ("cart", BOX)],
         "",
     ),  # nested: the inner one is complete first
 ]
 
 
 @pytest.mark.parametrize(("text", "objects", "prose"), ACCEPTED)
-def test_accepted_forms(text: str, objects: list[tuple[str, tuple[float, ...]]], prose: str) -> None:
+def test_accepted_forms(text: str, objects: Shown, prose: str) -> None:
     parsed = parse(text)
     assert shown(parsed) == objects
     assert parsed.rejects == ()
     assert parsed.text == prose
+
+
+TOKENS: list[tuple[str, Shown]] = [
+    (f"{REF}cat{REF_END}{START}(1,2),(30,40){END}", [IS_CAT]),  # Qwen2-VL's grounding form
+    (f"{START}(1,2),(30,40){END}{REF}cat{REF_END}", [IS_CAT]),  # the name after its box
+    (f"{START}(1,2),(30,40){END}{REF}cat{REF_END}\n{START}(5,6),(70,80){END}{REF}dog{REF_END}", [IS_CAT, IS_DOG]),
+    (f"{REF}cat{REF_END}{START}(1,2),(30,40){END}{REF}dog{REF_END}{START}(5,6),(70,80){END}", [IS_CAT, IS_DOG]),
+    (f"{REF}a{REF_END}{START}(1,2),(30,40){END}{START}(5,6),(70,80){END}", [("a", BOX), ("a", BOX2)]),  # one name
+    (f"{REF}a{REF_END}{START}(1,2),(30,40)(5,6),(70,80){END}", [("a", BOX), ("a", BOX2)]),  # one pair of tokens
+    (f"{REF}eye{REF_END}{START}(7,8){END}", [IS_EYE]),  # a point
+    (f"{START}(1,2),(30,40){END}", [("", BOX)]),  # no name at all
+    ("<ref>cat</ref><box>(1,2),(30,40)</box>", [IS_CAT]),  # Qwen-VL's first form
+    ("<ref>the cat</ref> sits at <box>(1, 2), (30, 40)</box>.", [("the cat", BOX)]),
+    (f"{REF}cat{REF_END}{START}[1, 2, 30, 40]{END}", [IS_CAT]),  # a list between the tokens
+    ("cat(1,2),(30,40)", [IS_CAT]),  # tokens stripped by the tokenizer
+    ("cat(1,2),(30,40)dog(5,6),(70,80)", [IS_CAT, IS_DOG]),
+    ("cat(1,2),(30,40)\ndog(5,6),(70,80)", [IS_CAT, IS_DOG]),
+    ("a(1,2),(30,40)(5,6),(70,80)", [("a", BOX), ("a", BOX2)]),
+    ("红色的猫（1，2），（30，40）", [("红色的猫", BOX)]),  # full-width signs
+    ("- cat: (1,2),(30,40)", [IS_CAT]),  # a list of names
+    ("The cat is at (1,2),(30,40).", [("", BOX)]),  # in a sentence: it is not called "The cat is at"
+    ("f(1,2) and g(30,40)", []),  # without tokens a pair alone may be anything
+    ("- **cat**: [1, 2, 30, 40]", [IS_CAT]),  # Markdown
+    ("1. cat: [1, 2, 30, 40]\n2. dog: [5, 6, 70, 80]", [IS_CAT, IS_DOG]),
+    ('[[1, 2, 30, 40, "cat"], [5, 6, 70, 80, "dog"]]', [IS_CAT, IS_DOG]),  # the name as fifth
+    ("[\n  [\n    1,\n    2,\n    30,\n    40\n  ]\n]", [("", BOX)]),  # a number a line
+    ('<points x1="7" y1="8"\n x2="9" y2="10" alt="eye">eye</points>', [IS_EYE, ("eye", (9.0, 10.0))]),  # two lines
+    ("<point>7 8</point>", [("", POINT)]),  # numbers inside the tag
+    ('<points x1="7.0" y1="8.0" alt="red “eye”">red “eye”</points>', [("red “eye", POINT)]),
+    ("1,2,30,40 cat\r\n5,6,70,80 dog\r\n", [IS_CAT, IS_DOG]),  # CRLF
+    ("1，2，30，40 猫", [("猫", BOX)]),
+]
+
+LENIENT: list[tuple[str, Shown]] = [
+    ("［｛“bbox_2d”：［1，2，30，40］，“label”：“cat”｝］", [IS_CAT]),  # full-width signs throughout
+    ('{"bbox_2d": [１, ２, ３０, ４０], "label": "cat"}', [IS_CAT]),  # full-width digits
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "红，圆：（大）"}', [("红，圆：（大）", BOX)]),  # but never inside a name
+    ('{“bbox_2d”: [1, 2, 30, 40], “label”: “the "big" cat”}', [('the "big" cat', BOX)]),  # typographic quotes
+    (f"[\r\n\t{CAT}\r\n]\r\n", [IS_CAT]),  # CRLF
+    ('{"bbox_2d": [1, 2, 30, 40], // the {cat}\n"label": "cat"}', [IS_CAT]),  # comments
+    ('{"bbox_2d": [1, 2, 30, 40], # it\'s "here"\n"label": "cat"}', [IS_CAT]),
+    ('{"bbox_2d": [1, 2, /* left, "top" } */ 30, 40], "label": "cat" /* end */}', [IS_CAT]),
+    ('{"label": "cat" // animal\n, "bbox_2d": [1, 2, 30, 40]}', [IS_CAT]),
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "http://a/#b"}', [("http://a/#b", BOX)]),  # none inside a name
+    ('{"bbox_2d": [1, 2, 30, 40] "label": "cat"}', [IS_CAT]),  # comma lost
+    ('{"label": "cat" "bbox_2d": [1, 2, 30, 40]}', [IS_CAT]),  # comma lost behind a string
+    ('{"bbox_2d": [1 2 30 40], "label": "cat"}', [IS_CAT]),  # commas lost between numbers
+    ('{"bbox_2d": [1, 2, 30, 40, "label": "cat"}', [IS_CAT]),  # bracket lost
+    (f'[{CAT} {{"bbox_2d": [5, 6, 70, 80], "label": "dog"}}]', [IS_CAT, IS_DOG]),  # comma lost between items
+    ("{'bbox_2d': (1, 2, 30, 40), 'label': 'cat', 'id': None, 'ok': True}", [IS_CAT]),  # Python
+    ("{bbox_2d: [1, 2, 30, 40], label: red cat}", [("red cat", BOX)]),  # no quotes at all
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "a "big", red cat"}', [('a "big", red cat', BOX)]),  # bare quotes, a comma
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "15" tall"}', [('15" tall', BOX)]),  # inches
+    ("{'bbox_2d': [1, 2, 30, 40], 'label': 'dog's bowl'}", [("dog's bowl", BOX)]),
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "two\nlines"}', [("two lines", BOX)]),  # a line end in a string
+    ('{"bbox_2d": "1, 2, 30, 40", "label": "cat"}', [IS_CAT]),  # all of it as a string
+    ('{"bbox_2d": "[1, 2, 30, 40]", "label": "cat"}', [IS_CAT]),
+    ('{"bbox_2d": "(1,2),(30,40)", "label": "cat"}', [IS_CAT]),
+    ('{"bbox_2d": [1.0, "2.0", 3e1, "40"], "label": "cat"}', [IS_CAT]),  # floats and strings
+    ('{"bbox_2d": [[[1, 2], [30, 40]], [[5, 6], [70, 80]]], "label": "a"}', [("a", BOX), ("a", BOX2)]),
+    ('{"bbox_2d": [[1, 2, 30, 40], [5, 6, 70, 80]], "label": ["cat", "dog"]}', [IS_CAT, IS_DOG]),  # a name each
+    ('{"bbox": {"x1": 1, "y1": 2, "x2": 30, "y2": 40}, "label": "cat"}', [IS_CAT]),  # a key a number
+    ('{"bbox": {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}, "label": "cat"}', [IS_CAT]),
+    ('{"bbox": {"x": 1, "y": 2, "width": 29, "height": 38}, "label": "cat"}', [IS_CAT]),
+    ('[{"x1": 1, "y1": 2, "x2": 30, "y2": 40, "label": "cat"}]', [IS_CAT]),  # and without any other key
+    ('{"points": [{"x": 7, "y": 8}], "label": "eye"}', [IS_EYE]),
+    ('{"points": [{"x": 7, "y": 8, "label": "eye"}]}', [IS_EYE]),  # a wrapper that is called like a key
+    ('{"objects": [{"x1": 1, "y1": 2, "x2": 30, "y2": 40}]}', [("", BOX)]),
+    ('{"boxes": [[1, 2, 30, 40], [5, 6, 70, 80]], "labels": ["cat", "dog"]}', [IS_CAT, IS_DOG]),  # Florence's way
+    ('{"detections": [{"bounding_box": [1, 2, 30, 40], "class_name": "cat"}]}', [IS_CAT]),
+    (f"{{{CAT}}}", [IS_CAT]),  # a brace too many
+    (f"{{{{ {CAT} }}}}", [IS_CAT]),  # a template's braces
+    (f"[{CAT}]]]}}}}", [IS_CAT]),  # brackets too many
+    (f"<think>Look at [1] and {{it}}.</think>[{CAT}]", [IS_CAT]),  # thinking before
+]
+
+
+@pytest.mark.parametrize(("text", "objects"), TOKENS + LENIENT)
+def test_other_forms(text: str, objects: Shown) -> None:
+    parsed = parse(text)
+    assert shown(parsed) == objects
+    assert parsed.rejects == ()
 
 
 # one bad item, word in its reason
@@ -157,6 +233,36 @@ def test_a_bad_item_costs_itself_only(bad: str, reason: str) -> None:
     assert parsed.text == ""
 
 
+REFUSED = [
+    (f"{START}(1,2),(30){END}", "3 numbers instead of 4"),
+    (f"{START}(nan,2),(30,40){END}", "not finite"),
+    (f"{START}{END}", "0 numbers"),
+    ("<|quad_start|>(1,2),(30,2),(30,40),(1,40)<|quad_end|>", "8 numbers instead of 4"),  # a quad is no box
+    (f"{START}(1,2),(3", "cut off"),
+    ("2000,2000,3000,3000 cat", "outside"),
+    ("{'bbox_2d': [nan, 2, 30, 40], 'label': 'x'}", "not finite"),  # Python's words
+    ("{'bbox_2d': [-inf, 2, 30, 40], 'label': 'x'}", "not finite"),
+    ('{"bbox_2d": ["inf", 2, 30, 40], "label": "x"}', "not finite"),
+    ('{"bbox_2d": ["1_0", 2, 30, 40], "label": "x"}', "not a number"),  # what float() would take for 10
+    ('{"bbox_2d": ["10px", 2, 30, 40], "label": "x"}', "not a number"),
+    ('{"bbox_2d": {"x1": 1, "y1": 2}, "label": "x"}', "not a list"),
+    ('{"bbox": {"x": 1, "y": 2, "width": 0, "height": 9}, "label": "x"}', "no area"),
+    ('{"bbox_2d": [1, 2, 30, 40], "label"}', "no key"),
+    ('{"bbox_2d": "left of the cat", "label": "x"}', "not a list"),
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "x" // lost', "cut off"),  # cut in a comment
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_refused_with_reason_and_place(text: str, reason: str) -> None:
+    parsed = parse(f"{text}\n{CAT}" if reason != "cut off" else text)
+    assert shown(parsed) == ([IS_CAT] if reason != "cut off" else [])
+    (reject,) = parsed.rejects
+    assert reason in reject.reason
+    assert reject.span == (0, len(text))
+    assert reject.text == text
+
+
 # text cut off, complete objects, rejects
 CUT_OFF = [
     (f"```json\n[\n\t{CAT},\n\t{DOG[:20]}", [IS_CAT], 1),  # in the coordinates
@@ -171,9 +277,7 @@ CUT_OFF = [
 
 
 @pytest.mark.parametrize(("text", "objects", "rejects"), CUT_OFF)
-def test_complete_items_of_a_cut_off_reply_are_kept(
-    text: str, objects: list[tuple[str, tuple[float, ...]]], rejects: int
-) -> None:
+def test_complete_items_of_a_cut_off_reply_are_kept(text: str, objects: Shown, rejects: int) -> None:
     parsed = parse(text)
     assert shown(parsed) == objects
     assert [reject.reason for reject in parsed.rejects] == ["cut off"] * rejects
@@ -206,26 +310,6 @@ def test_spans_cut_the_objects_out_of_the_text() -> None:
 def test_objects_come_in_the_order_of_the_text() -> None:
     parsed = parse(f"5,6,7,8 rat\n{CAT}\n<points x1='7' y1='8'>eye</points>\n{DOG}")
     assert [found.label for found in parsed.objects] == ["rat", "cat", "eye", "dog"]
-
-
-def test_absolute_coordinates_scale_per_axis() -> None:
-    parsed = parse_answer(CAT, model_wh=(100, 400), image_wh=(1000, 200))
-    assert parsed.objects[0].xyxy == (10.0, 1.0, 300.0, 20.0)
-
-
-def test_small_coordinates_are_not_taken_for_relative_ones() -> None:
-    # Guessing "all values below 1000 are normalised" is a known bug of peers.
-    assert parse_answer(CAT, model_wh=(644, 476), image_wh=(644, 476)).objects[0].xyxy == IS_CAT[1]
-
-
-def test_relative_coordinates_scale_from_a_thousand() -> None:
-    parsed = parse_answer(CAT, model_wh=(644, 476), image_wh=(2000, 500), coordinates="relative_1000")
-    assert parsed.objects[0].xyxy == (2.0, 1.0, 60.0, 20.0)
-
-
-def test_sizes_are_checked() -> None:
-    with pytest.raises(GeometryError):
-        parse_answer(CAT, model_wh=(0, 476), image_wh=(644, 476))
 
 
 FRAGMENTS = [
@@ -321,64 +405,3 @@ def test_any_cut_of_a_reply_yields_a_prefix_of_its_objects(
     objects = parse(cut).objects
     assert objects == whole[: len(objects)]
     assert len(objects) == sum(found.span[1] <= len(cut) for found in whole)
-
-
-# Shapes that make careless scanners slow: work per character must not grow with the length.
-SLOW_SHAPES = [
-    "{",
-    "[",
-    '{"',
-    '"',
-    '{"a":',
-    "{'",
-    "<points x1=",
-    "1,",
-    "[1,",
-    "\n",
-    " \n",
-    '{"a":"\\',
-    "`",
-    '{"bbox_2d":[',
-    "{}",
-    "{ ",
-    "\\",
-    "7",
-    "<points",
-    "<points x1='1'\n",
-    "<box>",
-    "<|box_start|>(1,2),(3,4)<|box_end|>",
-    "cat(1,2),(3,4) ",
-    "[\n1,\n",
-    "(1,",
-    "{/*",
-    "{//",
-    '{"x":1,"y":2},',
-    '{"a": "b" ',
-    '{"a": " ',
-    "- 1 ",
-    CAT,
-]
-
-
-@pytest.mark.parametrize("shape", SLOW_SHAPES)
-def test_time_is_linear(shape: str) -> None:
-    """Counts executed lines instead of seconds: eight times the text, at most ten times the lines."""
-    short, long = _lines_run(shape * 200), _lines_run(shape * 1600)
-    assert long < 10 * short + 1000
-
-
-def _lines_run(text: str) -> int:
-    count = 0
-
-    def trace(frame: object, event: str, argument: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        parse(text)
-    finally:
-        sys.settrace(before)
-    return count
