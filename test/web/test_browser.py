@@ -134,7 +134,7 @@ def truth_of(name: str, label: str) -> XYXY:
     return next(truth.xyxy for truth in EXAMPLES[name].scene.truths if truth.label == label)
 
 
-def test_upload_ask_and_see_the_boxes(page: Page, server: Any, tmp_path: Path) -> None:
+def test_upload_ask_see_the_boxes_and_ask_again(page: Page, server: Any, tmp_path: Path) -> None:
     scene = EXAMPLES["Description"].scene
     assert page.locator("#picture img").count() == 0
     upload(page, png(tmp_path / "mine.png", scene.rgb))
@@ -150,19 +150,12 @@ def test_upload_ask_and_see_the_boxes(page: Page, server: Any, tmp_path: Path) -
     expect(page.locator("pre.reply mark.object")).to_have_count(1)
     expect(page.locator("#rejects")).to_contain_text("No rejects")
     assert "mine.png" in {path.name for path in server.temporary_files()}, "the end of the page has to remove it"
-
-
-def test_ask_again_changes_what_is_shown(page: Page, tmp_path: Path) -> None:
-    upload(page, png(tmp_path / "mine.png", EXAMPLES["Description"].scene.rgb))
-    ask(page, "the red cart")
-    wait_answered(page, "Locate the red cart")
-    first = shown_picture(page)
     page.locator("#prompt textarea").fill("the blue cart")
     page.locator("#prompt textarea").press("Enter")
     wait_answered(page, "Locate the blue cart")
     assert iou(boxes(page)["blue cart"], truth_of("Description", "blue cart")) >= 0.5
     assert "red cart" not in boxes(page)
-    assert (shown_picture(page) != first).any()
+    assert (shown_picture(page) != drawn).any()
 
 
 @pytest.mark.parametrize(("viewport", "device"), [(DESKTOP, "desktop"), (PHONE, "phone")])
@@ -203,12 +196,6 @@ def test_key_points_example(page: Page) -> None:
     screenshot(page, "ui_points")
 
 
-def test_relations_example(page: Page) -> None:
-    page.get_by_role("button", name="the shadow of the blue circle").click()
-    wait_answered(page, "the shadow of the blue circle")
-    assert iou(boxes(page)["shadow"], truth_of("Relations", "shadow")) >= 0.5
-
-
 def test_rejects_are_shown_with_reason_and_place(page: Page) -> None:
     score = page.locator("#score input[type=number]")
     score.fill("1")
@@ -243,21 +230,9 @@ def test_a_bad_image_is_told_and_the_page_lives_on(page: Page, tmp_path: Path) -
     assert "blue cart" in boxes(page)
 
 
-def test_wrong_questions_are_told(page: Page, tmp_path: Path) -> None:
-    problem = page.locator("#notice .problem")
+def test_a_question_without_an_image_is_told(page: Page) -> None:
     ask(page, "the red cart")
-    expect(problem).to_contain_text("there is no image", timeout=TIMEOUT_MS)
-    upload(page, png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8)))
-    page.get_by_role("button", name="Ask").click()
-    expect(problem).to_contain_text("dot.png is 1 x 1 px", timeout=TIMEOUT_MS)
-    upload(page, png(tmp_path / "line.png", np.zeros((10, 2010, 3), np.uint8)))
-    page.get_by_role("button", name="Ask").click()
-    expect(problem).to_contain_text("more than 200 times", timeout=TIMEOUT_MS)
-    upload(page, png(tmp_path / "good.png", EXAMPLES["Description"].scene.rgb))
-    ask(page, "")
-    expect(problem).to_contain_text("names nothing to look for", timeout=TIMEOUT_MS)
-    ask(page, "x" * 3000)
-    expect(problem).to_contain_text("3000 characters, the limit is 2000", timeout=TIMEOUT_MS)
+    expect(page.locator("#notice .problem")).to_contain_text("there is no image", timeout=TIMEOUT_MS)
 
 
 def test_html_in_a_prompt_is_shown_and_not_run(page: Page, tmp_path: Path) -> None:
@@ -277,6 +252,7 @@ def test_two_people_at_once_get_their_own_answers(open_page: Callable[..., Page]
     wait_answered(second, "the shadow of the blue circle")
     assert set(boxes(first)) == {"red cart", "blue cart"}
     assert set(boxes(second)) == {"shadow"}
+    assert iou(boxes(second)["shadow"], truth_of("Relations", "shadow")) >= 0.5
 
 
 def test_files_of_the_machine_cannot_be_asked_about(server: Any, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_line_says_whether_more_may_be_there(finish_reason: FinishReason, trun
     assert result_fields(replace(ended, partial=True))["truncated"] is False
 
 
-def test_partial_lines_tell_each_object_once_and_start_anew_with_the_next_picture(tmp_path: Path) -> None:
+def test_partial_lines_tell_each_object_once_and_start_anew_with_the_next_picture_or_failure() -> None:
     out = io.StringIO()
     lines = JsonLines(out)
     first, second = frame_of(Path("clip.mp4"), 0), frame_of(Path("clip.mp4"), 1)
@@ -121,22 +121,17 @@ def test_partial_lines_tell_each_object_once_and_start_anew_with_the_next_pictur
     lines.add_partial(first, result_with(first, CUP, PERSON))
     lines.add(first, result_with(first, CUP, PERSON))
     lines.add_partial(second, result_with(second, DOOR))
+    lines.fail(Failure("clip.mp4", "out of memory", 1, 0.1))
+    lines.add_partial(second, result_with(second, PERSON))
     told = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [(line["partial"], line["frame_index"]) for line in told] == [(True, 0), (True, 0), (False, 0), (True, 1)]
-    assert [line["object"]["label"] for line in told if line["partial"]] == ["red cup", "person", "人"]
-    assert [line["number"] for line in told if line["partial"]] == [0, 1, 0]
-
-
-def test_a_failure_after_partial_lines_does_not_swallow_the_next_objects() -> None:
-    out = io.StringIO()
-    lines = JsonLines(out)
-    picture = frame_of(Path("clip.mp4"), 0)
-    lines.add_partial(picture, result_with(picture, CUP))
-    lines.fail(Failure("clip.mp4", "out of memory", 0, 0.0))
-    lines.add_partial(picture, result_with(picture, PERSON))
-    told = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert told[1] == {"source": "clip.mp4", "frame_index": 0, "time_s": 0.0, "error": "out of memory"}
-    assert told[2]["object"]["label"] == "person"
+    assert told.pop(4) == {"source": "clip.mp4", "frame_index": 1, "time_s": 0.1, "error": "out of memory"}
+    assert [line.get("frame_index") for line in told] == [0, 0, 0, 1, 1]
+    assert [(line["number"], line["object"]["label"]) for line in told if line["partial"]] == [
+        (0, "red cup"),
+        (1, "person"),
+        (0, "人"),
+        (0, "person"),
+    ]
 
 
 def test_a_file_of_lines_is_complete_after_every_line_and_replaces_an_old_one(tmp_path: Path) -> None:
@@ -299,21 +294,18 @@ def test_annotating_never_overwrites_a_source(tmp_path: Path) -> None:
     assert picture.path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("make", [JsonLines, lambda path: CocoFile(path, PROMPT)])
-def test_a_file_that_cannot_be_written_is_found_out_before_the_work(make, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for path in (tmp_path, tmp_path / "file" / "out"):
-        with pytest.raises(OutputError, match=r"cannot write .*name"):
-            make(path)
-
-
 @pytest.mark.parametrize(
-    "make", [lambda path: YoloFolder(path, PROMPT), lambda path: AnnotatedFiles(path, ()), FrameFiles]
+    ("make", "blocked"),
+    [
+        *((make, name) for make in (JsonLines, lambda path: CocoFile(path, PROMPT)) for name in (".", "file/out")),
+        *((make, "file") for make in (lambda path: YoloFolder(path, PROMPT), lambda path: AnnotatedFiles(path, ()))),
+        (FrameFiles, "file"),
+    ],
 )
-def test_a_folder_that_cannot_be_made_is_found_out_before_the_work(make, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_found_out_before_the_work(make, blocked: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"cannot write .*file"):
-        make(tmp_path / "file")
+    with pytest.raises(OutputError, match=r"cannot write .*name"):
+        make(tmp_path / blocked)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
