@@ -78,31 +78,22 @@ def _draw_boxes(
 ) -> None:
     """Draw boxes and dots with a dark edge, so that a red box on a red thing is seen."""
     last = np.array(scene.shape[1::-1]) - 1
-    boxes = [index for index, found in enumerate(objects) if found.xyxy is not None]
-    dots = [index for index, found in enumerate(objects) if found.xyxy is None]
-    for chosen, colour_of, thickness in (
-        (boxes, lambda _: BLACK, style.line + 2 * style.edge),
-        (boxes, colours.__getitem__, style.line),
-    ):
-        if chosen:
-            painter = sv.BoxAnnotator(_palette([colour_of(index) for index in chosen]), thickness)
-            painter.annotate(scene, _detections([objects[index] for index in chosen], last), np.arange(len(chosen)))
-    if dots:
-        dotter = sv.DotAnnotator(
-            _palette([colours[index] for index in dots]), style.dot, sv.Position.CENTER, outline_thickness=style.edge
-        )
-        dotter.annotate(scene, _detections([objects[index] for index in dots], last), np.arange(len(dots)))
-
-
-def _palette(colours: Sequence[RGB]) -> sv.ColorPalette:
-    # supervision paints in BGR order; giving it swapped colours saves turning the whole image twice.
-    return sv.ColorPalette([sv.Color(r=blue, g=green, b=red) for red, green, blue in colours])
-
-
-def _detections(objects: Sequence[DetectedObject], last_xy: NDArray[np.int64]) -> sv.Detections:
-    """Give supervision the objects, the far edges of a box on the last row and column of pixels."""
-    corners = [found.xyxy or (*(found.point_xy or (0.0, 0.0)),) * 2 for found in objects]
-    return sv.Detections(xyxy=np.clip(np.array(corners, dtype=np.float64), 0, np.tile(last_xy, 2)))
+    for is_box in (True, False):
+        chosen = [index for index, found in enumerate(objects) if (found.xyxy is not None) is is_box]
+        if not chosen:
+            continue
+        corners = [objects[index].xyxy or (objects[index].point_xy or (0.0, 0.0)) * 2 for index in chosen]
+        # The far edges of a box lie on the last row and column of pixels.
+        places = sv.Detections(xyxy=np.clip(np.array(corners, dtype=np.float64), 0, np.tile(last, 2)))
+        # supervision paints in BGR order; giving it swapped colours saves turning the whole image twice.
+        palette = sv.ColorPalette([sv.Color(*reversed(colours[index])) for index in chosen])
+        by_index = sv.ColorLookup.INDEX
+        if is_box:
+            for colour, px in ((sv.Color.BLACK, style.line + 2 * style.edge), (palette, style.line)):
+                sv.BoxAnnotator(colour, px, by_index).annotate(scene, places)
+        else:
+            dotter = sv.DotAnnotator(palette, style.dot, sv.Position.CENTER, by_index, outline_thickness=style.edge)
+            dotter.annotate(scene, places)
 
 
 def _draw_labels(

@@ -67,16 +67,12 @@ def test_input_is_untouched_and_output_is_its_own() -> None:
     assert not np.shares_memory(out, rgb)
 
 
-def test_box_is_drawn_on_its_edges_and_not_inside() -> None:
+def test_boxes_are_drawn_on_their_edges_and_points_where_they_are() -> None:
     rgb = gray()
     marks = changed(rgb, annotate(rgb, result_of(rgb, BOX)))
     assert marks[152:298, 200].all()
     assert marks[300, 200:400].all()
     assert not marks[170:280, 220:380].any()
-
-
-def test_point_is_drawn_where_it_is() -> None:
-    rgb = gray()
     marks = changed(rgb, annotate(rgb, result_of(rgb, POINT)))
     assert marks[240, 320]
     # The label stands above the dot, so the dot alone is looked at from its centre down.
@@ -135,20 +131,11 @@ def test_odd_sizes_are_drawn(size: tuple[int, int]) -> None:
     assert annotate(rgb, result_of(rgb, whole, prompt="p" * 300)).shape == rgb.shape
 
 
-def test_long_prompts_are_cut_inside_the_picture() -> None:
-    rgb = gray()
-    short, long = (annotate(rgb, result_of(rgb, prompt="word " * n)) for n in (300, 400))
-    assert (short == long).all()
-
-
-def test_summary_names_count_partial_and_labels_left_out() -> None:
+def test_summary_names_count_partial_labels_left_out_and_that_more_may_be_there() -> None:
     rgb = gray()
     assert summary(result_of(rgb, BOX), 0) == "1 found"
     assert summary(result_of(rgb, BOX, POINT, count=3, partial=True), 1) == "count 3, 2 found, 1 without label, partial"
-
-
-def test_summary_says_that_more_may_be_there() -> None:
-    result = result_of(gray(), BOX)
+    result = result_of(rgb, BOX)
     cut = replace(result, answer=replace(result.answer, finish_reason="timeout"))
     assert summary(cut, 0) == "1 found, truncated"
 
@@ -214,11 +201,14 @@ def test_the_caption_stays_thin_on_low_pictures() -> None:
         assert changed(rgb, annotate(rgb, result_of(rgb, text="said")))[:, 0].sum() <= 0.16 * height
 
 
-def test_absurdly_long_labels_are_cut() -> None:
+def test_absurdly_long_labels_and_prompts_are_cut() -> None:
     rgb = gray()
     # Colours follow labels, so only the places of what is drawn are the same.
-    short, long = (changed(rgb, annotate(rgb, result_of(rgb, replace(BOX, label="word " * n)))) for n in (100, 50_000))
-    assert (short == long)[:440].all()
+    short, long = (
+        changed(rgb, annotate(rgb, result_of(rgb, replace(BOX, label="word " * n), prompt="word " * n)))
+        for n in (100, 50_000)
+    )
+    assert (short == long).all()
     assert 200 < np.ptp(np.nonzero(long[:140])[1]) <= 0.5 * 640
 
 

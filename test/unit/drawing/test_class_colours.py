@@ -30,13 +30,9 @@ def test_contrast_is_that_of_wcag() -> None:
     assert round(contrast((119, 119, 119), (255, 255, 255)), 2) == 4.48
 
 
-def test_labels_have_colours_of_their_own() -> None:
+def test_labels_have_colours_of_their_own_whatever_case_and_spacing() -> None:
     assert len(set(class_colours(WORDS).values())) == len(WORDS)
-
-
-def test_case_and_spacing_do_not_change_the_colour() -> None:
-    colours = class_colours(["Red  Circle", "red circle"])
-    assert colours["Red  Circle"] == colours["red circle"]
+    assert len(set(class_colours(["Red  Circle", "red circle"]).values())) == 1
 
 
 @given(st.lists(st.text(min_size=1, alphabet="abcdefgh"), min_size=2, max_size=6, unique=True))

@@ -102,9 +102,15 @@ def inked(text: str, size_px: int = 40) -> np.ndarray:
     return mask
 
 
-def test_installed_chinese_is_drawn_and_not_as_empty_frames(monkeypatch: pytest.MonkeyPatch, chinese_font: str) -> None:
-    only_installed(monkeypatch, chinese_font)
+def test_installed_chinese_is_drawn_and_not_as_empty_frames(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chinese_font: str
+) -> None:
+    damaged = tmp_path / "damaged.ttf"
+    damaged.write_bytes(b"\0" * 100)
+    only_installed(monkeypatch, str(damaged), chinese_font)
     assert fonts.font_runs(CHINESE) == ((CHINESE, chinese_font),)
+    label, number = ((picture(name) != 120).any(axis=2)[:140].sum() for name in (CHINESE, "#1"))
+    assert label > 1.3 * number
     tofu = np.array(ImageFont.truetype(chinese_font, 40).getmask("\U0010fff0"))
     drawn = [inked(character) for character in CHINESE]
     for index, mask in enumerate(drawn):
@@ -112,12 +118,6 @@ def test_installed_chinese_is_drawn_and_not_as_empty_frames(monkeypatch: pytest.
         assert mask[mask > 0].size != tofu[tofu > 0].size
         assert all((mask != other).any() for other in drawn[:index])
     assert inked(CHINESE).shape[1] == 4 * 40
-
-
-def test_a_chinese_label_in_the_picture_is_not_its_number(monkeypatch: pytest.MonkeyPatch, chinese_font: str) -> None:
-    only_installed(monkeypatch, chinese_font)
-    label, number = ((picture(name) != 120).any(axis=2)[:140].sum() for name in (CHINESE, "#1"))
-    assert label > 1.3 * number
 
 
 def test_mixed_scripts_take_one_font_a_word_or_a_character(
@@ -130,12 +130,6 @@ def test_mixed_scripts_take_one_font_a_word_or_a_character(
     assert fonts.font_runs("red 红色 cup") == (("red ", own), ("红色 ", chinese_font), ("cup", own))
     assert fonts.font_runs("红a圆 กข") == (("红", chinese_font), ("a", own), ("圆 ", chinese_font), ("กข", thai))
     assert inked("red 红色 cup").shape[1] > inked("红色").shape[1] + inked("cup").shape[1]
-
-
-def test_marks_stay_with_their_letter() -> None:
-    runs = fonts.font_runs("e\u0301 Ж")
-    assert runs is not None
-    assert all(run.text[0] != "\u0301" for run in runs)
 
 
 def test_a_font_named_for_the_script_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -164,15 +158,6 @@ def test_a_wrong_named_font_is_said_once_and_passed_over(
     assert len(caplog.messages) == 1
     assert fonts.FONT_VARIABLE in caplog.text
     assert str(path) in caplog.text
-
-
-def test_a_damaged_installed_font_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chinese_font: str
-) -> None:
-    damaged = tmp_path / "damaged.ttf"
-    damaged.write_bytes(b"\0" * 100)
-    only_installed(monkeypatch, str(damaged), chinese_font)
-    assert fonts.font_runs("红") == (("红", chinese_font),)
 
 
 def test_a_script_without_a_font_is_numbered_with_one_warning(
@@ -205,8 +190,10 @@ def test_signs_without_a_font_are_left_out_and_the_letters_stay(monkeypatch: pyt
 def test_accents_greek_and_cyrillic_need_nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     # supervision brings matplotlib, which brings a font that has them.
     monkeypatch.setattr(fonts, "_FOLDERS", ())
-    for text in ("Tür", "ψαλίδι", "красный круг", "قلم"):
-        assert fonts.font_runs(text) is not None, text
+    for text in ("Tür", "ψαλίδι", "красный круг", "قلم", "e\u0301 Ж"):
+        runs = fonts.font_runs(text)
+        assert runs is not None, text
+        assert all(run.text[0] != "\u0301" for run in runs), "marks stay with their letter"
 
 
 def test_ascii_needs_no_font_file_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +210,10 @@ def test_fonts_follow_one_another_in_the_direction_of_the_first_letter() -> None
 
 def test_small_text_is_still_text() -> None:
     # Capitals and stems of 8 pixels and more at the smallest size.
-    rows = np.flatnonzero(inked("H", 12).max(axis=1) > 128)
-    assert rows.size >= 8
+    mask = inked("H", 12)
+    assert np.count_nonzero(mask.max(axis=1) > 128) >= 8
+    assert inked("H", 12) is mask, "it is kept"
+    assert not mask.flags.writeable
 
 
 def test_text_is_cut_to_its_width_with_dots() -> None:
@@ -237,9 +226,3 @@ def test_text_is_cut_to_its_width_with_dots() -> None:
 def test_plain_text_has_no_line_breaks_control_or_direction_characters() -> None:
     assert lettering.plain(" a\nb\t\x00c\u202e d\ud800 ") == "a b c d"
     assert len(lettering.plain("x" * 10**6)) <= 401
-
-
-def test_masks_are_kept_and_cannot_be_changed() -> None:
-    mask = inked("cart")
-    assert lettering.text_mask("cart", 40, 4000) is mask
-    assert not mask.flags.writeable

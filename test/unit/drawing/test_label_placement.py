@@ -78,11 +78,24 @@ def test_twelve_in_a_row_all_get_a_label() -> None:
         assert right + 90 > box[0]
 
 
-def test_points_close_together_are_not_covered() -> None:
-    dots = [(300.0 + 14 * i, 200.0, 310.0 + 14 * i, 210.0) for i in range(4)]
-    rects = rects_of(placed(dots), np.array([(85, 16)] * 4))
-    assert len(rects) == 4
-    assert not any(overlap(rect, tuple(map(int, dot))) for rect in rects for dot in dots)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("boxes", "count", "within"),
+    [
+        ([(300.0 + 14 * i, 200.0, 310.0 + 14 * i, 210.0) for i in range(4)], 4, (640, 460)),
+        ([(300.0, 200.0, 340.0, 230.0)] * 40, 40, (260, 190)),
+    ],
+    ids=["points close together", "forty objects on one spot"],
+)
+def test_a_crowd_gets_its_labels_around_it(
+    boxes: list[tuple[float, float, float, float]], count: int, within: tuple[int, int]
+) -> None:
+    rects = rects_of(placed(boxes), np.array([(85, 16)] * count))
+    assert len(rects) == count
+    assert all(
+        abs((x0 + x1) / 2 - 320) < within[0] and abs((y0 + y1) / 2 - 215) < within[1] for x0, y0, x1, y1 in rects
+    )
+    if count == 4:
+        assert not any(overlap(rect, tuple(map(int, dot))) for rect in rects for dot in boxes)  # type: ignore[arg-type]
 
 
 def test_a_small_box_in_a_large_one_keeps_its_label_near_and_uncovered() -> None:
@@ -91,12 +104,6 @@ def test_a_small_box_in_a_large_one_keeps_its_label_near_and_uncovered() -> None
     assert [place is not None and not place.moved for place in places] == [True, True]
     for rect in rects_of(places, np.array([(85, 16)] * 2)):
         assert not overlap(rect, (250, 220, 290, 250))
-
-
-def test_forty_objects_on_one_spot_get_labels_around_it() -> None:
-    rects = rects_of(placed([(300.0, 200.0, 340.0, 230.0)] * 40), np.array([(85, 16)] * 40))
-    assert len(rects) == 40
-    assert all(abs((x0 + x1) / 2 - 320) < 260 and abs((y0 + y1) / 2 - 215) < 190 for x0, y0, x1, y1 in rects)
 
 
 def test_a_label_keeps_off_a_large_neighbour() -> None:
