@@ -113,7 +113,7 @@ def read_object(text: str, span: Span, holes: Holes) -> tuple[Values, str]:
 class _Lexeme(NamedTuple):
     """A sign, a word, or a value that was read already."""
 
-    sign: Literal["[", "]", "(", ")", ",", ":", "word", "value", ""]
+    sign: Literal["[", "]", "(", ")", ",", ":", "word", "value"]
     node: TreeNode
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vlm_perception.replies import json_scanner
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.types import ParsedAnswer
 
@@ -157,6 +159,8 @@ LENIENT: list[tuple[str, Shown]] = [
     (f'[{CAT} {{"bbox_2d": [5, 6, 70, 80], "label": "dog"}}]', [IS_CAT, IS_DOG]),  # comma lost between items
     ("{'bbox_2d': (1, 2, 30, 40), 'label': 'cat', 'id': None, 'ok': True}", [IS_CAT]),  # Python
     ("{bbox_2d: [1, 2, 30, 40], label: red cat}", [("red cat", BOX)]),  # no quotes at all
+    ('{bbox_2d": [1, 2, 30, 40], "label": "cat"}', [IS_CAT]),  # a quote lost
+    ('{"bbox_2d": [1, 2, 30, 40], "label": "\\u12 x"}', [("\\u12 x", BOX)]),  # no escape after all
     ('{"bbox_2d": [1, 2, 30, 40], "label": "a "big", red cat"}', [('a "big", red cat', BOX)]),  # bare quotes, a comma
     ('{"bbox_2d": [1, 2, 30, 40], "label": "15" tall"}', [('15" tall', BOX)]),  # inches
     ("{'bbox_2d': [1, 2, 30, 40], 'label': 'dog's bowl'}", [("dog's bowl", BOX)]),
@@ -393,6 +397,15 @@ def test_rendered_objects_come_back(wanted: list[dict[str, Any]], form: str) -> 
     ]
     assert parsed.rejects == ()
     assert parsed.text == ""
+
+
+@given(lists, FORMS)
+def test_what_is_read_in_one_go_is_read_the_same(wanted: list[dict[str, Any]], form: str) -> None:
+    text = rendered(wanted, form)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_scanner, "CLEAN_ITEM", re.compile("(?!)"))
+        slowly = parse(text)
+    assert parse(text) == slowly
 
 
 @given(lists, FORMS, st.data())

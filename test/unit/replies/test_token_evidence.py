@@ -151,30 +151,6 @@ def test_tokens_of_qwen() -> None:
     assert pieces_of(answer, second.begin) == ['"},\n', "\t", '{"', "bbox", "_", "2", "d", '":', " ["]
 
 
-def test_tokens_of_the_tiny_model() -> None:
-    pieces = ["```", "json", "\n[\n\t", '{"bbox_2d": [', "1", ", ", "2", ", ", "3", ", ", "4", '], "label": "', "blue"]
-    pieces += [
-        " face",
-        '"},\n\t',
-        '{"bbox_2d": [',
-        "5",
-        ", ",
-        "6",
-        ", ",
-        "7",
-        ", ",
-        "8",
-        '], "label": "',
-        "mug",
-        '"}\n]',
-    ]
-    answer = answer_of(pieces)
-    first, second = evidence_of(answer)
-    assert pieces_of(answer, first.begin) == ["\n[\n\t", '{"bbox_2d": [']
-    assert pieces_of(answer, second.begin) == ['"},\n\t', '{"bbox_2d": [']
-    assert pieces_of(answer, second.label) == ["mug"]
-
-
 def test_a_token_across_a_label_and_the_next_object_speaks_for_both() -> None:
     answer = answer_of(['[{"bbox_2d": [1, 2, 3, 4', '], "label": "c', 'up"}, {"bb', 'ox_2d": [5, 6, 7, 8]}]'])
     first, second = evidence_of(answer)
