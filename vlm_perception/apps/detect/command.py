@@ -26,8 +26,8 @@ from vlm_perception.startup.arguments import StartupError, resolve_model
 
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
-    from vlm_perception.apps.detect.inputs import Picture
-    from vlm_perception.types import Prompt, Result
+    from vlm_perception.apps.detect.exports.jsonl import JsonLines
+    from vlm_perception.types import Prompt
 
 MakeEngine = Callable[[Settings], Engine]
 FORMATS = ("jsonl", "coco", "yolo")
@@ -130,8 +130,8 @@ def _positive(text: str) -> float:
 
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
-    from vlm_perception.apps.detect.inputs import expected_count, find_inputs
-    from vlm_perception.apps.detect.run import StopSignals, detect_all, read_all
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
+    from vlm_perception.apps.detect.run import StopSignals, detect_all
     from vlm_perception.apps.detect.terminal import Terminal
     from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
@@ -140,31 +140,28 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     thinning = Thinning(options.every, options.rate, options.max_frames)
     found = find_inputs(options.inputs)
-    exports, on_partial = _exports(options, stdout, prompt, found.files)
+    exports, lines = _exports(options, stdout, prompt, found.files)
     terminal = Terminal(options.quiet)
-    for note in (*found.notes, *_notes_on(prompt)):
+    for note in found.notes:
         terminal.note(note)
+    if prompt.neutralised:
+        terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
     engine = make(settings)
     if found.files:
         engine.load()
-    items = chain(found.failures, read_all(found.files, thinning, terminal.note))
+    items = chain(found.failures, read_pictures(found.files, thinning, terminal.note))
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
     with closing(engine), bar, StopSignals() as stop:
         tally = detect_all(
             engine, items, prompt, settings, exports, terminal,
-            stop=stop, on_partial=on_partial, fail_fast=options.fail_fast,
+            stop=stop, on_partial=lines.add_partial if lines and options.stream else None,
+            on_failure=lines.fail if lines else None, fail_fast=options.fail_fast,
         )  # fmt: skip
     terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
     if stop.received is not None:
         return _SIGNALLED + stop.received
     return 1 if tally.failed else 0
-
-
-def _notes_on(prompt: Prompt) -> tuple[str, ...]:
-    if not prompt.neutralised:
-        return ()
-    return (f"{prompt.neutralised} chat control tokens in the prompt were made harmless",)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -177,7 +174,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _exports(
     options: argparse.Namespace, stdout: TextIO, prompt: Prompt, files: tuple[Path, ...]
-) -> tuple[list[Export], Callable[[Picture, Result], None] | None]:
+) -> tuple[list[Export], JsonLines | None]:
     """Make what was asked for, and find out now where nothing can be written."""
     from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
     from vlm_perception.apps.detect.exports.base import FrameFiles
@@ -194,18 +191,17 @@ def _exports(
         stdout.reconfigure(encoding="utf-8")
     frames = FrameFiles(options.frames) if options.frames else None
     exports: list[Export] = [frames] if frames else []
-    on_partial = None
+    lines = None
     if options.format == "jsonl":
         lines = JsonLines(target)
         exports.append(lines)
-        on_partial = lines.add_partial if options.stream else None
     elif options.format == "coco":
         exports.append(CocoFile(target, prompt, frames))
     else:
         exports.append(YoloFolder(Path(options.output).expanduser(), prompt))
     if options.annotated:
         exports.append(AnnotatedFiles(options.annotated, files))
-    return exports, on_partial
+    return exports, lines
 
 
 def _quiet_engine(settings: Settings) -> Engine:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 from vlm_perception.apps.detect.exports.base import Export
-from vlm_perception.apps.detect.inputs import Failure, Picture, read_pictures
+from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.apps.detect.terminal import Terminal
 from vlm_perception.engines.base import Engine
-from vlm_perception.errors import GeometryError, ImageError, InferenceError
-from vlm_perception.frames.videos import Thinning
+from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.pipeline import perceive
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, Prompt, Request, Result
@@ -65,15 +63,6 @@ class StopSignals:
         self.received = number
 
 
-def read_all(files: Iterable[Path], thinning: Thinning, note: Callable[[str], None]) -> Iterator[Picture | Failure]:
-    """Read all files; one that cannot be read becomes a failure, and the next one follows."""
-    for path in files:
-        try:
-            yield from read_pictures(path, thinning, note)
-        except ImageError as error:
-            yield Failure(str(path), str(error))
-
-
 def detect_all(
     engine: Engine,
     items: Iterable[Picture | Failure],
@@ -84,6 +73,7 @@ def detect_all(
     *,
     stop: StopSignals,
     on_partial: Callable[[Picture, Result], None] | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
     fail_fast: bool = False,
 ) -> Tally:
     """Ask the same about every picture.
@@ -97,6 +87,7 @@ def detect_all(
         terminal: Told about progress, failures and notes of the exports.
         stop: Ends the loop; the answer it interrupts is dropped, those before it are kept.
         on_partial: Told about objects of an answer that is not whole yet.
+        on_failure: Told about what could not be answered; most formats have no place for it.
         fail_fast: End the loop at the first failure.
 
     Returns:
@@ -132,8 +123,8 @@ def detect_all(
             if isinstance(outcome, Failure):
                 tally.failed += 1
                 terminal.failed(outcome)
-                for export in exports:
-                    export.fail(outcome)
+                if on_failure is not None:
+                    on_failure(outcome)
             elif isinstance(item, Picture) and outcome is not None:
                 tally.answered += 1
                 tally.objects += len(outcome.objects)

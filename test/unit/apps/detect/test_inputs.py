@@ -82,7 +82,7 @@ def test_a_frame_has_its_number_and_time_and_an_image_neither(tmp_path: Path) ->
     grey = [Image.new("L", (32, 24), level) for level in (0, 99)]
     grey[0].save(clip, save_all=True, append_images=grey[1:], duration=200)
     thinning = Thinning()
-    pictures = [picture for path in (image, clip) for picture in read_pictures(path, thinning, pytest.fail)]
+    pictures = list(read_pictures([image, clip], thinning, pytest.fail))
     assert [(picture.title, picture.frame_index, picture.time_s) for picture in pictures] == [
         (str(image), None, None),
         (f"{clip} frame 0", 0, 0.0),

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_perception.apps.detect.exports.base import FileNames
-from vlm_perception.apps.detect.inputs import Failure, Picture
+from vlm_perception.apps.detect.inputs import Picture
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.errors import OutputError
 from vlm_perception.frames.encodings import Pixels
@@ -65,9 +65,6 @@ class AnnotatedFiles:
             self._source, self._video = picture.path, _video_file(self._folder / f"{stem}.mp4")
             next(self._video)
         self._video.send((drawn, picture.time_s or 0.0))
-
-    def fail(self, failure: Failure) -> None:
-        """Nothing to draw."""
 
     def close(self) -> tuple[str, ...]:
         """Finish the video."""

@@ -6,7 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
-from vlm_perception.apps.detect.inputs import Failure, Picture
+from vlm_perception.apps.detect.inputs import Picture
 from vlm_perception.frames.compressed import rgb_to_jpeg
 from vlm_perception.frames.whole_files import make_folder, whole_file
 from vlm_perception.types import Prompt, Result
@@ -22,10 +22,6 @@ class Export(Protocol):
 
     def add(self, picture: Picture, result: Result) -> None:
         """Take one whole answer."""
-        ...
-
-    def fail(self, failure: Failure) -> None:
-        """Take something that was named and could not be answered."""
         ...
 
     def close(self) -> tuple[str, ...]:
@@ -115,9 +111,6 @@ class FrameFiles:
         """Keep the picture if it is a frame of a video."""
         if picture.frame_index is not None:
             self.keep(picture)
-
-    def fail(self, failure: Failure) -> None:
-        """Nothing to keep."""
 
     def close(self) -> tuple[str, ...]:
         """Everything is written already."""

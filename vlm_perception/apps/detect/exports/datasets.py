@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import yaml
 
 from vlm_perception.apps.detect.exports.base import ClassNumbers, FileNames, FrameFiles
-from vlm_perception.apps.detect.inputs import Failure, Picture
+from vlm_perception.apps.detect.inputs import Picture
 from vlm_perception.errors import OutputError
 from vlm_perception.frames.whole_files import check_file, disk_errors, make_folder, whole_file
 from vlm_perception.types import WH, XYXY, Prompt, Result
@@ -75,9 +75,6 @@ class CocoFile:
             if item.attributes:
                 annotation["attributes"] = dict(item.attributes)
             self._annotations.append(annotation)
-
-    def fail(self, failure: Failure) -> None:
-        """A failure has no place in COCO; it is told on stderr and by the exit code."""
 
     def close(self) -> tuple[str, ...]:
         """Write the file.
@@ -150,9 +147,6 @@ class YoloFolder:
             with whole_file(self._folder / "images" / f"{stem}{picture.path.suffix}") as part:
                 shutil.copyfile(picture.path, part)
         self._write(f"labels/{stem}.txt", "".join(lines))
-
-    def fail(self, failure: Failure) -> None:
-        """A failure has no place in YOLO text; it is told on stderr and by the exit code."""
 
     def close(self) -> tuple[str, ...]:
         """Write the names of the classes.
