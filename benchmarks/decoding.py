@@ -25,8 +25,8 @@ from benchmarks.videos import SPEEDS, video
 from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
 from vlm_perception.engines.drafting.drafter import Drafter, DraftLength, DraftMemory, ReplyDrafter, Vocabulary
-from vlm_perception.engines.drafting.motion import Expected
-from vlm_perception.engines.drafting.template import Shape, read_shape
+from vlm_perception.engines.drafting.motion import ExpectedReply
+from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
 from vlm_perception.engines.transformers.generator import Generator
 from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.prompts.builder import build_prompt
@@ -50,7 +50,7 @@ class FromGrammar(DraftMemory):
 class WithoutGrammar(ReplyContinuation):
     """Goes on by the expected reply alone."""
 
-    def _forms(self) -> Sequence[Shape]:
+    def _forms(self) -> Sequence[ReplyTemplate]:
         return ()
 
     def _known_words(self) -> list[str]:
@@ -62,7 +62,7 @@ class FromLast(DraftMemory):
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__(vocabulary)
-        self._last: dict[str, Expected] = {}
+        self._last: dict[str, ExpectedReply] = {}
         self._lengths: dict[str, DraftLength] = {}
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
@@ -73,7 +73,7 @@ class FromLast(DraftMemory):
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """See `DraftMemory.remember`."""
-        self._last[request.frame.camera] = Expected(read_shape(text))
+        self._last[request.frame.camera] = ExpectedReply(read_template(text))
 
 
 MEMORIES: dict[str, type[DraftMemory]] = {"last": FromLast, "grammar": FromGrammar, "all": DraftMemory}

@@ -5,6 +5,7 @@ Nothing of the engine is used: model and processor are loaded anew, and `generat
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlm_perception.engines.families import intersect_budgets
-from vlm_perception.engines.transformers.detokenizer import align_tokens
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer
 from vlm_perception.types import PixelBudget, Request, Token
 
 # Plain and verified passes sum the same float32 numbers in another order.
@@ -93,3 +94,20 @@ def first_difference(text: str, tokens: tuple[Token, ...], plain: PlainAnswer) -
         return None
     pairs = zip(mine, its, strict=False)
     return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(mine), len(its)))
+
+
+def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Iterable[float]) -> tuple[str, tuple[Token, ...]]:
+    """Write a whole reply and tell which characters each of its tokens wrote.
+
+    Args:
+        tokenizer: A byte-level tokenizer, as the Qwen family has.
+        ids: Generated token ids, without the prompt.
+        logprobs: One natural log-probability per id.
+
+    Returns:
+        The text without chat control tokens, and one `Token` per id.
+    """
+    writing = Detokenizer(ByteVocabulary(tokenizer))
+    pieces = [writing.feed(token_id, logprob) for token_id, logprob in zip(ids, logprobs, strict=True)]
+    pieces.append(writing.finish())
+    return "".join(chunk for chunk, _ in pieces), tuple(token for _, tokens in pieces for token in tokens)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer, align_tokens
+from benchmarks.plain import align_tokens
+from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer
 from vlm_perception.types import Token
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"

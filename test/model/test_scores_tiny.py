@@ -13,12 +13,12 @@ from sklearn.metrics import roc_auc_score
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks.plain import align_tokens
 from benchmarks.score_formulas import FORMULAS, score_by
 from training.evaluate import Case, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.model_card import write_calibration
-from vlm_perception.engines.transformers.detokenizer import align_tokens
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.reader import parse_answer

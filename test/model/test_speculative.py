@@ -49,7 +49,7 @@ def read(plain: PlainModel, request: Request) -> PrefilledPrompt:
     seen = plain.model(**inputs, use_cache=True)
     length = inputs["input_ids"].shape[1]
     start = length + int(plain.model.model.rope_deltas[0, 0])
-    return PrefilledPrompt(seen.past_key_values, seen.logits[0, -1:].float(), length, start)
+    return PrefilledPrompt(seen.past_key_values, seen.logits[0, -1:].float(), start)
 
 
 class Script:

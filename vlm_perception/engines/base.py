@@ -68,7 +68,8 @@ class Engine(Protocol):
             The raw reply with its tokens, the processed image's size and timings.
 
         Raises:
-            InferenceError: The model failed on this request; the next one may succeed.
+            ModelMemoryError: Memory ran out; what the failed try held is free again.
+            InferenceError: The model is not loaded or failed on this request; the next one may succeed.
             GeometryError: The frame's size or aspect ratio is outside what the model accepts.
         """
         ...

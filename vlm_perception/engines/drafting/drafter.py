@@ -10,7 +10,7 @@ from typing import Protocol
 
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
 from vlm_perception.engines.drafting.motion import ObjectTracks
-from vlm_perception.engines.drafting.template import read_shape
+from vlm_perception.engines.drafting.template import read_template
 from vlm_perception.types import WH, Request
 
 LONGEST_DRAFT = 128
@@ -133,7 +133,7 @@ class DraftMemory:
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """Keep a finished answer; those that were aborted say nothing about the next one."""
-        self._thread(request, model_wh).tracks.tell(read_shape(text), _stamp_s(request), model_wh)
+        self._thread(request, model_wh).tracks.tell(read_template(text), _stamp_s(request), model_wh)
 
     def forget(self) -> None:
         """Drop everything."""

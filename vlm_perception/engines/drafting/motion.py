@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vlm_perception.engines.drafting.template import Item, Shape
+from vlm_perception.engines.drafting.template import ReplyItem, ReplyTemplate
 from vlm_perception.types import WH
 
 # Share of the model image's longer side.
@@ -27,15 +27,15 @@ _MOST_TRACKS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedReply:
     """What the next answer may hold.
 
     Attributes:
-        shape: Its form; the objects in their order, also those that may come back.
-        away: Places of objects in `shape` that the last answer did not have.
+        template: Its form; the objects in their order, also those that may come back.
+        away: Places of objects in `template` that the last answer did not have.
     """
 
-    shape: Shape
+    template: ReplyTemplate
     away: frozenset[int] = frozenset()
 
 
@@ -43,14 +43,14 @@ class Expected:
 class _Track:
     """One object: when and how it was seen last, oldest first, and how many answers left it out since."""
 
-    sightings: tuple[tuple[float, Item], ...]
+    sightings: tuple[tuple[float, ReplyItem], ...]
     missed: int = 0
 
     @property
-    def item(self) -> Item:
+    def item(self) -> ReplyItem:
         return self.sightings[-1][1]
 
-    def at(self, stamp_s: float, model_wh: WH) -> Item:
+    def at(self, stamp_s: float, model_wh: WH) -> ReplyItem:
         """Tell where it is expected, within the image; an object seen once stays."""
         times = [time for time, _ in self.sightings]
         span_s = times[-1] - times[0]
@@ -60,7 +60,7 @@ class _Track:
         steps = [ahead_s * _slope(times, [_mean(item, axis) for _, item in self.sightings]) for axis in (0, 1)]
         return _moved(self.item, [step if abs(step) > _TREMBLE_PX else 0.0 for step in steps], model_wh)
 
-    def seen(self, stamp_s: float, item: Item) -> _Track:
+    def seen(self, stamp_s: float, item: ReplyItem) -> _Track:
         """Add a sighting; a clock that went back starts again."""
         earlier = self.sightings[-_MOST_SIGHTINGS + 1 :] if stamp_s > self.sightings[-1][0] else ()
         return _Track((*earlier, (stamp_s, item)))
@@ -70,37 +70,39 @@ class ObjectTracks:
     """Follows the objects of one prompt from answer to answer."""
 
     def __init__(self) -> None:
-        self._last: Shape | None = None
+        self._last: ReplyTemplate | None = None
         self._tracks: list[_Track] = []
 
-    def tell(self, shape: Shape, stamp_s: float, model_wh: WH) -> None:
+    def tell(self, template: ReplyTemplate, stamp_s: float, model_wh: WH) -> None:
         """Take an answer.
 
         Args:
-            shape: The answer.
+            template: The answer.
             stamp_s: Its frame's time.
             model_wh: Bounds of the coordinates, pixels.
         """
         left = {place: track.at(stamp_s, model_wh) for place, track in enumerate(self._tracks)}
         matches: list[int | None] = []
-        for item in shape.items[:_MOST_TRACKS]:
+        for item in template.items[:_MOST_TRACKS]:
             match = _nearest(item, left, _FARTHEST_MATCH * max(model_wh))
             if match is not None:
                 del left[match]
             matches.append(match)
         tracks = [
             _Track(((stamp_s, item),)) if match is None else self._tracks[match].seen(stamp_s, item)
-            for match, item in zip(matches, shape.items, strict=False)
+            for match, item in zip(matches, template.items, strict=False)
         ]
-        self._last, self._tracks = shape, self._with_those_away(tracks, matches)
+        self._last, self._tracks = template, self._with_those_away(tracks, matches)
 
-    def expect(self, stamp_s: float, model_wh: WH) -> Expected | None:
+    def expect(self, stamp_s: float, model_wh: WH) -> ExpectedReply | None:
         """Tell what the answer about a frame of `stamp_s` may hold; None before the first answer."""
         if self._last is None:
             return None
         items = tuple(track.at(stamp_s, model_wh) for track in self._tracks)
         away = frozenset(place for place, track in enumerate(self._tracks) if track.missed)
-        return Expected(replace(self._last, items=items), away) if len(items) > len(away) else Expected(self._last)
+        if len(items) == len(away):
+            return ExpectedReply(self._last)
+        return ExpectedReply(replace(self._last, items=items), away)
 
     def _with_those_away(self, tracks: list[_Track], matches: Sequence[int | None]) -> list[_Track]:
         """Put objects that were left out behind the one that they followed the last time."""
@@ -116,7 +118,7 @@ class ObjectTracks:
         return [track for _, track in order]
 
 
-def _nearest(item: Item, others: dict[int, Item], farthest_px: float) -> int | None:
+def _nearest(item: ReplyItem, others: dict[int, ReplyItem], farthest_px: float) -> int | None:
     """Find the object of the same form and label that is nearest, by its mean coordinate; its place."""
     numbers = item.numbers()
     alike = [p for p, o in others.items() if numbers and o.kinds == item.kinds and o.words() == item.words()]
@@ -127,7 +129,7 @@ def _nearest(item: Item, others: dict[int, Item], farthest_px: float) -> int | N
     return alike[distances.index(near)] if near < farthest_px else None
 
 
-def _mean(item: Item, axis: int) -> float:
+def _mean(item: ReplyItem, axis: int) -> float:
     """Mean of an object's coordinates along an axis: a tremble of one edge counts less."""
     numbers = item.numbers()[axis::2]
     return sum(numbers) / len(numbers) if numbers else 0.0
@@ -140,7 +142,7 @@ def _slope(times: Sequence[float], values: Sequence[float]) -> float:
     return rise / sum((time - middle) ** 2 for time in times)
 
 
-def _moved(item: Item, steps: Sequence[float], model_wh: WH) -> Item:
+def _moved(item: ReplyItem, steps: Sequence[float], model_wh: WH) -> ReplyItem:
     slots, place = list(item.slots), 0
     for index, slot in enumerate(slots):
         if isinstance(slot, int):

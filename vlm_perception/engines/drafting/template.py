@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Slot = int | str | None
-Kind = Literal["number", "words"]
+SlotValue = int | str | None
+SlotKind = Literal["number", "words"]
 
 _LINE = r'^[^\n{}]*(?:\d[ \t]*,[ \t]*\d|\bx\d*="\d+)[^\n{}]*'
 _ITEM = re.compile(rf"\{{[^{{}}]*\}}|{_LINE}$", re.MULTILINE)
@@ -24,7 +24,7 @@ _TRAILING_SPACE = re.compile(r"\s*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ReplyItem:
     """One object of a reply.
 
     Attributes:
@@ -34,10 +34,10 @@ class Item:
     """
 
     texts: tuple[str, ...]
-    kinds: tuple[Kind, ...]
-    slots: tuple[Slot, ...]
+    kinds: tuple[SlotKind, ...]
+    slots: tuple[SlotValue, ...]
 
-    def emptied(self) -> Item:
+    def emptied(self) -> ReplyItem:
         """The same item with nothing known in it."""
         return replace(self, slots=(None,) * len(self.slots))
 
@@ -51,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ReplyTemplate:
     """A whole reply; one without items is all `head`.
 
     Attributes:
@@ -62,35 +62,35 @@ class Shape:
     """
 
     head: str
-    items: tuple[Item, ...] = ()
+    items: tuple[ReplyItem, ...] = ()
     gap: str = ""
     tail: str | None = ""
 
 
-def read_item(text: str) -> Item:
+def read_item(text: str) -> ReplyItem:
     """Take one item apart."""
     texts: list[str] = []
-    kinds: list[Kind] = []
-    slots: list[Slot] = []
+    kinds: list[SlotKind] = []
+    slots: list[SlotValue] = []
     at = 0
     for match in _SLOT.finditer(text):
-        kind: Kind = "number" if match["number"] is not None else "words"
+        kind: SlotKind = "number" if match["number"] is not None else "words"
         start, end = match.span(kind)
         texts.append(text[at:start])
         kinds.append(kind)
         slots.append(int(match[kind]) if kind == "number" else match[kind])
         at = end
-    return Item((*texts, text[at:]), tuple(kinds), tuple(slots))
+    return ReplyItem((*texts, text[at:]), tuple(kinds), tuple(slots))
 
 
-def read_shape(text: str) -> Shape:
+def read_template(text: str) -> ReplyTemplate:
     """Take a finished reply apart."""
     found = list(_ITEM.finditer(text))
     if not found:
-        return Shape(text)
+        return ReplyTemplate(text)
     head = text[: found[0].start()]
     gap = text[found[0].end() : found[1].start()] if len(found) > 1 else gap_after(head)
-    return Shape(head, tuple(read_item(match[0]) for match in found), gap, text[found[-1].end() :])
+    return ReplyTemplate(head, tuple(read_item(match[0]) for match in found), gap, text[found[-1].end() :])
 
 
 def gap_after(head: str) -> str:
@@ -113,19 +113,19 @@ def open_item_start(text: str, start: int) -> int:
     return max(start, text.rfind("\n", start) + 1)
 
 
-def unknown_box(key: str, numbers: int) -> Item:
+def unknown_box(key: str, numbers: int) -> ReplyItem:
     """Return the item of Qwen's JSON forms, nothing in it known."""
     texts = ('{"' + key + '": [', *[", "] * (numbers - 1), '], "label": "', '"}')
-    kinds: Sequence[Kind] = [*["number"] * numbers, "words"]  # type: ignore[list-item]
-    return Item(texts, tuple(kinds), (None,) * (numbers + 1))
+    kinds: Sequence[SlotKind] = [*["number"] * numbers, "words"]  # type: ignore[list-item]
+    return ReplyItem(texts, tuple(kinds), (None,) * (numbers + 1))
 
 
 # What Qwen2.5-VL was trained to write (its spatial-understanding cookbook), with a tab or with spaces.
-TRAINED_SHAPES = (
+TRAINED_TEMPLATES = (
     *(
-        Shape(f"```json\n[\n{indent}", (unknown_box(key, numbers),), f",\n{indent}", "\n]\n```")
+        ReplyTemplate(f"```json\n[\n{indent}", (unknown_box(key, numbers),), f",\n{indent}", "\n]\n```")
         for indent in ("\t", "    ")
         for key, numbers in (("bbox_2d", 4), ("point_2d", 2))
     ),
-    Shape("```json\n[]\n```"),
+    ReplyTemplate("```json\n[]\n```"),
 )

@@ -64,8 +64,9 @@ def _read(logits: torch.Tensor, replies: Sequence[ReplyStream]) -> torch.Tensor:
 
 def _side_by_side(prefilled: Sequence[PrefilledPrompt]) -> tuple[DynamicCache, torch.Tensor]:
     """Join caches of different lengths, and mask what fills them up on the left; mask (rows, longest)."""
-    longest = max(each.length for each in prefilled)
-    gaps = [longest - each.length for each in prefilled]
+    lengths = [each.cache.get_seq_length() for each in prefilled]
+    longest = max(lengths)
+    gaps = [longest - length for length in lengths]
     cache = DynamicCache()
     for index, layer in enumerate(zip(*(states_of(each.cache) for each in prefilled), strict=True)):
         filled = [(_filled(keys, gap), _filled(values, gap)) for (keys, values), gap in zip(layer, gaps, strict=True)]

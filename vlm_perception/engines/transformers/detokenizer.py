@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vlm_perception.types import Token
@@ -117,23 +116,6 @@ class Detokenizer:
         count = next((i for i, token in enumerate(self._waiting) if token.end > self._length), len(self._waiting))
         ready, self._waiting = tuple(self._waiting[:count]), self._waiting[count:]
         return ready
-
-
-def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Iterable[float]) -> Piece:
-    """Write a whole reply and tell which characters each of its tokens wrote.
-
-    Args:
-        tokenizer: A byte-level tokenizer, as the Qwen family has.
-        ids: Generated token ids, without the prompt.
-        logprobs: One natural log-probability per id.
-
-    Returns:
-        The text without chat control tokens, and one `Token` per id.
-    """
-    writing = Detokenizer(ByteVocabulary(tokenizer))
-    pieces = [writing.feed(token_id, logprob) for token_id, logprob in zip(ids, logprobs, strict=True)]
-    pieces.append(writing.finish())
-    return "".join(chunk for chunk, _ in pieces), tuple(token for _, tokens in pieces for token in tokens)
 
 
 def _byte_of_character() -> dict[str, int]:

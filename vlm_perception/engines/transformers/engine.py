@@ -45,11 +45,7 @@ class TransformersEngine:
         return self._settings().model
 
     def load(self) -> None:
-        """Find, check and load the checkpoint; does nothing when it is loaded.
-
-        Raises:
-            ModelLoadError: Wrong path, no hub, unknown family or too little memory, with the remedy.
-        """
+        """Find, check and load the checkpoint; see `Engine.load`."""
         if self._generator is not None:
             return
         settings = self._settings()
@@ -66,36 +62,19 @@ class TransformersEngine:
         _log.info("loaded %s", self._facts)
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
-        """Answer one request; see `Engine.answer`.
-
-        Raises:
-            ModelMemoryError: Memory ran out; what the failed try held is free again.
-            InferenceError: The model is not loaded or failed on this request.
-            GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
-        """
+        """See `Engine.answer`."""
         generator = self._loaded()
         return self._told([request], lambda: generator.answer(request, should_stop, on_text))
 
     def answer_batch(
         self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText] = ()
     ) -> list[Answer]:
-        """Answer several requests at once; see `BatchEngine.answer_batch`.
-
-        Raises:
-            ModelMemoryError: As `answer`, for all of them together.
-            InferenceError: As `answer`, for any of them.
-            GeometryError: As `answer`, for any of them.
-        """
+        """See `BatchEngine.answer_batch`."""
         generator, told = self._loaded(), on_text or [ignore_text] * len(requests)
         return self._told(requests, lambda: generator.answer_batch(requests, should_stop, told))
 
     def blank_answer(self, request: Request) -> Answer:
-        """See `Engine.blank_answer`.
-
-        Raises:
-            InferenceError: The model is not loaded.
-            GeometryError: As `answer`.
-        """
+        """See `Engine.blank_answer`."""
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -29,6 +29,8 @@ from vlm_perception.types import WH, Frame
 MAX_KEPT_FRAMES = 8
 MAX_KEPT_BYTES = 256 * 2**20
 
+_Pixels = weakref.ref[NDArray[np.uint8]]
+
 
 @dataclass(frozen=True, slots=True)
 class PrefilledPrompt:
@@ -38,14 +40,12 @@ class PrefilledPrompt:
         cache: Keys and values of all prompt tokens and of the draft; owned by the answer, which appends to it and
             crops it.
         logits: (1 + drafted, vocabulary) float32, unprocessed, at the last prompt token and at each of the draft.
-        length: Prompt tokens in the cache.
         next_position: Text position of the first answer token, the same in all three axes.
         draft: How the answer may begin; read in the same pass, and not verified yet.
     """
 
     cache: DynamicCache
     logits: torch.Tensor
-    length: int
     next_position: int
     draft: tuple[int, ...] = ()
 
@@ -55,40 +55,17 @@ class KeptPrefix:
     """The beginning of a prompt as the model has read it; never changed once made.
 
     Attributes:
-        layers: Keys and values of each layer, (1, heads, length, head size).
-        length: Tokens in it.
+        cache: Its keys and values.
         next_position: Text position of the token behind it.
     """
 
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
-    length: int = 0
+    cache: DynamicCache = field(default_factory=DynamicCache)
     next_position: int = 0
-
-    @classmethod
-    def copied(cls, cache: DynamicCache, length: int, next_position: int) -> KeptPrefix:
-        """Copy the first `length` tokens of a cache."""
-        layers = ((keys[..., :length, :], values[..., :length, :]) for keys, values in states_of(cache))
-        return cls(tuple((keys.clone(), values.clone()) for keys, values in layers), length, next_position)
 
     @property
     def nbytes(self) -> int:
         """Memory it takes, bytes."""
-        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
-
-    def opened(self) -> DynamicCache:
-        """Make a cache that starts with it and shares no memory with it."""
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self.layers):
-            cache.update(keys.clone(), values.clone(), index)
-        return cache
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptFrame:
-    """What was read of a frame; the pixels tell whether it is still the same one."""
-
-    pixels: weakref.ref[NDArray[np.uint8]]
-    prefix: KeptPrefix
+        return sum(keys.nbytes + values.nbytes for keys, values in states_of(self.cache))
 
 
 class Prefill:
@@ -103,7 +80,7 @@ class Prefill:
         self._merge = int(model.config.vision_config.spatial_merge_size)
         self._placeholders = (model.config.image_token_id, model.config.video_token_id)
         self._constant: tuple[tuple[int, ...], KeptPrefix] = ((), KeptPrefix())
-        self._frames: OrderedDict[Hashable, _KeptFrame] = OrderedDict()
+        self._frames: OrderedDict[Hashable, tuple[_Pixels, KeptPrefix]] = OrderedDict()
 
     @property
     def kept_frames(self) -> int:
@@ -113,7 +90,7 @@ class Prefill:
     @property
     def kept_bytes(self) -> int:
         """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
-        return sum(kept.prefix.nbytes for kept in self._frames.values())
+        return sum(prefix.nbytes for _, prefix in self._frames.values())
 
     def keeps(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> bool:
         """Tell whether a prompt about a frame can be read without the image's patches."""
@@ -147,25 +124,24 @@ class Prefill:
         behind, choices = (*prompt.after, *draft), 1 + len(draft)
         if prefix is not None:
             self._frames.move_to_end(_key(frame, model_wh, prompt))
-            cache = prefix.opened()
+            cache = _copied(prefix.cache)
             logits = self._forward(behind, _text_positions(prefix.next_position, len(behind)), cache, choices)
         elif patches is not None:
             prefix, cache, logits = self._read_frame(replace(prompt, after=behind), patches, choices)
-            self._keep(_key(frame, model_wh, prompt), _KeptFrame(weakref.ref(frame.rgb), prefix))
+            self._keep(_key(frame, model_wh, prompt), weakref.ref(frame.rgb), prefix)
         else:
             raise ValueError(f"the frame of {frame.camera} is not kept any more; give its patches")
-        read = len(prompt.after)
-        return PrefilledPrompt(cache, logits, prefix.length + read, prefix.next_position + read, draft)
+        return PrefilledPrompt(cache, logits, prefix.next_position + len(prompt.after), draft)
 
     def _find(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> KeptPrefix | None:
-        kept = self._frames.get(_key(frame, model_wh, prompt))
-        return kept.prefix if kept is not None and kept.pixels() is frame.rgb else None
+        pixels, prefix = self._frames.get(_key(frame, model_wh, prompt), (None, None))
+        return prefix if pixels is not None and pixels() is frame.rgb else None
 
     def _read_frame(
         self, prompt: PromptTokens, patches: Patches, choices: int
     ) -> tuple[KeptPrefix, DynamicCache, torch.Tensor]:
         constant = self._read_constant(prompt.before)
-        cache = constant.opened()
+        cache = _copied(constant.cache)
         _, rows, columns = patches.grid_thw
         rows, columns = rows // self._merge, columns // self._merge
         image_ids = (prompt.image_id,) * (rows * columns)
@@ -175,14 +151,14 @@ class Prefill:
         grid_thw = torch.tensor([patches.grid_thw])
         ids = (*image_ids, *prompt.after)
         logits = self._forward(ids, positions, cache, choices, pixel_values=patches.pixels, image_grid_thw=grid_thw)
-        return KeptPrefix.copied(cache, constant.length + len(image_ids), behind), cache, logits
+        return KeptPrefix(_copied(cache, len(prompt.before) + len(image_ids)), behind), cache, logits
 
     def _read_constant(self, ids: tuple[int, ...]) -> KeptPrefix:
         """Read what stands before the image; a template that changes it has it read again."""
         if ids and self._constant[0] != ids:
             cache = DynamicCache()
             self._forward(ids, _text_positions(0, len(ids)), cache, 1)
-            self._constant = (ids, KeptPrefix.copied(cache, len(ids), len(ids)))
+            self._constant = (ids, KeptPrefix(cache, len(ids)))
         return self._constant[1] if ids else KeptPrefix()
 
     def _forward(
@@ -201,10 +177,10 @@ class Prefill:
         logits: torch.Tensor = seen.logits[0].float()
         return logits
 
-    def _keep(self, key: Hashable, frame: _KeptFrame) -> None:
+    def _keep(self, key: Hashable, pixels: _Pixels, prefix: KeptPrefix) -> None:
         """Keep a frame; those that nobody holds any more, and then those asked about longest ago, make room."""
-        self._frames[key] = frame
-        for gone in [key for key, kept in self._frames.items() if kept.pixels() is None]:
+        self._frames[key] = pixels, prefix
+        for gone in [key for key, (pixels, _) in self._frames.items() if pixels() is None]:
             del self._frames[gone]
         while len(self._frames) > MAX_KEPT_FRAMES or self.kept_bytes > MAX_KEPT_BYTES:
             self._frames.popitem(last=False)
@@ -241,6 +217,14 @@ def states_of(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return keys and values of each layer, (rows, heads, tokens, head size)."""
     layers: Any = cache.layers
     return [(layer.keys, layer.values) for layer in layers]
+
+
+def _copied(cache: DynamicCache, length: int | None = None) -> DynamicCache:
+    """Copy a cache, or its first tokens; the copy shares no memory with it."""
+    copy = DynamicCache()
+    for index, (keys, values) in enumerate(states_of(cache)):
+        copy.update(keys[..., :length, :].clone(), values[..., :length, :].clone(), index)
+    return copy
 
 
 def _key(frame: Frame, model_wh: WH, prompt: PromptTokens) -> Hashable:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.drafting.continuation import ReplyContinuation
-from vlm_perception.engines.drafting.item_continuation import nearest_number
-from vlm_perception.engines.drafting.motion import Expected
-from vlm_perception.engines.drafting.template import read_shape
+from vlm_perception.engines.drafting.continuation import ReplyContinuation, nearest_number
+from vlm_perception.engines.drafting.motion import ExpectedReply
+from vlm_perception.engines.drafting.template import read_template
 
 WH = (224, 168)
 HEAD, GAP, TAIL = "```json\n[\n\t", ",\n\t", "\n]\n```"
@@ -29,8 +28,8 @@ def rest_of(
     targets: tuple[str, ...] = (),
     away: frozenset[int] = frozenset(),
 ) -> str:
-    shape = Expected(read_shape(expected), away) if expected is not None else None
-    walk = ReplyContinuation(shape, WH, targets)
+    template = ExpectedReply(read_template(expected), away) if expected is not None else None
+    walk = ReplyContinuation(template, WH, targets)
     walk.feed(written)
     text, ends = walk.go_on()
     return text + ("$" if ends else "")
@@ -165,7 +164,7 @@ PIECES = st.sampled_from([*THREE, HEAD, GAP, CUP, PAN, TAIL, '{"bbox_2d": [', "{
 
 @given(st.lists(PIECES, max_size=30), st.lists(PIECES, max_size=30), st.frozensets(st.integers(0, 3)))
 def test_whatever_is_written_there_is_an_answer(written: list[str], expected: list[str], away: frozenset[int]) -> None:
-    walk = ReplyContinuation(Expected(read_shape("".join(expected)), away), WH, ("red cup", ""))
+    walk = ReplyContinuation(ExpectedReply(read_template("".join(expected)), away), WH, ("red cup", ""))
     for piece in written:
         walk.feed(piece)
         text, ends = walk.go_on()

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.drafting.motion import Expected, ObjectTracks
-from vlm_perception.engines.drafting.template import Shape, read_shape
+from vlm_perception.engines.drafting.motion import ExpectedReply, ObjectTracks
+from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
 
 WH = (1000, 800)
 Box = tuple[str, int, int, int, int]
 
 
-def boxes(*items: tuple[str, int, int, int, int]) -> Shape:
+def boxes(*items: tuple[str, int, int, int, int]) -> ReplyTemplate:
     inside = ", ".join(f'{{"bbox_2d": [{a}, {b}, {c}, {d}], "label": "{label}"}}' for label, a, b, c, d in items)
-    return read_shape(f"[{inside}]")
+    return read_template(f"[{inside}]")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_objects_go_straight_on(
     tracks.tell(boxes(*last), 11.0, WH)
     told = tracks.expect(11.0 + ahead, WH)
     assert told is not None
-    there = [item for place, item in enumerate(told.shape.items) if place not in told.away]
+    there = [item for place, item in enumerate(told.template.items) if place not in told.away]
     assert [item.numbers() for item in there] == expected
     assert [item.words() for item in there] == [item.words() for item in boxes(*last).items]
 
@@ -61,7 +61,7 @@ def test_objects_go_straight_on(
 CUP, PAN, JAR = ("cup", 10, 10, 50, 50), ("pan", 100, 10, 150, 50), ("jar", 300, 10, 350, 50)
 
 
-def expected_after(*answers: tuple[Box, ...], times_s: tuple[float, ...] = ()) -> Expected:
+def expected_after(*answers: tuple[Box, ...], times_s: tuple[float, ...] = ()) -> ExpectedReply:
     """Tell answers a second apart; what is expected a second after the last."""
     tracks, stamp_s = ObjectTracks(), 0.0
     for place, answer in enumerate(answers):
@@ -72,9 +72,9 @@ def expected_after(*answers: tuple[Box, ...], times_s: tuple[float, ...] = ()) -
     return told
 
 
-def labels(told: Expected) -> list[str]:
+def labels(told: ExpectedReply) -> list[str]:
     """Labels in order, those that are away in brackets."""
-    names = [item.words()[0] for item in told.shape.items]
+    names = [item.words()[0] for item in told.template.items]
     return [f"({name})" if place in told.away else name for place, name in enumerate(names)]
 
 
@@ -83,14 +83,14 @@ def test_nothing_is_expected_before_the_first_answer() -> None:
 
 
 def test_an_object_seen_once_stays() -> None:
-    assert expected_after((CUP,)).shape == boxes(CUP)
+    assert expected_after((CUP,)).template == boxes(CUP)
 
 
 def test_velocity_is_fitted_to_more_than_the_last_two_answers() -> None:
     # 4 px an answer, with a tremble that the last two alone would take for 1 px.
     places = [10, 14, 18, 24, 25]
     told = expected_after(*((("cup", x, 10, x + 40, 50),) for x in places))
-    assert told.shape.items[0].numbers() == [29, 10, 69, 50]
+    assert told.template.items[0].numbers() == [29, 10, 69, 50]
 
 
 def test_an_object_left_out_is_kept_in_its_place_and_goes_on_moving() -> None:
@@ -99,13 +99,13 @@ def test_an_object_left_out_is_kept_in_its_place_and_goes_on_moving() -> None:
 
     told = expected_after((CUP, PAN, jar(0)), (CUP, PAN, jar(10)), (CUP, jar(20)))
     assert labels(told) == ["cup", "(pan)", "jar"]
-    assert told.shape.items[2].numbers() == [330, 10, 380, 50]
+    assert told.template.items[2].numbers() == [330, 10, 380, 50]
     # At the front, and several in a row.
     assert labels(expected_after((CUP, PAN, JAR), (JAR,))) == ["(cup)", "(pan)", "jar"]
     # It is there again.
     again = expected_after((CUP, jar(0)), (CUP, jar(10)), (CUP,), (CUP, jar(30)))
     assert labels(again) == ["cup", "jar"]
-    assert again.shape.items[1].numbers() == [340, 10, 390, 50]
+    assert again.template.items[1].numbers() == [340, 10, 390, 50]
 
 
 def test_an_object_that_stays_away_is_forgotten() -> None:
@@ -115,19 +115,19 @@ def test_an_object_that_stays_away_is_forgotten() -> None:
 
 def test_an_answer_without_objects_is_expected_again_but_forgets_none() -> None:
     told = expected_after((CUP,), ())
-    assert (told.shape, told.away) == (boxes(), frozenset())
+    assert (told.template, told.away) == (boxes(), frozenset())
     assert labels(expected_after((CUP, PAN), (), (CUP,))) == ["cup", "(pan)"]
 
 
 @pytest.mark.parametrize("times_s", [(5.0, 5.0), (5.0, 1.0), (5.0, 6.0, 2.0)])
 def test_a_clock_that_stands_or_goes_back_starts_again(times_s: tuple[float, ...]) -> None:
     answers = [(("cup", 10 * place, 10, 10 * place + 40, 50),) for place in range(len(times_s))]
-    assert expected_after(*answers, times_s=times_s).shape == boxes(*answers[-1])
+    assert expected_after(*answers, times_s=times_s).template == boxes(*answers[-1])
 
 
 def test_what_is_followed_is_bounded() -> None:
     answers = [tuple((f"{turn} {place}", place, 1, place + 9, 9) for place in range(100)) for turn in range(4)]
-    assert len(expected_after(*answers).shape.items) <= 100
+    assert len(expected_after(*answers).template.items) <= 100
 
 
 @given(
@@ -148,7 +148,7 @@ def test_whatever_was_answered_objects_are_expected_within_the_image(
         tracks.tell(boxes(*answer), stamp_s, WH)
         told = tracks.expect(at_s, WH)
         assert told is not None
-        assert told.away <= set(range(len(told.shape.items)))
-        assert len(told.shape.items) - len(told.away) == len(answer)
-        for item in told.shape.items:
+        assert told.away <= set(range(len(told.template.items)))
+        assert len(told.template.items) - len(told.away) == len(answer)
+        for item in told.template.items:
             assert all(0 <= x <= 1200 for x in item.numbers())

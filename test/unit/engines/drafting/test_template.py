@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.drafting.item_continuation import render_from
-from vlm_perception.engines.drafting.template import TRAINED_SHAPES, Shape, gap_after, read_item, read_shape
+from vlm_perception.engines.drafting.continuation import render_from
+from vlm_perception.engines.drafting.template import (
+    TRAINED_TEMPLATES,
+    ReplyTemplate,
+    gap_after,
+    read_item,
+    read_template,
+)
 
 WH = (1000, 800)
 BOXES = (
@@ -14,9 +20,9 @@ BOXES = (
 )
 
 
-def written(shape: Shape) -> str:
-    items = [item.texts[0] + render_from(item, 0, (10**9, 10**9), (0, 0), 0, ())[0] for item in shape.items]
-    return shape.head + shape.gap.join(items) + (shape.tail or "")
+def written(template: ReplyTemplate) -> str:
+    items = [item.texts[0] + render_from(item, 0, (10**9, 10**9), (0, 0), 0, ())[0] for item in template.items]
+    return template.head + template.gap.join(items) + (template.tail or "")
 
 
 @pytest.mark.parametrize(
@@ -43,16 +49,16 @@ def written(shape: Shape) -> str:
     ],
 )
 def test_a_reply_is_taken_apart_and_written_again(text: str, numbers: list[list[int]]) -> None:
-    shape = read_shape(text)
-    assert [item.numbers() for item in shape.items] == numbers
-    assert written(shape) == text
+    template = read_template(text)
+    assert [item.numbers() for item in template.items] == numbers
+    assert written(template) == text
 
 
 @given(st.text(alphabet='{}[](),:" \n0123456789abcx=<>|', max_size=300) | st.text(max_size=100))
 def test_any_text_can_be_taken_apart(text: str) -> None:
-    shape = read_shape(text)
-    assert len(shape.items) > 0 or shape.head == text
-    for item in shape.items:
+    template = read_template(text)
+    assert len(template.items) > 0 or template.head == text
+    for item in template.items:
         assert len(item.texts) == len(item.slots) + 1 == len(item.kinds) + 1
 
 
@@ -64,6 +70,6 @@ def test_a_list_of_one_tells_what_would_stand_between(head: str, gap: str) -> No
 
 
 def test_trained_forms_know_nothing_but_the_form() -> None:
-    assert all(slot is None for shape in TRAINED_SHAPES for item in shape.items for slot in item.slots)
+    assert all(slot is None for template in TRAINED_TEMPLATES for item in template.items for slot in item.slots)
     item = read_item('{"bbox_2d": [1, 2, 30, 40], "label": "cup"}')
-    assert item.emptied() == TRAINED_SHAPES[0].items[0]
+    assert item.emptied() == TRAINED_TEMPLATES[0].items[0]
