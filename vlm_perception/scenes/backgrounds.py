@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from vlm_perception.scenes.spec import RGB, Background
 
-Pixels = NDArray[np.float32]
+_Pixels = NDArray[np.float32]
 
 
-def draw_background(spec: Background, image_wh: tuple[int, int]) -> Pixels:
+def draw_background(spec: Background, image_wh: tuple[int, int]) -> _Pixels:
     """Draw what lies behind the objects.
 
     Args:
@@ -30,10 +30,10 @@ def draw_background(spec: Background, image_wh: tuple[int, int]) -> Pixels:
     return _mix(spec.rgb, spec.rgb2, amount)
 
 
-def _mix(first: RGB, second: RGB, amount: NDArray[np.float32]) -> Pixels:
+def _mix(first: RGB, second: RGB, amount: NDArray[np.float32]) -> _Pixels:
     """Blend two colours by `amount` (h, w) in 0..1."""
     a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)
-    mixed: Pixels = a + (b - a) * amount[..., None]
+    mixed: _Pixels = a + (b - a) * amount[..., None]
     return mixed
 
 
@@ -78,7 +78,7 @@ def _tiles(image_wh: tuple[int, int], rng: np.random.Generator) -> NDArray[np.fl
     return np.asarray(cv2.resize(grid, image_wh, interpolation=cv2.INTER_NEAREST), np.float32)
 
 
-def _crop(photo: NDArray[np.uint8], image_wh: tuple[int, int], rng: np.random.Generator) -> Pixels:
+def _crop(photo: NDArray[np.uint8], image_wh: tuple[int, int], rng: np.random.Generator) -> _Pixels:
     """A random cut of the photograph with the aspect ratio of the image, scaled to it."""
     height, width = photo.shape[:2]
     aspect = image_wh[0] / image_wh[1]

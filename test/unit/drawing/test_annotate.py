@@ -10,22 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from results import result_of
 
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.drawing.caption import summary
 from vlm_perception.drawing.class_colours import class_colours
-from vlm_perception.types import (
-    Answer,
-    DetectedObject,
-    Frame,
-    FrameHeader,
-    PixelBudget,
-    Prompt,
-    Request,
-    Result,
-    Task,
-    Timings,
-)
+from vlm_perception.types import DetectedObject
 
 GRAY = 120
 
@@ -34,20 +24,6 @@ def gray(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
     image = np.full((height, width, 3), GRAY, dtype=np.uint8)
     image.flags.writeable = False
     return image
-
-
-def result_of(
-    rgb: NDArray[np.uint8],
-    *objects: DetectedObject,
-    prompt: str = "shapes",
-    text: str = "",
-    count: int | None = None,
-    partial: bool = False,
-) -> Result:
-    frame = Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0)
-    request = Request(frame, Prompt(prompt, Task.DETECT, prompt), PixelBudget(3136, 10**6), 8)
-    answer = Answer("", (1, 1), "absolute", "stop", (), Timings(0, 0, 0))
-    return Result(request, answer, objects, (), text, count, partial=partial)
 
 
 def changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:

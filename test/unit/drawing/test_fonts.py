@@ -11,21 +11,11 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import ImageFont
+from results import result_of
 
 from vlm_perception.drawing import fonts, lettering
 from vlm_perception.drawing.annotate import annotate
-from vlm_perception.types import (
-    Answer,
-    DetectedObject,
-    Frame,
-    FrameHeader,
-    PixelBudget,
-    Prompt,
-    Request,
-    Result,
-    Task,
-    Timings,
-)
+from vlm_perception.types import DetectedObject
 
 CHINESE = "红色的圆"
 EM = 1000
@@ -34,11 +24,8 @@ EM = 1000
 def picture(label: str | None, prompt: str = "shapes") -> np.ndarray:
     """Draw one box with a label, or none, on gray and return what was drawn."""
     rgb = np.full((480, 640, 3), 120, np.uint8)
-    frame = Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0)
-    request = Request(frame, Prompt(prompt, Task.DETECT, prompt), PixelBudget(3136, 10**6), 8)
-    answer = Answer("", (1, 1), "absolute", "stop", (), Timings(0, 0, 0))
     objects = () if label is None else (DetectedObject(label, (200.0, 150.0, 400.0, 300.0), None, score=0.87),)
-    return annotate(rgb, Result(request, answer, objects, (), ""))
+    return annotate(rgb, result_of(rgb, *objects, prompt=prompt))
 
 
 def forget() -> None:

@@ -49,7 +49,7 @@ PROMPT_TIMEOUT_S = 8.0
 ANSWERS_PER_PROMPT = 8
 _KEPT_TRUTHS = 400
 
-Stamp = tuple[int, int]
+_Stamp = tuple[int, int]
 
 
 class DemoError(Exception):
@@ -64,8 +64,8 @@ class DemoClient:
         self._node = rclpy.create_node("demo_client")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
-        self._truths: dict[Stamp, Mapping[str, Any]] = {}
-        self._pictures: dict[Stamp, Image] = {}
+        self._truths: dict[_Stamp, Mapping[str, Any]] = {}
+        self._pictures: dict[_Stamp, Image] = {}
         self._answers: list[Mapping[str, Any]] = []
         self._state: dict[str, str] = {}
         self._prompt = self._node.create_publisher(String, "/vlm_perception/prompt", 1)
@@ -252,7 +252,7 @@ def _save(path: Path, picture: Image) -> None:
         part.write_bytes(png.tobytes())
 
 
-def _stamp(fields: Mapping[str, Any]) -> Stamp:
+def _stamp(fields: Mapping[str, Any]) -> _Stamp:
     return int(fields["stamp"]["sec"]), int(fields["stamp"]["nanosec"])
 
 

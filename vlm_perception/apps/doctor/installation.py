@@ -75,7 +75,7 @@ def check_installation() -> list[Finding]:
     torch = run_python(["-c", _TORCH])
     return [
         check_python(sys.version_info[:2]),
-        check_environment(os.environ),
+        check_python_environment(os.environ),
         *check_requirements(_requirements()),
         check_torch_pair(_version("torch"), _version("torchvision"), _requirements("torchvision")),
         check_torch(torch),
@@ -96,7 +96,7 @@ def check_python(version: tuple[int, int]) -> Finding:
     return ok("Python", said)
 
 
-def check_environment(environ: Mapping[str, str]) -> Finding:
+def check_python_environment(environ: Mapping[str, str]) -> Finding:
     """Check that a Python environment holds the packages, by the rule that starts every command."""
     try:
         choose_environment(environ)

@@ -14,6 +14,7 @@ import supervision as sv
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from results import result_of
 
 from vlm_perception.apps.detect.exports.annotated import AnnotatedFiles
 from vlm_perception.apps.detect.exports.base import ClassNumbers, FileNames, FrameFiles
@@ -24,18 +25,7 @@ from vlm_perception.errors import OutputError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.result_json import result_fields
 from vlm_perception.replies.scores import FORMULA
-from vlm_perception.types import (
-    Answer,
-    DetectedObject,
-    FinishReason,
-    Frame,
-    FrameHeader,
-    PixelBudget,
-    Reject,
-    Request,
-    Result,
-    Timings,
-)
+from vlm_perception.types import DetectedObject, FinishReason, Reject, Result
 
 WH = (64, 48)
 PROMPT = build_prompt("red cup; person")
@@ -57,10 +47,8 @@ def frame_of(path: Path, index: int) -> Picture:
 
 
 def result_with(picture: Picture, *objects: DetectedObject, text: str = "") -> Result:
-    frame = Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path), 0.0)
-    request = Request(frame, PROMPT, PixelBudget(50176, 1048576), 10)
-    answer = Answer("raw", (56, 56), "absolute", "stop", (), Timings(0.1, 0.2, 0.3))
-    return Result(request, answer, objects, (Reject("zero area", "[1, 1, 1, 1]"),), text)
+    rejects = (Reject("zero area", "[1, 1, 1, 1]"),)
+    return result_of(picture.rgb, *objects, prompt=PROMPT, text=text, rejects=rejects)
 
 
 def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_python_version(version: tuple[int, int], level: Severity) -> None:
 
 
 def test_an_environment_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    found = installation.check_environment({"VLM_PERCEPTION_VENV": str(tmp_path / "none")})
+    found = installation.check_python_environment({"VLM_PERCEPTION_VENV": str(tmp_path / "none")})
     assert (found.level, found.title) == (Severity.ERROR, "No Python environment holds the packages")
     assert str(tmp_path / "none") in found.detail
     assert "make setup" in found.remedy
