@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from background import in_background
@@ -30,6 +31,8 @@ BROKEN = {
     "absent": "raise ModuleNotFoundError(f\"No module named '{__name__}'\", name=__name__)",
     "raises": "raise ImportError('libfoo.so.1: cannot open shared object file')",
     "aborts": "import os; os.abort()",
+    "compiled half": "class CvBridge:\n    def encoding_to_cvtype2(self, encoding):\n"
+    "        raise ImportError('numpy.core.multiarray failed to import')",
 }
 
 
@@ -44,39 +47,41 @@ def shadow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shadow:
     return put
 
 
-@pytest.mark.parametrize(("how", "said"), [("raises", "libfoo.so.1"), ("absent", "No module"), ("aborts", "SIGABRT")])
-def test_a_broken_torch_is_a_finding_however_it_breaks(shadow: Shadow, how: str, said: str) -> None:
-    shadow("torch", BROKEN[how])
-    found = installation.check_torch(run_python(["-c", installation._TORCH]))
-    assert (found.level, found.title) == (Severity.ERROR, "torch cannot be imported")
+TORCH, TRANSFORMERS, CV_BRIDGE = (
+    (installation.check_torch, installation._TORCH, Severity.ERROR, "torch cannot be imported", "make setup"),
+    (
+        installation.check_transformers,
+        installation._TRANSFORMERS,
+        Severity.ERROR,
+        "transformers cannot be imported",
+        "",
+    ),
+    # A warning, because this node needs none.
+    (installation.check_cv_bridge, installation._CV_BRIDGE, Severity.WARN, "cv_bridge does not work here", "numpy<2"),
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "how", "expected", "said"),
+    [
+        ("torch", "raises", TORCH, "libfoo.so.1"),
+        ("torch", "absent", TORCH, "No module"),
+        ("torch", "aborts", TORCH, "SIGABRT"),
+        ("transformers", "raises", TRANSFORMERS, "libfoo.so.1"),
+        ("cv_bridge", "raises", CV_BRIDGE, "libfoo.so.1"),
+        ("cv_bridge", "aborts", CV_BRIDGE, "SIGABRT"),
+        ("cv_bridge", "compiled half", CV_BRIDGE, "multiarray"),
+    ],
+)
+def test_a_broken_package_is_a_finding_however_it_breaks(
+    shadow: Shadow, module: str, how: str, expected: tuple[Any, ...], said: str
+) -> None:
+    check, code, level, title, remedy = expected
+    shadow(module, BROKEN[how])
+    found = check(run_python(["-c", code]))
+    assert (found.level, found.title) == (level, title)
     assert said in found.detail
-    assert "make setup" in found.remedy
-
-
-def test_broken_transformers_are_a_finding(shadow: Shadow) -> None:
-    shadow("transformers", BROKEN["raises"])
-    found = installation.check_transformers(run_python(["-c", installation._TRANSFORMERS]))
-    assert (found.level, found.title) == (Severity.ERROR, "transformers cannot be imported")
-    assert "libfoo.so.1" in found.detail
-
-
-@pytest.mark.parametrize("how", ["raises", "aborts"])
-def test_cv_bridge_that_breaks_is_a_warning_because_this_node_needs_none(shadow: Shadow, how: str) -> None:
-    shadow("cv_bridge", BROKEN[how])
-    found = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
-    assert (found.level, found.title) == (Severity.WARN, "cv_bridge does not work here")
-    assert "numpy<2" in found.remedy
-
-
-def test_cv_bridge_whose_compiled_half_breaks_is_seen_too(shadow: Shadow) -> None:
-    shadow(
-        "cv_bridge",
-        "class CvBridge:\n    def encoding_to_cvtype2(self, encoding):\n"
-        "        raise ImportError('numpy.core.multiarray failed to import')",
-    )
-    found = installation.check_cv_bridge(run_python(["-c", installation._CV_BRIDGE]))
-    assert found.level is Severity.WARN
-    assert "multiarray" in found.detail
+    assert remedy in found.remedy
 
 
 def test_cv_bridge_that_works_or_is_absent_is_fine(shadow: Shadow) -> None:
