@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from told import Told
+from transformers import GenerationConfig
 
+from benchmarks.plain import PlainModel, first_difference
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.factory import make_engine, open_engine
 from vlm_perception.engines.families import plan_resize
@@ -27,43 +27,15 @@ from vlm_perception.types import PixelBudget, Request
 RequestMaker = Callable[..., Request]
 
 
-def greedy_reference(folder: Path, request: Request, model_wh: tuple[int, int]) -> tuple[list[int], list[float]]:
-    """Plain forward passes without cache, generate or engine: ids and log-softmax of each choice."""
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
-    processor = AutoProcessor.from_pretrained(folder)
-    image = Image.fromarray(request.frame.rgb).resize(model_wh, Image.Resampling.BICUBIC)
-    content = [{"type": "image"}, {"type": "text", "text": request.prompt.instruction}]
-    messages = [{"role": "user", "content": content}]
-    prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    inputs = processor(text=[prompt], images=[image], do_resize=False, return_tensors="pt")
-    rows, columns = inputs["image_grid_thw"][0, 1:].tolist()
-    assert (columns * 14, rows * 14) == model_wh
-    ids, logprobs = [], []
-    for _ in range(request.max_new_tokens):
-        with torch.no_grad():
-            logits = model(**inputs).logits[0, -1]
-        chosen = int(logits.argmax())
-        ids.append(chosen)
-        logprobs.append(float(torch.log_softmax(logits, -1)[chosen]))
-        more = torch.tensor([[chosen]])
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], more], 1)
-        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        if "mm_token_type_ids" in inputs:  # the oldest supported transformers has none
-            inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
-    return ids, logprobs
-
-
-def test_answer_is_that_of_plain_forward_passes(
+def test_answer_is_that_of_plain_generate(
     random_engine: TransformersEngine, random_checkpoint: Path, make_request: RequestMaker
 ) -> None:
     request = make_request(max_new_tokens=16)
     answer = random_engine.answer(request, never_stop)
-    ids, logprobs = greedy_reference(random_checkpoint, request, (224, 168))
-    tokenizer = AutoTokenizer.from_pretrained(random_checkpoint)
-    assert answer.model_wh == (224, 168)
-    assert answer.text == tokenizer.decode(ids, skip_special_tokens=True)
-    assert [token.logprob for token in answer.tokens] == pytest.approx(logprobs, abs=1e-4)
-    assert answer.coordinates == "absolute"
+    expected = PlainModel(str(random_checkpoint)).answer(request, logits=True)
+    assert (answer.model_wh, answer.coordinates) == ((224, 168), "absolute")
+    assert first_difference(answer.text, answer.tokens, expected) is None
+    assert [t.logprob for t in answer.tokens] == pytest.approx([t.logprob for t in expected.tokens], abs=1e-4)
 
 
 def test_answers_repeat(random_engine: TransformersEngine, make_request: RequestMaker) -> None:
@@ -88,31 +60,21 @@ def test_length_limit(random_engine: TransformersEngine, make_request: RequestMa
     assert answer.timings.generate_s > 0
 
 
-class Asked:
-    """A `should_stop` that turns true once it was asked more than `limit` times."""
-
-    def __init__(self, limit: float = float("inf")) -> None:
-        self.limit, self.times = limit, 0
-
-    def __call__(self) -> bool:
-        self.times += 1
-        return self.times > self.limit
-
-
 @pytest.mark.parametrize("passes", [1, 2, 7])
 def test_abort_takes_effect_within_one_pass(
     random_engine: TransformersEngine, make_request: RequestMaker, passes: int
 ) -> None:
-    first_pass = Asked()
+    first_pass = Told()
     random_engine.forget()
-    random_engine.answer(make_request(max_new_tokens=1), first_pass)
+    random_engine.answer(make_request(max_new_tokens=1), first_pass.should_stop)
     random_engine.forget()
     # After the first pass it is asked once a pass: it turns true during pass number `passes`.
-    should_stop = Asked(first_pass.times + passes - 2)
-    answer = random_engine.answer(make_request(max_new_tokens=500), should_stop)
+    asked = first_pass.asked + passes - 2
+    told = Told(stop_asked=asked)
+    answer = random_engine.answer(make_request(max_new_tokens=500), told.should_stop)
     assert answer.finish_reason == "aborted"
     assert len(answer.tokens) == passes
-    assert should_stop.times == should_stop.limit + 1
+    assert told.asked == asked + 1
 
 
 def test_abort_in_the_first_pass_takes_effect_within_one_layer(
@@ -121,11 +83,11 @@ def test_abort_in_the_first_pass_takes_effect_within_one_layer(
     # The tiny model has 4 vision blocks and 6 layers; the layers also read what stands before the image.
     for layer in range(16):
         random_engine.forget()
-        should_stop = Asked(layer)
-        answer = random_engine.answer(make_request(), should_stop)
+        told = Told(stop_asked=layer)
+        answer = random_engine.answer(make_request(), told.should_stop)
         assert (answer.text, answer.tokens, answer.finish_reason) == ("", (), "aborted")
         assert answer.model_wh == (224, 168)
-        assert should_stop.times == layer + 1
+        assert told.asked == layer + 1
     assert random_engine.answer(make_request(), never_stop).finish_reason == "length"
 
 
