@@ -168,7 +168,9 @@ class Robot:
         **parameters: Any,
     ) -> VlmPerceptionNode:
         """Start a node under test and wait until it reaches a state."""
-        overrides = [Parameter(name, value=value) for name, value in {"max_rate_hz": 100.0, **parameters}.items()]
+        # Too many failures would end this very process.
+        values = {"max_rate_hz": 100.0, "max_failures": 0, **parameters}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
         arguments = ["--ros-args", *(part for rule in remap for part in ("-r", rule))]
         node = VlmPerceptionNode(
             engine, context=self.context, parameter_overrides=overrides, cli_args=arguments if remap else None

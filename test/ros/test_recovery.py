@@ -20,7 +20,7 @@ from vlm_perception.scenes import MovingScene
 PATIENCE_S = 120.0
 SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels
 PATIENT = {"diagnostics_period_s": 0.1, "no_image_warning_s": 60.0, "max_age_s": 60.0}
-HANGING = Path(__file__).with_name("hanging_node.py")
+LOST = Path(__file__).with_name("lost_node.py")
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +176,15 @@ def test_a_model_that_hangs_is_told_and_everything_goes_on_when_it_comes_back(ro
     assert len([m for m in t.logs.messages if "has not come back for" in m.msg]) == 1, "throttled"
 
 
-def test_a_process_whose_model_hangs_ends_for_respawn(robot, talk):
-    with subprocess.Popen([sys.executable, str(HANGING)], stderr=subprocess.PIPE, text=True) as node:
+@pytest.mark.parametrize(
+    ("how", "parts"),
+    [
+        ("hangs", ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75")),
+        ("loses its device", ("cannot be asked any more", "illegal memory access", "exit code 75")),
+    ],
+)
+def test_a_process_whose_model_is_lost_ends_for_respawn(robot, talk, how, parts):
+    with subprocess.Popen([sys.executable, str(LOST), how], stderr=subprocess.PIPE, text=True) as node:
         try:
             t = talk()
             robot.until(lambda: bool(t.show(1)) and node.poll() is not None, "the process has ended")
@@ -186,5 +193,5 @@ def test_a_process_whose_model_hangs_ends_for_respawn(robot, talk):
         _, errors = node.communicate(timeout=PATIENCE_S)
     assert node.returncode == 75
     (said,) = [line for line in errors.splitlines() if "FATAL" in line]
-    for part in ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75"):
+    for part in parts:
         assert part in said
