@@ -62,7 +62,7 @@ test coverage: PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --
 test: lint ## check everything: ruff, mypy, unit, model, node, training and build tests
 	$(PYTEST) $(or $(ARGS),test)
 
-coverage: setup-dev ## run all tests and print how much of the core, the engines and the ROS edge they run
+coverage: setup-dev ## run all tests and print how much of each room they run
 	$(PYTEST) --cov=vlm_perception --cov-report=json:build/coverage.json -q $(or $(ARGS),test)
 	$(BIN)/python scripts/coverage_by_room.py build/coverage.json
 

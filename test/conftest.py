@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from fuzz_profile import PATIENT
@@ -23,3 +25,15 @@ _MOST_WORKERS = 8
 def pytest_xdist_auto_num_workers() -> int:
     """How many processes `-n auto` starts."""
     return min(_MOST_WORKERS, len(os.sched_getaffinity(0)) + 1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, take files from all folders alike, so that some wait while others compute; short ones come last."""
+    if not hasattr(config, "workerinput"):
+        return
+    folder_of = {item.path: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    files_in, place_of, seen = Counter(folder_of.values()), {}, Counter()
+    for path, folder in folder_of.items():
+        place_of[path] = (folder == "unit", seen[folder] / files_in[folder])
+        seen[folder] += 1
+    items.sort(key=lambda item: place_of[item.path])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from checkout import ROOT
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 BOOTSTRAP = ROOT / "scripts" / "bootstrap.py"
 sys.path.insert(0, str(BOOTSTRAP.parent))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from checkout import ROOT
 import os
 import shlex
 import shutil
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 TIMEOUT_S = 280
 # What the outer environment may carry and a fresh terminal on a robot does not.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from checkout import ROOT
 import json
 import os
 import shutil
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 SHOW_ARGUMENTS = "#!/bin/sh\nexec {python} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\"\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from checkout import TINY
 from rclpy.parameter import Parameter
+from scripted_engine import PATIENCE_S
 from std_srvs.srv import SetBool
 from torch.nn import Module
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -18,8 +19,6 @@ from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Answer, Request, Token
-
-PATIENCE_S = 120.0
 
 
 class HeldEngine:
@@ -70,17 +69,14 @@ class HeldEngine:
 @pytest.mark.parametrize("how", ["prompt", "enable", "camera", "on_demand", "shutdown"])
 def test_the_real_model_stops_within_one_pass_and_nothing_of_the_old_answer_comes(robot, talk, how):
     engine = HeldEngine()
-    node = robot.node(engine, prompt="all objects", max_age_s=60.0, max_pixels=224 * 224)
-    t = talk()
+    t = talk(engine, prompt="all objects", max_age_s=60.0, max_pixels=224 * 224)
+    node = t.node
     scene = MovingScene(3, (224, 168), n_objects=3).at(0.0).rgb
     robot.until(lambda: bool(t.show(1, scene)) and engine.held.wait(0.5), "the model is writing")
     if how == "prompt":
         t.ask("red square")
     elif how == "enable":
-        client = robot.client.create_client(SetBool, "/vlm_perception/enable")
-        robot.until(client.service_is_ready, "enable")
-        future = client.call_async(SetBool.Request(data=False))
-        robot.until(future.done, "paused")
+        robot.call(SetBool, "enable", SetBool.Request(data=False))
     elif how == "shutdown":
         assert not node._worker.stop(0.0)
     else:

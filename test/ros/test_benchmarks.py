@@ -12,7 +12,7 @@ from checkout import ROOT
 
 def test_the_soak_runs_the_node_and_reports_what_it_holds(tmp_path: Path) -> None:
     output = tmp_path / "soak.json"
-    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.2", "--prompt-s", "2", "--output", str(output)]
+    command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.1", "--prompt-s", "1", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert output.exists(), done.stdout + done.stderr
     found = json.loads(output.read_text())

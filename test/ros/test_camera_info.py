@@ -8,7 +8,8 @@ from threading import Thread
 import numpy as np
 import pytest
 import rclpy
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from robot import LATCHED, header
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
@@ -28,45 +29,32 @@ def node(robot):
     made.destroy_node()
 
 
-def calibration(header) -> CameraInfo:
-    info = CameraInfo(header=header, height=480, width=640, distortion_model="plumb_bob", d=[0.1, -0.2, 0.0, 0.0, 0.5])
+def calibration(sent) -> CameraInfo:
+    info = CameraInfo(header=sent, height=480, width=640, distortion_model="plumb_bob", d=[0.1, -0.2, 0.0, 0.0, 0.5])
     info.k = np.arange(9, dtype=np.float64)
     info.p = np.arange(12, dtype=np.float64)
     info.roi.x_offset, info.binning_x = 12, 2
     return info
 
 
-def frame_header(header) -> FrameHeader:
-    return FrameHeader(header.stamp.sec, header.stamp.nanosec, header.frame_id)
-
-
-@pytest.fixture
-def camera(robot, node, header_of):
-    """Start a relay on /front/image_raw and publish calibrations until it has them."""
-
-    def connect(topic="/front/camera_info", qos=RELIABLE):
-        publisher = robot.client.create_publisher(CameraInfo, topic, qos)
-        robot.until(lambda: publisher.get_subscription_count() > 0, "calibration connected")
-        return publisher
-
-    return connect
+def frame_header(sent) -> FrameHeader:
+    return FrameHeader(sent.stamp.sec, sent.stamp.nanosec, sent.frame_id)
 
 
 @pytest.mark.parametrize("qos", [RELIABLE, qos_profile_sensor_data])
 @pytest.mark.parametrize("image_topic", ["/front/image_raw", "/front/image_raw/compressed"])
-def test_the_calibration_of_an_answered_frame_is_passed_on_unchanged(robot, node, camera, header_of, image_topic, qos):
+def test_the_calibration_of_an_answered_frame_is_passed_on_unchanged(robot, node, image_topic, qos):
     relay = CameraInfoRelay(node, image_topic)
     heard = robot.hear("/eyes/camera_info", CameraInfo, RELIABLE)
-    robot.until(lambda: node.count_subscribers("/eyes/camera_info") > 0, "listener connected")
-    publisher = camera(qos=qos)
-    infos = [calibration(header_of(number)) for number in range(5)]
+    publisher = robot.camera("/front/camera_info", CameraInfo, qos)
+    infos = [calibration(header(number)) for number in range(5)]
     # Not on the executor's thread, where the answers are made neither.
     answering = Thread(target=lambda: [relay.take(frame_header(infos[n].header)) for n in (1, 3)])
     answering.start()
     answering.join()
 
     def film() -> bool:
-        # Best effort: what comes before both sides have found each other is lost.
+        # Best effort may lose some.
         for info in infos:
             publisher.publish(info)
         with robot.changed:
@@ -79,29 +67,21 @@ def test_the_calibration_of_an_answered_frame_is_passed_on_unchanged(robot, node
     assert sorted(heard.messages, key=lambda m: m.header.stamp.sec) == [infos[1], infos[3], infos[4]]
 
 
-def test_an_answer_before_the_calibration_gets_it_when_it_comes(robot, node, camera, header_of):
+def test_an_answer_before_the_calibration_gets_it_when_it_comes(robot, node):
     relay = CameraInfoRelay(node, "/front/image_raw")
     heard = robot.hear("/eyes/camera_info", CameraInfo, RELIABLE)
-    robot.until(lambda: node.count_subscribers("/eyes/camera_info") > 0, "listener connected")
-    publisher = camera()
-    info = calibration(header_of(7))
-    relay.take(frame_header(info.header))
-    relay.take(frame_header(info.header))
-
-    def film() -> bool:
-        # Best effort: what comes before both sides have found each other is lost.
-        publisher.publish(calibration(header_of(6)))
-        publisher.publish(info)
-        with robot.changed:
-            return robot.changed.wait_for(lambda: bool(heard.messages), 0.1)
-
-    robot.until(film, "the calibration")
-    assert heard.messages[0] == info
+    publisher = robot.camera("/front/camera_info", CameraInfo, RELIABLE)
+    info = calibration(header(7))
+    for _ in range(2):
+        relay.take(frame_header(info.header))
+    for sent in (calibration(header(6)), info):
+        publisher.publish(sent)
+    assert heard.wait_for() == info
 
 
-def test_a_camera_without_calibration_leaves_the_topic_silent_and_a_closed_relay_is_gone(robot, node, header_of):
+def test_a_camera_without_calibration_leaves_the_topic_silent_and_a_closed_relay_is_gone(robot, node):
     relay = CameraInfoRelay(node, "/bare/image", "~/bare/camera_info")
-    relay.take(frame_header(header_of(1)))
+    relay.take(frame_header(header(1)))
     assert [name for name, _ in node.get_publisher_names_and_types_by_node("eyes", "/") if "bare" in name] == [
         "/eyes/bare/camera_info"
     ]
@@ -110,7 +90,7 @@ def test_a_camera_without_calibration_leaves_the_topic_silent_and_a_closed_relay
     robot.until(lambda: node.count_subscribers("/bare/camera_info") == 0, "subscription gone")
 
 
-def test_the_calibration_is_not_taken_from_an_image_topic(robot, node, header_of):
+def test_the_calibration_is_not_taken_from_an_image_topic(robot, node):
     # `image` in the root namespace has its calibration in the root too.
     CameraInfoRelay(node, "/image")
     robot.client.create_publisher(Image, "/image", 1)
@@ -119,14 +99,12 @@ def test_the_calibration_is_not_taken_from_an_image_topic(robot, node, header_of
     assert "/image" not in names
 
 
-def test_a_latched_calibration_from_before_the_relay_is_heard(robot, node, header_of):
+def test_a_latched_calibration_from_before_the_relay_is_heard(robot, node):
     """Who shows one picture latches its calibration beside it."""
-    kept = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    info = calibration(header_of(3))
-    robot.client.create_publisher(CameraInfo, "/front/camera_info", kept).publish(info)
+    info = calibration(header(3))
+    robot.camera("/front/camera_info", CameraInfo, LATCHED).publish(info)
     relay = CameraInfoRelay(node, "/front/image_raw")
     heard = robot.hear("/eyes/camera_info", CameraInfo, RELIABLE)
-    robot.until(lambda: node.count_subscribers("/eyes/camera_info") > 0, "listener connected")
     relay.take(frame_header(info.header))
     assert heard.wait_for() == info
 
@@ -134,31 +112,19 @@ def test_a_latched_calibration_from_before_the_relay_is_heard(robot, node, heade
 class Rig:
     """Cameras with a calibration for each image, and what the node passes on."""
 
-    def __init__(self, robot, header_of, outputs: dict[str, str]) -> None:
-        self._robot, self._header_of, client = robot, header_of, robot.client
+    def __init__(self, robot, outputs: dict[str, str]) -> None:
+        self._robot = robot
         self.heard = {camera: robot.hear(f"{output}/camera_info", CameraInfo) for camera, output in outputs.items()}
         self.answers = {camera: robot.hear(f"{output}/answer", String) for camera, output in outputs.items()}
         # Reliable: every calibration arrives, so that one too many would show.
-        self._infos = {camera: client.create_publisher(CameraInfo, f"{camera}/camera_info", 50) for camera in outputs}
-        self._images = {camera: client.create_publisher(Image, f"{camera}/image_raw", 1) for camera in outputs}
-        # A frame on its way while the node subscribes anew, as is offered, is lost.
-        everything = [each.topic_name for each in (*self._infos.values(), *self._images.values())]
-        robot.until(lambda: all(map(self._is_heard_reliably, everything)), "cameras connected")
-        for output in outputs.values():
-            for name in ("camera_info", "answer"):
-                robot.until(lambda topic=f"{output}/{name}": client.count_publishers(topic) > 0, "outputs")
-
-    def _is_heard_reliably(self, topic: str) -> bool:
-        infos = self._robot.client.get_subscriptions_info_by_topic(topic)
-        matched = [p for p in (*self._infos.values(), *self._images.values()) if p.topic_name == topic]
-        reliable = [info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos]
-        return reliable == [True] and all(p.get_subscription_count() == 1 for p in matched)
+        self._infos = {camera: robot.camera(f"{camera}/camera_info", CameraInfo, 50) for camera in outputs}
+        self._images = {camera: robot.camera(f"{camera}/image_raw") for camera in outputs}
 
     def film(self, number: int) -> None:
         for camera in self._images:
-            header = self._header_of(number, frame_id=camera)
-            self._infos[camera].publish(calibration(header))
-            self._images[camera].publish(image_message(np.zeros((28, 42, 3), np.uint8), header))
+            sent = header(number, frame_id=camera)
+            self._infos[camera].publish(calibration(sent))
+            self._images[camera].publish(image_message(np.zeros((28, 42, 3), np.uint8), sent))
 
     def film_until(self, done, first: int = 1) -> None:
         numbers = iter(range(first, 10**6))
@@ -177,23 +143,22 @@ class Rig:
         return [json.loads(answer.data)["stamp"]["sec"] for answer in self.answers[camera].messages]
 
 
-def test_each_camera_s_calibration_goes_beside_its_answers(robot, scripted, header_of):
+def test_each_camera_s_calibration_goes_beside_its_answers(robot, scripted):
     robot.node(scripted, prompt="cup", image_topics=["/front/image_raw", "/back/image_raw"])
     outputs = {"/front": "/vlm_perception/front", "/back": "/vlm_perception/back"}
-    rig = Rig(robot, header_of, outputs)
+    rig = Rig(robot, outputs)
     rig.film_until(lambda: all(len(heard.messages) > 3 for heard in rig.heard.values()))
     for camera in outputs:
         first = rig.heard[camera].messages[0]
-        assert first == calibration(header_of(first.header.stamp.sec, frame_id=camera))
+        assert first == calibration(header(first.header.stamp.sec, frame_id=camera))
         robot.until(lambda c=camera: sorted(rig.stamps(c)) == sorted(rig.answered(c)), "one for each answer")
 
 
-def test_no_calibration_goes_out_without_an_answer_or_twice(robot, talk, scripted, header_of):
+def test_no_calibration_goes_out_without_an_answer_or_twice(robot, talk, scripted):
     """Nothing without a prompt, nothing for an aborted answer, once for an answer in parts."""
-    node = robot.node(scripted, publish_partial=True, remap=("image:=/image_raw",))
-    rig = Rig(robot, header_of, {"": "/vlm_perception"})
-    t = talk(camera_topic="/image_raw")
-    rig.film_until(lambda: node._shared.counters.total.report().drops.get("no_prompt", 0) > 3)
+    t = talk(scripted, publish_partial=True, remap=("image:=/image_raw",), camera_topic="/image_raw")
+    rig = Rig(robot, {"": "/vlm_perception"})
+    rig.film_until(lambda: t.node._shared.counters.total.report().drops.get("no_prompt", 0) > 3)
     assert rig.stamps("") == []
     t.ask("red cup")
     scripted.reply = '[{"bbox_2d": [2, 4, 12, 24], "label": "cup"}, {"bbox_2d": [20, 4, 32, 24], "label": "cup"}]'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from faults import WATCHED, answers_of, assert_lives, flood, later, settle
+from robot import flood
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -14,18 +14,16 @@ BOX = '[{"bbox_2d": [2, 4, 11, 20], "label": "cup"}]'
 
 
 def test_a_camera_dies_and_comes_back(robot, talk, scripted):
-    robot.node(scripted, prompt="red cup", **{**WATCHED, "no_image_warning_s": 0.5})
-    t = talk()
+    t = talk(scripted, prompt="red cup", no_image_warning_s=0.5)
     t.show_until(t.detections)
     robot.client.destroy_publisher(t.camera)
-    gone = later(t, lambda values: values["message"] == "no image on /image")
+    gone = t.later(lambda values: values["message"] == "no image on /image")
     assert gone["level"] == "1"
     said = t.logs.wait_for(lambda m: "no image on /image" in m.msg).msg
     assert "nobody publishes it" in said
-    t.camera = robot.client.create_publisher(Image, "/image", 1)
-    robot.until(lambda: t.camera.get_subscription_count() > 0, "the camera is back")
-    assert_lives(t, 900, counted=["camera outages"])
-    fine = later(t, lambda values: values["level"] == "0", lambda: t.show(901))
+    t.camera = robot.camera()
+    t.lives(900, "camera outages")
+    fine = t.later(lambda values: values["level"] == "0", lambda: t.show(901))
     assert (fine["message"], "dropped: stale" in fine) == ("detecting", False)
     t.logs.wait_for(lambda m: m.msg == "images come on /image again")
 
@@ -55,11 +53,8 @@ CHANGES = [
 
 def test_a_camera_changes_size_encoding_and_frame_in_mid_run(robot, talk, scripted):
     scripted.reply = BOX
-    robot.node(scripted, prompt="red cup", **WATCHED)
-    t = talk()
+    t = talk(scripted, prompt="red cup")
     pictures = robot.hear("/vlm_perception/annotated_image", Image)
-    robot.until(lambda: robot.client.count_publishers("/vlm_perception/annotated_image") == 1, "pictures")
-    settle(t)
     for message in CHANGES:
         t.camera.publish(message)
         answer = t.answer_to(message.header.stamp.sec)
@@ -70,13 +65,13 @@ def test_a_camera_changes_size_encoding_and_frame_in_mid_run(robot, talk, script
         assert len(found.detections) == 1
         drawn = pictures.wait_for(lambda m, wanted=message: m.header == wanted.header)
         assert (drawn.width, drawn.height) == (message.width, message.height)
-    values = assert_lives(t, 900)["diagnostics"]
+    values = t.lives(900)["diagnostics"]
     assert [key for key in values if key.startswith(("errors: ", "dropped: "))] in ([], ["dropped: replaced"])
 
 
 def test_simulated_time_is_set_back(robot, talk, scripted):
-    node = robot.node(scripted, prompt="red cup", use_sim_time=True, **WATCHED)
-    t = talk()
+    t = talk(scripted, prompt="red cup", use_sim_time=True)
+    node = t.node
     clock = robot.client.create_publisher(Clock, "/clock", 1)
 
     def set_time(sec: int) -> None:
@@ -86,7 +81,6 @@ def test_simulated_time_is_set_back(robot, talk, scripted):
 
         robot.until(is_set, f"the node's clock is at {sec} s")
 
-    settle(t)
     set_time(50)
     t.show(48)
     assert t.answer_to(48)["timings"]["age_s"] == pytest.approx(50 - 48.123456789)
@@ -102,9 +96,9 @@ def test_simulated_time_is_set_back(robot, talk, scripted):
     # A bag that begins again sends the same stamps.
     set_time(50)
     t.show(48)
-    robot.until(lambda: [a["stamp"]["sec"] for a in answers_of(t)].count(48) == 2, "the same stamp is answered again")
+    robot.until(lambda: [a["stamp"]["sec"] for a in t.told()].count(48) == 2, "the same stamp is answered again")
     set_time(5)
-    lives = assert_lives(t, 4, counted=["errors: time_went_back", "errors: stamp_ahead"])
+    lives = t.lives(4, "errors: time_went_back", "errors: stamp_ahead")
     assert lives["timings"]["age_s"] == pytest.approx(5 - 4.123456789)
     values = lives["diagnostics"]
     assert "dropped: stale" not in values
@@ -113,26 +107,23 @@ def test_simulated_time_is_set_back(robot, talk, scripted):
 
 
 def test_simulated_time_that_never_comes_does_not_stop_the_answers(robot, talk, scripted):
-    robot.node(scripted, prompt="red cup", use_sim_time=True, **WATCHED)
-    t = talk()
-    lives = assert_lives(t, 900, counted=["errors: stamp_ahead"])
+    t = talk(scripted, prompt="red cup", use_sim_time=True)
+    lives = t.lives(900, "errors: stamp_ahead")
     assert lives["timings"]["age_s"] is None
     assert lives["diagnostics"]["frame age p50 (ms)"] == ""
 
 
 def test_stamps_of_zero(robot, talk, scripted):
     scripted.reply = BOX
-    robot.node(scripted, prompt="red cup", **WATCHED)
-    t = talk()
+    t = talk(scripted, prompt="red cup")
     calibration = robot.hear("/vlm_perception/camera_info", CameraInfo)
-    infos = robot.client.create_publisher(CameraInfo, "/camera_info", 10)
-    settle(t, "/image", "/camera_info")
+    infos = robot.camera("/camera_info", CameraInfo, 10)
     unstamped = raw(0, "mono8", (64, 48), 64, 64 * 48, "camera_optical")
     for count in (1, 2, 3):
         infos.publish(CameraInfo(header=unstamped.header, width=64, height=48))
         t.camera.publish(unstamped)
         robot.until(lambda wanted=count: len(t.answers.messages) == wanted, "it is answered")
-        answer = answers_of(t)[-1]
+        answer = t.told()[-1]
         assert (answer["stamp"], answer["timings"]["age_s"]) == ({"sec": 0, "nanosec": 0}, None)
     robot.until(lambda: len(t.detections.messages) == 3, "as often in detections")
     assert t.detections.messages[-1].header == unstamped.header
@@ -140,15 +131,13 @@ def test_stamps_of_zero(robot, talk, scripted):
     said = t.logs.wait_for(lambda m: "carry no stamp" in m.msg).msg
     assert "/image" in said
     assert "let the camera's driver stamp them" in said
-    values = assert_lives(t, 900, counted=["errors: no_stamp"])["diagnostics"]
+    values = t.lives(900, "errors: no_stamp")["diagnostics"]
     assert values["errors: no_stamp"] == "3"
     assert len([m for m in t.logs.messages if "carry no stamp" in m.msg]) == 1, "throttled"
 
 
 def test_a_flood_of_images_at_200_hz(robot, talk, scripted):
-    robot.node(scripted, prompt="red cup", **{**WATCHED, "max_rate_hz": 1000.0})
-    t = talk()
-    settle(t)
+    t = talk(scripted, prompt="red cup", max_rate_hz=1000.0)
     t.show_until(t.detections)
     rgb = np.zeros((240, 320, 3), np.uint8)
     scripted.thinking.set()
@@ -161,9 +150,9 @@ def test_a_flood_of_images_at_200_hz(robot, talk, scripted):
     t.answer_to(1400)
     flood(200.0, 200, lambda number: t.show(2000 + number, rgb))
     t.answer_to(2200)
-    stamps = [answer["stamp"]["sec"] for answer in answers_of(t) if answer["stamp"]["sec"] > 1000]
+    stamps = [answer["stamp"]["sec"] for answer in t.told() if answer["stamp"]["sec"] > 1000]
     assert stamps == sorted(set(stamps)), "none twice, none after a newer one"
     # The one that was thought about, the newest after it, and those of the second flood.
     assert len([stamp for stamp in stamps if stamp < 2000]) <= 3
-    values = assert_lives(t, 900, counted=["dropped: replaced"])["diagnostics"]
+    values = t.lives(900, "dropped: replaced")["diagnostics"]
     assert int(values["images received"]) > 100

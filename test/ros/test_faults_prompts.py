@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import rclpy
-from faults import WATCHED, answers_of, assert_lives, flood, later
 from hypothesis import given
 from hypothesis import strategies as st
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
+from robot import KEPT, RELIABLE, VOLATILE, flood
 from std_msgs.msg import String
 
+from benchmarks.domains import claimed_domain
 from vlm_perception.ros.inputs.prompt_subscription import PromptSubscription
 
 HUGE = 10**7
@@ -25,20 +26,17 @@ PACED, ENDS_WITH = 2000, 4000
 def quiet_node() -> Iterator[Any]:
     """A node that nobody spins."""
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=101)
-    node = rclpy.create_node("quiet", context=context, start_parameter_services=False)
-    yield node
-    node.destroy_node()
-    context.shutdown()
+    with claimed_domain() as number:
+        rclpy.init(context=context, domain_id=number)
+        node = rclpy.create_node("quiet", context=context, start_parameter_services=False)
+        yield node
+        node.destroy_node()
+        context.shutdown()
 
 
-@pytest.mark.parametrize("durability", [DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL])
-def test_a_thousand_prompts_a_second_and_the_last_one_wins(robot, talk, scripted, durability):
-    robot.node(scripted, **WATCHED)
-    qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-    t = talk(prompt_qos=qos)
-    subscriptions = 2 if durability == DurabilityPolicy.TRANSIENT_LOCAL else 1
-    robot.until(lambda: t.prompt_publisher.get_subscription_count() == subscriptions, "matched")
+@pytest.mark.parametrize("durability", [VOLATILE, KEPT])
+def test_a_thousand_prompts_a_second_and_the_last_one_wins(talk, scripted, durability):
+    t = talk(scripted, prompt_qos=QoSProfile(depth=10, reliability=RELIABLE, durability=durability))
     t.ask("before")
     t.show_until(t.answers)
     scripted.thinking.set()
@@ -58,39 +56,38 @@ def test_a_thousand_prompts_a_second_and_the_last_one_wins(robot, talk, scripted
     # Whoever had waited in a queue would come after it now.
     t.ask("  ")
     t.ask("after")
-    lives = assert_lives(t, 900, counted=["prompts received"])
+    lives = t.lives(900, "prompts received")
     assert lives["prompt"] == "after"
     echoed = [m.data for m in t.active.messages]
     numbers = [int(text.rpartition(" ")[2]) for text in echoed if text.startswith("cup number")]
     assert numbers[-1] == ENDS_WITH
-    if durability == DurabilityPolicy.VOLATILE:
+    if durability == VOLATILE:
         assert numbers == sorted(set(numbers))
     assert echoed[echoed.index(last) + 1 :].count(last) <= 1, "nothing but a copy follows the last one"
     assert echoed[-2:] == ["", "after"]
-    assert int(lives["diagnostics"]["prompts received"]) <= (ENDS_WITH + 3) * subscriptions
+    assert int(lives["diagnostics"]["prompts received"]) <= (ENDS_WITH + 3) * (2 if durability == KEPT else 1)
     lines = [m.msg for m in t.logs.messages[told:] if m.msg.startswith("looking for 'cup")]
     # Two a second, and a slow machine takes longer.
     assert len(lines) < ENDS_WITH / 20
     t.logs.wait_for(lambda m: m.msg == "looking for 'after' (detect)")
     t.logs.wait_for(lambda m: "prompts were replaced by the next one" in m.msg)
-    assert answers_of(t)[-1]["prompt"] == "after"
+    assert t.told()[-1]["prompt"] == "after"
 
 
 @pytest.mark.parametrize(
     "text", ["x" * HUGE, "[" * HUGE, json.dumps(["cup"] * (HUGE // 7)), "杯" * (HUGE // 3)], ids=lambda text: text[:4]
 )
-def test_a_prompt_of_10_mb_is_refused_and_the_old_one_stays(robot, talk, scripted, text):
-    robot.node(scripted, **WATCHED)
-    t = talk()
+def test_a_prompt_of_10_mb_is_refused_and_the_old_one_stays(talk, scripted, text):
+    t = talk(scripted)
     t.ask("red cup")
     for count in ("1", "2", "3"):
         t.prompt_publisher.publish(String(data=text))
-        later(t, lambda values, n=count: values.get("errors: prompt") == n)
+        t.later(lambda values, n=count: values.get("errors: prompt") == n)
     (said,) = [m.msg for m in t.logs.messages if "characters" in m.msg]
     for part in (f"prompt has {len(text)} characters", "the limit is 2000", "send a shorter one", "'red cup'"):
         assert part in said
     assert len(said) < 1000
-    lives = assert_lives(t, 900, counted=["errors: prompt"])
+    lives = t.lives(900, "errors: prompt")
     assert lives["prompt"] == lives["diagnostics"]["prompt"] == "red cup"
     assert {m.data for m in t.active.messages} <= {"", "red cup"}
 

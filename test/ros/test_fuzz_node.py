@@ -12,6 +12,7 @@ from fuzz_profile import fuzz
 from fuzz_prompts import HUGE, SENDABLE
 from hypothesis import given
 from rclpy.executors import SingleThreadedExecutor
+from robot import header
 
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.lifecycle.states import State
@@ -35,13 +36,13 @@ def node(robot, scripted):
 
 
 @pytest.fixture
-def goes_on(node, scripted, header_of):
+def goes_on(node, scripted):
     """Check that the next good frame is asked about."""
 
     def check():
         node._prompts.hear("the last cup")
         asked = len(scripted.requests)
-        good = image_message(np.zeros((28, 42, 3), np.uint8), header_of(1, frame_id="the last frame"))
+        good = image_message(np.zeros((28, 42, 3), np.uint8), header(1, frame_id="the last frame"))
         node._cameras.hear(good, "/image", time.monotonic())
         scripted.wait_asked(asked + 1)
         assert scripted.requests[-1].prompt.text == "the last cup"

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checkout import TINY
+from talk import Talk
 
 from benchmarks.level_questions import ROWS, Asked, Row, Seen, question_of, scene_of
 
@@ -27,10 +27,10 @@ _stamps = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def talk(shared_robot, talk_class) -> Iterator[Any]:
+def talk(shared_robot) -> Talk:
     """One node with the real model for all rows, because loading it takes longer than asking."""
-    shared_robot.node(None, model=str(TINY), device="cpu", max_age_s=60.0)
-    return talk_class(shared_robot)
+    shared_robot.node(None, model=str(TINY), device="cpu")
+    return Talk(shared_robot)
 
 
 def ask(t: Any, prompt: str, rgb: Any) -> tuple[Any, dict[str, Any]]:

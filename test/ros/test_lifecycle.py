@@ -9,65 +9,40 @@ import pytest
 from checkout import TINY
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import GetParameters
 from rclpy.lifecycle import LifecycleNode
-from rclpy.parameter import Parameter
+from scripted_engine import PATIENCE_S
 from std_srvs.srv import SetBool, Trigger
 
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.ros.lifecycle.states import State
 
+NODES = ("/vlm_perception", "/model")
 BOX = '[{"bbox_2d": [1, 2, 20, 20], "label": "cup"}]'
-UNSET = {"autostart": False, "diagnostics_period_s": 0.1}
-
-
-def start(robot: Any, kind: Any, name: str, request: Any, node: str = "/vlm_perception") -> Any:
-    client = robot.client.create_client(kind, f"{node}/{name}")
-    robot.until(client.service_is_ready, name)
-    return client.call_async(request)
-
-
-def call(robot: Any, kind: Any, name: str, request: Any = None, node: str = "/vlm_perception") -> Any:
-    future = start(robot, kind, name, kind.Request() if request is None else request, node)
-    robot.until(future.done, f"answer of {name}")
-    return future.result()
+UNSET = {"autostart": False}
 
 
 def change(robot: Any, number: int) -> bool:
-    return call(robot, ChangeState, "change_state", ChangeState.Request(transition=Transition(id=number))).success
+    return robot.call(ChangeState, "change_state", ChangeState.Request(transition=Transition(id=number))).success
 
 
 def state(robot: Any) -> str:
-    return call(robot, GetState, "get_state").current_state.label
-
-
-def set_parameter(robot: Any, name: str, value: Any) -> Any:
-    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-    return call(robot, SetParameters, "set_parameters", request).results[0]
+    return robot.call(GetState, "get_state").current_state.label
 
 
 def ways(answer: Any) -> set[tuple[Any, ...]]:
-    return {
-        (
-            w.transition.id,
-            w.transition.label,
-            w.start_state.id,
-            w.start_state.label,
-            w.goal_state.id,
-            w.goal_state.label,
-        )
-        for w in answer.available_transitions
-    }
+    parts = [(w.transition, w.start_state, w.goal_state) for w in answer.available_transitions]
+    return {tuple((part.id, part.label) for part in way) for way in parts}
 
 
 def test_states_transitions_services_and_events_are_those_of_rclpys_own_managed_node(robot, scripted) -> None:
     node = robot.node(scripted, reaches=State.UNCONFIGURED, **UNSET)
-    model = LifecycleNode("model", context=robot.client_context)
+    model = LifecycleNode("model", context=robot.client.context)
     robot.spin(model)
     for name in ("get_transition_graph", "get_available_transitions"):
-        ours, theirs = (call(robot, GetAvailableTransitions, name, node=n) for n in ("/vlm_perception", "/model"))
+        ours, theirs = (robot.call(GetAvailableTransitions, f"{n}/{name}") for n in NODES)
         assert ways(ours) == ways(theirs)
-    both = [call(robot, GetAvailableStates, "get_available_states", node=n) for n in ("/vlm_perception", "/model")]
+    both = [robot.call(GetAvailableStates, f"{n}/get_available_states") for n in NODES]
     own, other = ({(s.id, s.label) for s in answer.available_states} for answer in both)
     assert own == other
     for offered, wanted in zip(*(_interface(n) for n in (node, model)), strict=True):
@@ -92,22 +67,20 @@ def _interface(node: Any) -> tuple[set[Any], set[Any]]:
 
 def test_everything_answers_while_the_model_loads(robot, talk, scripted) -> None:
     go_on = threading.Event()
-    scripted.load = lambda: go_on.wait(60.0) or None
+    scripted.load = lambda: go_on.wait(PATIENCE_S) or None
     scripted.describe = lambda: {"loading": "weights: 3 of 128"}
-    robot.node(scripted, reaches=None, **UNSET)
-    t = talk(is_active=False)
+    t = talk(scripted, reaches=None, **UNSET)
     events = robot.hear("/vlm_perception/transition_event", TransitionEvent)
-    robot.until(lambda: robot.client.count_publishers("/vlm_perception/transition_event") > 0, "events")
-    configuring = start(
-        robot, ChangeState, "change_state", ChangeState.Request(transition=Transition(label="configure"))
+    configuring = robot.begin_call(
+        ChangeState, "change_state", ChangeState.Request(transition=Transition(label="configure"))
     )
     assert t.diagnostic("lifecycle state", "configuring")["message"] == "loading the model: weights: 3 of 128"
     t.logs.wait_for(lambda m: "loading: weights: 3 of 128" in m.msg)
     assert state(robot) == "configuring"
     assert not change(robot, Transition.TRANSITION_CONFIGURE), "it is on its way already"
-    assert call(robot, GetParameters, "get_parameters", GetParameters.Request(names=["task"])).values
-    assert call(robot, SetBool, "enable", SetBool.Request(data=True)).success
-    refused = call(robot, Trigger, "detect_once")
+    assert robot.call(GetParameters, "get_parameters", GetParameters.Request(names=["task"])).values
+    assert robot.call(SetBool, "enable", SetBool.Request(data=True)).success
+    refused = robot.call(Trigger, "detect_once")
     assert (refused.success, "not active" in refused.message) == (False, True)
     t.ask("red cup")
     assert not configuring.done()
@@ -115,8 +88,7 @@ def test_everything_answers_while_the_model_loads(robot, talk, scripted) -> None
     robot.until(configuring.done, "configured")
     assert configuring.result().success
     assert state(robot) == "inactive"
-    with robot.changed:
-        assert robot.changed.wait_for(lambda: len(events.messages) == 2, 60.0)
+    robot.until(lambda: len(events.messages) == 2, "events")
     assert [e.goal_state.label for e in events.messages] == ["configuring", "inactive"]
 
 
@@ -128,8 +100,7 @@ def test_a_model_that_cannot_be_loaded_can_be_tried_again(robot, talk, scripted)
             raise failures.pop()
 
     scripted.load = load
-    robot.node(scripted, reaches=None, **UNSET)
-    t = talk(is_active=False)
+    t = talk(scripted, reaches=None, **UNSET)
     assert not change(robot, Transition.TRANSITION_CONFIGURE)
     assert state(robot) == "unconfigured"
     shown = t.diagnostic("engine state", "failed")
@@ -147,8 +118,7 @@ def test_a_model_that_cannot_be_loaded_can_be_tried_again(robot, talk, scripted)
 def test_deactivating_aborts_hears_no_camera_and_keeps_the_model(robot, talk, scripted) -> None:
     loads: list[int] = []
     scripted.load = lambda: loads.append(1)
-    robot.node(scripted, prompt="cup")
-    t = talk()
+    t = talk(scripted, prompt="cup")
     scripted.thinking.set()
     robot.until(lambda: bool(t.show(1)) and bool(scripted.requests), "a frame is asked about")
     assert change(robot, Transition.TRANSITION_DEACTIVATE)
@@ -156,7 +126,7 @@ def test_deactivating_aborts_hears_no_camera_and_keeps_the_model(robot, talk, sc
     robot.until(lambda: t.camera.get_subscription_count() == 0, "the camera is left alone")
     assert t.answers.messages == []
     scripted.thinking.clear()
-    refused = call(robot, Trigger, "detect_once")
+    refused = robot.call(Trigger, "detect_once")
     assert (refused.success, "not active" in refused.message) == (False, True)
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     robot.until(lambda: t.camera.get_subscription_count() == 1, "the camera is heard again")
@@ -167,8 +137,7 @@ def test_deactivating_aborts_hears_no_camera_and_keeps_the_model(robot, talk, sc
 def test_cleaning_up_closes_the_model_and_a_node_can_be_configured_again(robot, talk, scripted) -> None:
     closed: list[int] = []
     scripted.close = lambda: closed.append(1)
-    robot.node(scripted, prompt="cup")
-    t = talk()
+    t = talk(scripted, prompt="cup")
     assert not change(robot, Transition.TRANSITION_CLEANUP), "it is active"
     assert change(robot, Transition.TRANSITION_DEACTIVATE)
     assert change(robot, Transition.TRANSITION_CLEANUP)
@@ -182,8 +151,7 @@ def test_cleaning_up_closes_the_model_and_a_node_can_be_configured_again(robot, 
 
 @pytest.mark.parametrize("reaches", [State.UNCONFIGURED, State.ACTIVE])
 def test_a_node_that_was_shut_down_answers_nothing_more_but_what_it_is(robot, talk, scripted, reaches) -> None:
-    robot.node(scripted, reaches=reaches, autostart=reaches is State.ACTIVE, prompt="cup")
-    t = talk(is_active=reaches is State.ACTIVE)
+    t = talk(scripted, reaches=reaches, autostart=reaches is State.ACTIVE, prompt="cup")
     assert change(robot, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN), "any of its numbers will do"
     assert state(robot) == "finalized"
     robot.until(lambda: t.camera.get_subscription_count() == 0, "no camera is heard")
@@ -193,10 +161,9 @@ def test_a_node_that_was_shut_down_answers_nothing_more_but_what_it_is(robot, ta
 
 
 def test_a_change_that_breaks_ends_unconfigured_and_says_why(robot, talk, scripted, monkeypatch) -> None:
-    node = robot.node(scripted, reaches=None, prompt="cup", **UNSET)
-    t = talk(is_active=False)
+    t = talk(scripted, reaches=None, prompt="cup", **UNSET)
+    node = t.node
     events = robot.hear("/vlm_perception/transition_event", TransitionEvent)
-    robot.until(lambda: robot.client.count_publishers("/vlm_perception/transition_event") > 0, "events")
 
     def fail(*_: object) -> None:
         raise RuntimeError("the middleware is gone")
@@ -208,14 +175,13 @@ def test_a_change_that_breaks_ends_unconfigured_and_says_why(robot, talk, script
         assert state(robot) == "finalized", "cleaning up failed, too"
     t.diagnostic("lifecycle state", "finalized")
     t.logs.wait_for(lambda m: "activate broke: RuntimeError: the middleware is gone" in m.msg)
-    with robot.changed:
-        assert robot.changed.wait_for(lambda: len(events.messages) == 5, 60.0)
+    robot.until(lambda: len(events.messages) == 5, "events")
     assert [e.goal_state.label for e in events.messages][2:] == ["activating", "errorprocessing", "finalized"]
 
 
 def test_a_change_that_breaks_once_is_cleaned_up_and_tried_again(robot, talk, scripted, monkeypatch) -> None:
-    node = robot.node(scripted, reaches=None, prompt="cup", **UNSET)
-    t = talk(is_active=False)
+    t = talk(scripted, reaches=None, prompt="cup", **UNSET)
+    node = t.node
     real = node._outputs.use
     failures = [RuntimeError("no more handles")]
 
@@ -235,14 +201,14 @@ def test_a_change_that_breaks_once_is_cleaned_up_and_tried_again(robot, talk, sc
 
 def test_another_model_can_be_named_while_the_node_is_unconfigured(robot, talk) -> None:
     """The real engine: a slip in the model's name is mended without a new process."""
-    robot.node(None, reaches=None, model="/nowhere", prompt="all objects", diagnostics_period_s=0.1)
-    t = talk(is_active=False)
+    robot.node(None, reaches=None, model="/nowhere", prompt="all objects")
+    t = talk()
     t.logs.wait_for(lambda m: "configure can be tried again" in m.msg and "/nowhere" in m.msg)
     robot.until(lambda: state(robot) == "unconfigured", "back at the start")
-    assert set_parameter(robot, "model", str(TINY)).successful
+    assert robot.set_parameters(model=str(TINY)).successful
     assert change(robot, Transition.TRANSITION_CONFIGURE)
-    refused = set_parameter(robot, "model", "/elsewhere")
+    refused = robot.set_parameters(model="/elsewhere")
     assert (refused.successful, "only while the node is unconfigured" in refused.reason) == (False, True)
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     t.show_until(t.answers)
-    assert not set_parameter(robot, "autostart", False).successful, "it is read at the start only"
+    assert not robot.set_parameters(autostart=False).successful, "it is read at the start only"

@@ -74,8 +74,7 @@ def test_an_object_without_a_place_is_a_bug():
 
 def test_each_answer_replaces_the_marker_before_and_an_empty_one_clears_it(robot, talk, scripted):
     scripted.reply = REPLY
-    robot.node(scripted)
-    t = talk()
+    t = talk(scripted)
     heard = robot.hear("/vlm_perception/markers", ImageMarker)
     t.ask("red cup")
     full = t.show_until(heard)
@@ -88,27 +87,9 @@ def test_each_answer_replaces_the_marker_before_and_an_empty_one_clears_it(robot
     assert not empty.outline_colors
 
 
-def test_nothing_is_built_for_nobody(robot, talk, scripted, monkeypatch):
-    import vlm_perception.ros.outputs.publishers as publishers
-
-    built = []
-    real = publishers.marker_message
-    monkeypatch.setattr(publishers, "marker_message", lambda result: built.append(1) or real(result))
-    scripted.reply = REPLY
-    robot.node(scripted)
-    t = talk()
-    t.ask("red cup")
-    t.show_until(t.detections, lambda m: m.header.stamp.sec >= 5)
-    assert built == []
-    heard = robot.hear("/vlm_perception/markers", ImageMarker)
-    t.show_until(heard, first=1000)
-    assert built
-
-
 def test_a_part_of_an_answer_is_not_drawn(robot, talk, scripted):
     scripted.reply = REPLY
-    robot.node(scripted, publish_partial=True)
-    t = talk()
+    t = talk(scripted, publish_partial=True)
     heard = robot.hear("/vlm_perception/markers", ImageMarker)
     t.ask("red cup")
     t.show_until(heard, lambda m: m.header.stamp.sec >= 5)

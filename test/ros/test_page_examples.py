@@ -19,14 +19,13 @@ def example(page: str, first_line: str) -> str:
 
 
 @pytest.fixture
-def show_red(robot, talk):
+def show_red(talk):
     """A node on the example engine; what is returned shows it one more image."""
     names = {"__name__": "red_engine"}
     exec(example("extending.md", '"""'), names)
-    robot.node(names["RedEngine"](), prompt="red thing")
     rgb = np.zeros((60, 80, 3), np.uint8)
     rgb[10:30, 20:50] = (200, 10, 10)
-    t = talk()
+    t = talk(names["RedEngine"](), prompt="red thing")
     numbers = itertools.count(1)
 
     def show():

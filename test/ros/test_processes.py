@@ -6,36 +6,25 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from scripted_engine import PATIENCE_S
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.startup.arguments import resolve_model
 
 TINY = Path(resolve_model("tiny"))
-PATIENCE_S = 200.0
+COMMAND = ("-m", "vlm_perception.startup.commands")
 
 
-@pytest.fixture
-def launch(domain_id):
-    """Start installed commands in this test's domain; whatever still runs afterwards is killed."""
-    running = []
-
-    def start(command, *arguments, **options):
-        line = [sys.executable, "-m", "vlm_perception.startup.commands", command, *map(str, arguments)]
-        running.append(subprocess.Popen(line, **options))
-        return running[-1]
-
-    yield start
-    for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE_S)
+def end(process, number):
+    """Send a signal, and return the exit code and whether there was a traceback."""
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, "Traceback" in errors
 
 
 @pytest.fixture(scope="module")
@@ -57,67 +46,48 @@ def endless_model(tmp_path_factory):
     return folder
 
 
-def values_of(message: DiagnosticArray) -> dict[str, str]:
-    return {value.key: value.value for value in message.status[0].values}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_mid_generation_ends_the_node_cleanly(robot, talk, launch, endless_model, number):
-    node = launch(
-        "vlm_perception_node",
-        *("--ros-args", "-p", f"model:={endless_model}", "-p", "max_new_tokens:=32768", "-p", "prompt:=red cup"),
-        *("-p", "diagnostics_period_s:=0.1", "-p", "max_rate_hz:=100.0"),
-        stderr=subprocess.PIPE,
-        text=True,
+def test_a_signal_in_mid_generation_ends_the_node_cleanly(robot, talk, endless_model):
+    node = robot.start(
+        *COMMAND,
+        *("vlm_perception_node", "--ros-args", "-p", f"model:={endless_model}", "-p", "max_new_tokens:=32768"),
+        *("-p", "prompt:=red cup", "-p", "diagnostics_period_s:=0.1", "-p", "max_rate_hz:=100.0"),
     )
     t = talk()
     frame = np.zeros((112, 112, 3), np.uint8)
     # Frames are replaced only while the model is busy with another one.
-    robot.until(
-        lambda: (
-            bool(t.show(1, frame))
-            and bool(t.diagnostics.messages)
-            and "dropped: replaced" in values_of(t.diagnostics.messages[-1])
-        ),
-        "the model is busy",
-    )
+    robot.until(lambda: t.show(1, frame) and t.dropped("replaced"), "the model is busy")
     assert t.detections.messages == []
-    node.send_signal(number)
-    _, errors = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 0
-    assert "Traceback" not in errors
+    assert end(node, signal.SIGTERM) == (0, False)
 
 
-def test_a_signal_while_the_model_loads_ends_the_node_cleanly(robot, launch):
+def test_an_interrupt_while_the_model_loads_ends_a_node_that_a_shell_has_put_in_the_background(robot):
     logs = robot.hear_log()
-    node = launch("vlm_perception_node", "--ros-args", "-p", f"model:={TINY}", stderr=subprocess.PIPE, text=True)
+    line = [*COMMAND, "vlm_perception_node", "--ros-args", "-p", f"model:={TINY}"]
+    node = robot.start(*line, in_background=True)
     logs.wait_for(lambda m: "loading the model" in m.msg)
-    node.send_signal(signal.SIGINT)
+    assert end(node, signal.SIGINT) == (0, False)
+
+
+def test_a_parameter_that_cannot_be_used_ends_the_start_with_one_message(robot):
+    node = robot.start(*COMMAND, "vlm_perception_node", "--ros-args", "-p", "max_rate_hz:=-1.0")
     _, errors = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 0
-    assert "Traceback" not in errors
+    assert (node.returncode, "max_rate_hz" in errors, "Traceback" in errors) == (1, True, False)
 
 
-def test_a_parameter_that_cannot_be_used_ends_the_start_with_one_message(launch):
-    node = launch("vlm_perception_node", "--ros-args", "-p", "max_rate_hz:=-1.0", stderr=subprocess.PIPE, text=True)
-    _, errors = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 1
-    assert "max_rate_hz" in errors
-    assert "Traceback" not in errors
-
-
-def test_the_tiny_model_answers_the_drawn_camera(robot, talk, launch):
+def test_the_tiny_model_answers_the_drawn_camera(robot):
     """The main path on real parts: camera, DDS, node, a real Qwen2.5-VL, and back."""
-    launch("scene_camera", "--ros-args", *("-p", "seed:=1748", "-p", "n_objects:=4", "-p", "rate_hz:=5.0"))
-    launch(
-        "vlm_perception_node",
-        *("--ros-args", "-p", f"model:={TINY}", "-r", "image:=/scene_camera/image", "-p", "prompt:=all objects"),
+    robot.start(
+        *COMMAND, "scene_camera", "--ros-args", *("-p", "seed:=1748", "-p", "n_objects:=4", "-p", "rate_hz:=5.0")
+    )
+    robot.start(
+        *(*COMMAND, "vlm_perception_node", "--ros-args"),
+        *("-p", f"model:={TINY}", "-r", "image:=/scene_camera/image", "-p", "prompt:=all objects"),
     )
     truths = robot.hear("/scene_camera/truth_json", String)
     detections = robot.hear("/vlm_perception/detections", Detection2DArray)
     answers = robot.hear("/vlm_perception/answer", String)
     active = robot.hear("/vlm_perception/active_prompt", String)
-    first = detections.wait_for(timeout_s=PATIENCE_S)
+    first = detections.wait_for()
     assert first.header.frame_id == "scene_camera"
     stamp = {"sec": first.header.stamp.sec, "nanosec": first.header.stamp.nanosec}
     answer = json.loads(answers.wait_for(lambda m: json.loads(m.data)["stamp"] == stamp).data)
@@ -139,12 +109,11 @@ def test_the_tiny_model_answers_the_drawn_camera(robot, talk, launch):
     assert isinstance(counted["count"], int)
 
 
-def test_the_demo_leaves_pictures_a_summary_and_no_processes(launch, tmp_path, domain_id):
-    demo = launch(
-        "vlm-perception-demo", "--output", tmp_path, "--domain-id", domain_id, stdout=subprocess.PIPE, text=True
-    )
-    output, _ = demo.communicate(timeout=PATIENCE_S)
-    assert demo.returncode == 0, output
+def test_the_demo_leaves_pictures_a_summary_and_no_processes(robot, tmp_path):
+    line = [*COMMAND, "vlm-perception-demo", "--output", tmp_path, "--domain-id", robot.domain_id]
+    demo = robot.start(*line, stdout=subprocess.PIPE)
+    output, errors = demo.communicate(timeout=PATIENCE_S)
+    assert demo.returncode == 0, output + errors
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert len({row["prompt"] for row in summary}) == 4
     assert len(list(tmp_path.glob("*.png"))) == 4
@@ -156,9 +125,9 @@ def test_the_demo_leaves_pictures_a_summary_and_no_processes(launch, tmp_path, d
     assert sum(row["found"] for row in summary) > 0
 
 
-def test_an_interrupted_demo_ends_its_children(launch, robot, tmp_path, domain_id):
-    demo = launch("vlm-perception-demo", "--output", tmp_path, "--domain-id", domain_id)
-    robot.until(lambda: bool(robot.client.count_publishers("/scene_camera/image")), "the camera is up")
-    demo.send_signal(signal.SIGTERM)
-    assert demo.wait(PATIENCE_S) == 130
+def test_a_demo_in_the_background_that_is_interrupted_ends_its_children(robot, tmp_path):
+    line = [*COMMAND, "vlm-perception-demo", "--output", tmp_path, "--domain-id", robot.domain_id]
+    demo = robot.start(*line, in_background=True)
+    robot.until(lambda: robot.client.count_publishers("/scene_camera/image"), "the camera is up")
+    assert end(demo, signal.SIGINT)[0] == 130
     robot.until(lambda: not robot.client.count_publishers("/scene_camera/image"), "the camera is gone")

@@ -12,13 +12,12 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.qos import (
-    DurabilityPolicy,
     LivelinessPolicy,
     QoSCompatibility,
     QoSProfile,
-    ReliabilityPolicy,
     qos_check_compatible,
 )
+from robot import BEST_EFFORT, KEPT, RELIABLE, VOLATILE, header
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -30,8 +29,6 @@ from vlm_perception.ros.diagnostics.qos_watch import QosWatch
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.qos import fixed_policies, unmet
 
-RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-VOLATILE, LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 OVERRIDE = "qos_overrides./image.subscription."
 
 
@@ -49,10 +46,10 @@ def asked(node, topic="/image"):
 
 
 @pytest.mark.parametrize("reliability", [RELIABLE, BEST_EFFORT])
-@pytest.mark.parametrize("durability", [VOLATILE, LATCHED])
+@pytest.mark.parametrize("durability", [VOLATILE, KEPT])
 def test_every_kind_of_camera_is_heard_as_it_offers(robot, talk, scripted, reliability, durability):
-    node = robot.node(scripted, prompt="red cup")
-    t = talk(camera_qos=profile(reliability, durability))
+    t = talk(scripted, prompt="red cup", camera_qos=profile(reliability, durability))
+    node = t.node
     robot.until(lambda: asked(node) == [(reliability, durability)], "asked for what is offered")
     t.show_until(t.detections)
     assert not [m.msg for m in t.logs.messages if m.name == "vlm_perception" and "QoS" in m.msg]
@@ -60,38 +57,37 @@ def test_every_kind_of_camera_is_heard_as_it_offers(robot, talk, scripted, relia
 
 def test_a_camera_that_is_replaced_by_one_with_another_offer_is_heard(robot, talk, scripted):
     """Each offer in turn; a subscription that stayed as it was would not match the next one."""
-    node = robot.node(scripted, prompt="red cup", diagnostics_period_s=0.1)
-    offers = [(RELIABLE, LATCHED), (BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (BEST_EFFORT, LATCHED)]
-    t = talk(camera_qos=profile(*offers[0]))
+    offers = [(RELIABLE, KEPT), (BEST_EFFORT, VOLATILE), (RELIABLE, VOLATILE), (BEST_EFFORT, KEPT)]
+    t = talk(scripted, prompt="red cup", camera_qos=profile(*offers[0]))
     for first, offer in enumerate(offers, start=1):
         robot.client.destroy_publisher(t.camera)
         t.camera = robot.client.create_publisher(Image, "/image", profile(*offer))
         t.show_until(t.detections, lambda m, at=first * 1000: m.header.stamp.sec >= at, first=first * 1000)
-        robot.until(lambda wanted=offer: asked(node) == [wanted], "asked for what is offered")
+        robot.until(lambda wanted=offer: asked(t.node) == [wanted], "asked for what is offered")
     assert not [m.msg for m in t.logs.messages if m.name == "vlm_perception" and "QoS" in m.msg]
     assert "errors: qos_mismatch" not in t.diagnostic("message", "detecting")
 
 
-def test_beside_a_volatile_camera_a_latched_one_is_heard_live(robot, talk, scripted, header_of):
-    node = robot.node(scripted, prompt="red cup")
-    t = talk(camera_qos=profile(RELIABLE, LATCHED))
-    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
+def test_beside_a_volatile_camera_a_latched_one_is_heard_live(robot, talk, scripted):
+    t = talk(scripted, prompt="red cup", camera_qos=profile(RELIABLE, KEPT))
+    node = t.node
+    robot.until(lambda: asked(node) == [(RELIABLE, KEPT)], "latched")
     other = robot.client.create_publisher(Image, "/image", profile(BEST_EFFORT, VOLATILE))
     robot.until(lambda: asked(node) == [(BEST_EFFORT, VOLATILE)], "what both offer")
     numbers = itertools.count(500)
     t.show_until(t.detections)
     robot.until(
         lambda: (
-            other.publish(picture(header_of(next(numbers))))
+            other.publish(picture(header(next(numbers))))
             or any(m.header.stamp.sec >= 500 for m in t.detections.messages)
         )
     )
 
 
-def test_a_latched_picture_from_before_the_node_is_answered_once(robot, scripted, header_of):
+def test_a_latched_picture_from_before_the_node_is_answered_once(robot, scripted):
     """A file or map publisher says it once: it is over before the node is up, and before the model is loaded."""
-    camera = robot.client.create_publisher(Image, "/image", profile(durability=LATCHED))
-    camera.publish(picture(header_of(7)))
+    camera = robot.client.create_publisher(Image, "/image", profile(durability=KEPT))
+    camera.publish(picture(header(7)))
     answers = robot.hear("/vlm_perception/answer", String)
     node = robot.node(scripted, prompt="red cup")
     assert json.loads(answers.wait_for().data)["stamp"]["sec"] == 7
@@ -99,39 +95,35 @@ def test_a_latched_picture_from_before_the_node_is_answered_once(robot, scripted
     other = robot.client.create_publisher(Image, "/image", profile())
     robot.until(lambda: asked(node) == [(RELIABLE, VOLATILE)], "what both offer")
     robot.client.destroy_publisher(other)
-    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched again")
-    camera.publish(picture(header_of(8)))
+    robot.until(lambda: asked(node) == [(RELIABLE, KEPT)], "latched again")
+    camera.publish(picture(header(8)))
     answers.wait_for(lambda m: json.loads(m.data)["stamp"]["sec"] == 8)
     assert [json.loads(m.data)["stamp"]["sec"] for m in answers.messages] == [7, 8]
 
 
-def test_each_question_about_a_latched_picture_is_answered_once(robot, talk, scripted, header_of):
-    node = robot.node(scripted)
-    t = talk(camera_qos=profile(durability=LATCHED))
-    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
+def test_each_question_about_a_latched_picture_is_answered_once(robot, talk, scripted):
+    t = talk(scripted, camera_qos=profile(durability=KEPT))
+    node = t.node
+    robot.until(lambda: asked(node) == [(RELIABLE, KEPT)], "latched")
     t.show(7)
     robot.until(lambda: node._shared.counters.total.report().frames == 1, "it waits for a prompt")
     # The first finds the picture waiting, the others have to hear it again.
     for text in ("red cup", "blue cup", "green cup"):
         t.ask(text)
         t.answers.wait_for(lambda m, asked=text: json.loads(m.data)["prompt"] == asked)
-    client = robot.client.create_client(Trigger, "/vlm_perception/detect_once")
-    assert client.wait_for_service(60.0)
-    future = client.call_async(Trigger.Request())
-    robot.until(future.done, "one answer")
-    assert json.loads(future.result().message)["stamp"]["sec"] == 7
+    assert json.loads(robot.call(Trigger, "detect_once").message)["stamp"]["sec"] == 7
     robot.until(lambda: time.monotonic() - node._cameras._wanted_s > 0.6, "two looks later")
     t.show(8)
     t.answer_to(8)
-    told = [json.loads(m.data) for m in t.answers.messages]
+    told = t.told()
     expected = [("red cup", 7), ("blue cup", 7), ("green cup", 7), ("green cup", 7), ("green cup", 8)]
     assert [(each["prompt"], each["stamp"]["sec"]) for each in told] == expected
 
 
-def test_a_picture_that_the_model_looks_at_need_not_come_again(robot, talk, scripted, header_of):
-    node = robot.node(scripted)
-    t = talk(camera_qos=profile(durability=LATCHED))
-    robot.until(lambda: asked(node) == [(RELIABLE, LATCHED)], "latched")
+def test_a_picture_that_the_model_looks_at_need_not_come_again(robot, talk, scripted):
+    t = talk(scripted, camera_qos=profile(durability=KEPT))
+    node = t.node
+    robot.until(lambda: asked(node) == [(RELIABLE, KEPT)], "latched")
     scripted.thinking.set()
     t.show(7)
     t.ask("red cup")
@@ -151,7 +143,7 @@ def test_a_picture_that_the_model_looks_at_need_not_come_again(robot, talk, scri
         ("reliability", "reliable", profile(BEST_EFFORT)),
         ("reliability", "best_effort", profile(RELIABLE)),
         ("durability", "transient_local", profile(RELIABLE)),
-        ("durability", "volatile", profile(durability=LATCHED)),
+        ("durability", "volatile", profile(durability=KEPT)),
         ("depth", 7, profile()),
         ("history", "keep_all", profile()),
     ],
@@ -202,8 +194,7 @@ def over(t, topic):
 
 def test_a_camera_that_cannot_be_heard_is_named_until_it_can(robot, talk, scripted):
     """A fixed reliability is not offered: both sides, both values and the remedy are in the log and diagnostics."""
-    robot.node(scripted, prompt="red cup", diagnostics_period_s=0.1, **{OVERRIDE + "reliability": "reliable"})
-    t = talk()
+    t = talk(scripted, prompt="red cup", **{OVERRIDE + "reliability": "reliable"})
     deaf = robot.client.create_publisher(Image, "/image", profile(BEST_EFFORT))
     text, status = mismatch_of(t, "/image")
     for part in (
@@ -224,8 +215,7 @@ def test_a_camera_that_cannot_be_heard_is_named_until_it_can(robot, talk, script
 
 
 def test_a_prompt_that_cannot_be_heard_is_named(robot, talk, scripted):
-    robot.node(scripted, diagnostics_period_s=0.1)
-    t = talk()
+    t = talk(scripted)
     unheard = robot.client.create_publisher(String, "/vlm_perception/prompt", profile(BEST_EFFORT))
     text, _ = mismatch_of(t, "/vlm_perception/prompt")
     assert "/client offers reliability best_effort, /vlm_perception asks for reliability reliable" in text
@@ -237,11 +227,11 @@ def test_a_prompt_that_cannot_be_heard_is_named(robot, talk, scripted):
 
 def test_volatile_and_latched_prompts_side_by_side_are_no_mismatch(robot, talk, scripted):
     """The latched subscription does not match the volatile publisher, but the other one does."""
-    node = robot.node(scripted)
-    t = talk()
-    robot.client.create_publisher(String, "/vlm_perception/prompt", profile(durability=LATCHED))
+    t = talk(scripted)
+    node = t.node
+    robot.client.create_publisher(String, "/vlm_perception/prompt", profile(durability=KEPT))
     prompt = "/vlm_perception/prompt"
-    robot.until(lambda: sorted(asked(node, prompt)) == sorted([(RELIABLE, VOLATILE), (RELIABLE, LATCHED)]), "both")
+    robot.until(lambda: sorted(asked(node, prompt)) == sorted([(RELIABLE, VOLATILE), (RELIABLE, KEPT)]), "both")
     for _ in range(3):
         node._qos.look()
     assert node._qos.texts == {}
@@ -250,10 +240,9 @@ def test_volatile_and_latched_prompts_side_by_side_are_no_mismatch(robot, talk, 
 
 def test_a_listener_that_asks_for_more_than_is_offered_is_named(robot, talk, scripted):
     """RViz or a recorder set to transient local hears nothing of a volatile topic."""
-    robot.node(scripted, prompt="red cup", diagnostics_period_s=0.1)
-    t = talk()
+    t = talk(scripted, prompt="red cup")
     topic = "/vlm_perception/detections"
-    deaf = robot.client.create_subscription(Detection2DArray, topic, print, profile(durability=LATCHED))
+    deaf = robot.client.create_subscription(Detection2DArray, topic, print, profile(durability=KEPT))
     text, _ = mismatch_of(t, topic)
     assert "/vlm_perception offers durability volatile, /client asks for durability transient_local" in text
     assert "let /client ask for durability volatile" in text
@@ -284,7 +273,7 @@ SECOND, MINUTE = Duration(seconds=1), Duration(seconds=60)
 PROFILES = [
     QoSProfile(depth=1, reliability=reliability, durability=durability, liveliness=liveliness, **times)
     for reliability in (RELIABLE, BEST_EFFORT)
-    for durability in (VOLATILE, LATCHED)
+    for durability in (VOLATILE, KEPT)
     for liveliness in (LivelinessPolicy.AUTOMATIC, LivelinessPolicy.MANUAL_BY_TOPIC)
     for times in (
         {"deadline": SECOND, "liveliness_lease_duration": MINUTE},

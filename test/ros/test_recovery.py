@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.parameter import Parameter
+from scripted_node import PROGRAM
 from small_memory import TINY, small_memory, wide_tiny
 from std_srvs.srv import Trigger
 
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.scenes import MovingScene
 
-PATIENCE_S = 120.0
 SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels
-PATIENT = {"diagnostics_period_s": 0.1, "no_image_warning_s": 60.0, "max_age_s": 60.0}
-LOST = Path(__file__).with_name("lost_node.py")
 
 
 @pytest.fixture(scope="module")
@@ -38,38 +32,11 @@ def moving():
         yield number, scene.at(number * 0.1).rgb
 
 
-def status(message) -> tuple[bytes, str]:
-    return message.status[0].level, message.status[0].message
-
-
-def values_of(message) -> dict[str, str]:
-    return {value.key: value.value for value in message.status[0].values}
-
-
-def later(t, matches):
-    """Wait for a diagnostics message that comes after this call."""
-    before = len(t.diagnostics.messages)
-
-    def found():
-        return next((message for message in t.diagnostics.messages[before:] if matches(message)), None)
-
-    with t.robot.changed:
-        assert t.robot.changed.wait_for(lambda: found() is not None, PATIENCE_S)
-        return found()
-
-
 def test_memory_that_runs_out_costs_pixels_and_no_frame(robot, talk, wide):
     with small_memory() as memory:
         memory.room_px = SEEN_PX - 1
-        robot.node(
-            open_engine(wide, device="cpu"),
-            prompt="all objects",
-            max_pixels=224 * 224,
-            min_pixels=3136,
-            max_new_tokens=2,
-            **PATIENT,
-        )
-        t, frames = talk(), moving()
+        limits = {"max_pixels": 224 * 224, "min_pixels": 3136, "max_new_tokens": 2}
+        t, frames = talk(open_engine(wide, device="cpu"), prompt="all objects", **limits), moving()
 
         def answers(count: int) -> bool:
             t.show(*next(frames))
@@ -78,42 +45,32 @@ def test_memory_that_runs_out_costs_pixels_and_no_frame(robot, talk, wide):
             return len(t.answers.messages) >= count
 
         robot.until(lambda: answers(1), "the first answer")
-        first = json.loads(t.answers.messages[0].data)
-        assert first["model_wh"][0] * first["model_wh"][1] <= SEEN_PX // 2
+        width, height = t.told()[0]["model_wh"]
+        assert width * height <= SEEN_PX // 2
         values = t.diagnostic("max_pixels in force", str(SEEN_PX // 2))
         assert (values["errors: out_of_memory"], values["min_pixels in force"]) == ("1", "3136")
         assert not [key for key in values if key.startswith("dropped: ") and "memory" in key]
         warned = f"out of memory recovered: looking at {SEEN_PX // 2} px instead of {SEEN_PX}"
-        t.diagnostics.wait_for(lambda m: status(m) == (DiagnosticStatus.WARN, warned))
+        assert t.diagnostic("message", warned)["level"] == "1"
         said = t.logs.wait_for(lambda m: "out of memory" in m.msg).msg
         for part in ("/image", "max_pixels 50176", "asked again", "lower them"):
             assert part in said
         memory.room_px = float("inf")
         robot.until(lambda: answers(len(t.answers.messages) + 1) and memory.images_px[-1] == SEEN_PX, "all pixels")
         t.logs.wait_for(lambda m: "as many pixels as before" in m.msg)
-        fine = later(t, lambda m: status(m) == (DiagnosticStatus.OK, "detecting"))
-        assert values_of(fine)["max_pixels in force"] == str(224 * 224)
-        assert values_of(fine)["errors: out_of_memory"] == "1"
+        fine = t.later(lambda values: (values["level"], values["message"]) == ("0", "detecting"))
+        assert (fine["max_pixels in force"], fine["errors: out_of_memory"]) == (str(224 * 224), "1")
 
 
 def test_an_answer_that_takes_too_long_is_cut_published_counted_and_given_to_who_asked(robot, talk):
     """The real model, slow at every pass."""
     with small_memory() as memory:
-        engine = open_engine(TINY, device="cpu", drafting=False)
-        node = robot.node(
-            engine,
-            prompt="all objects",
-            max_new_tokens=32,
-            frame_policy="on_demand",
-            timeout_s=3600.0,
-            **PATIENT,
-        )
-        t, frames = talk(), moving()
-        client = robot.client.create_client(Trigger, "/vlm_perception/detect_once")
-        robot.until(client.service_is_ready, "detect_once")
+        values = {"max_new_tokens": 32, "frame_policy": "on_demand", "timeout_s": 3600.0}
+        t = talk(open_engine(TINY, device="cpu", drafting=False), prompt="all objects", **values)
+        frames = moving()
 
         def once() -> dict:
-            future = client.call_async(Trigger.Request())
+            future = robot.begin_call(Trigger, "detect_once")
             robot.until(
                 lambda: bool(t.show(*next(frames))) and (future.done() or threading.Event().wait(0.05)), "asked"
             )
@@ -125,7 +82,7 @@ def test_an_answer_that_takes_too_long_is_cut_published_counted_and_given_to_who
         assert (whole["finish_reason"], whole["truncated"]) in [("length", True), ("stop", False)]
         pause = threading.Event()
         memory.before_pass = lambda: pause.wait(0.1) and None
-        assert node.set_parameters([Parameter("timeout_s", value=0.5)])[0].successful
+        assert robot.set_parameters(timeout_s=0.5).successful
         cut = once()
         assert (cut["finish_reason"], cut["truncated"], cut["partial"]) == ("timeout", True, False)
         assert cut["passes"] < whole["passes"]
@@ -142,12 +99,11 @@ def test_complete_objects_of_a_cut_answer_are_in_detections(robot, talk, scripte
     scripted.reply = f"[{item}, {item.replace('cup', 'bowl')}]"
     scripted.first = len(item) + 5
     scripted.thinking.set()
-    robot.node(scripted, timeout_s=0.2, publish_partial=True)
-    t = talk()
+    t = talk(scripted, timeout_s=0.2, publish_partial=True)
     t.ask("all objects")
     message = t.show_until(t.answers, lambda m: not json.loads(m.data)["partial"])
     number = json.loads(message.data)["stamp"]["sec"]
-    parts = [answer for m in t.answers.messages if (answer := json.loads(m.data))["stamp"]["sec"] == number]
+    parts = [answer for answer in t.told() if answer["stamp"]["sec"] == number]
     assert [(answer["partial"], answer["truncated"]) for answer in parts] == [(True, False), (False, True)]
     assert [[found["label"] for found in answer["objects"]] for answer in parts] == [["cup"], ["cup"]]
     assert (parts[-1]["finish_reason"], len(parts[-1]["rejects"])) == ("timeout", 1)
@@ -157,41 +113,30 @@ def test_complete_objects_of_a_cut_answer_are_in_detections(robot, talk, scripte
 def test_a_model_that_hangs_is_told_and_everything_goes_on_when_it_comes_back(robot, talk, scripted):
     scripted.deaf = True
     scripted.thinking.set()
-    robot.node(scripted, timeout_s=0.1, diagnostics_period_s=0.1, no_image_warning_s=60.0)
-    t = talk()
+    t = talk(scripted, timeout_s=0.1)
     t.ask("all objects")
     robot.until(lambda: bool(t.show(1)) and bool(scripted.requests), "asked")
-    told = t.diagnostics.wait_for(lambda m: m.status[0].level == DiagnosticStatus.ERROR)
-    assert "the model has not come back for" in status(told)[1]
-    assert "restart the node" in status(told)[1]
-    assert float(values_of(told)["model busy (s)"]) > 1.0
+    told = t.diagnostic("level", "2")
+    assert "the model has not come back for" in told["message"]
+    assert "restart the node" in told["message"]
+    assert float(told["model busy (s)"]) > 1.0
     t.logs.wait_for(lambda m: "the model has not come back for" in m.msg)
     t.diagnostic("errors: hang", "1")
     scripted.thinking.clear()
     scripted.deaf = False
     t.show_until(t.answers, lambda m: json.loads(m.data)["stamp"]["sec"] >= 2, first=2)
     t.logs.wait_for(lambda m: "the model has come back" in m.msg)
-    fine = values_of(later(t, lambda m: m.status[0].level == DiagnosticStatus.OK))
+    fine = t.later(lambda values: values["level"] == "0")
     assert (fine["errors: hang"], fine["model busy (s)"]) == ("1", "")
     assert len([m for m in t.logs.messages if "has not come back for" in m.msg]) == 1, "throttled"
 
 
-@pytest.mark.parametrize(
-    ("how", "parts"),
-    [
-        ("hangs", ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75")),
-        ("loses its device", ("cannot be asked any more", "illegal memory access", "exit code 75")),
-    ],
-)
-def test_a_process_whose_model_is_lost_ends_for_respawn(robot, talk, how, parts):
-    with subprocess.Popen([sys.executable, str(LOST), how], stderr=subprocess.PIPE, text=True) as node:
-        try:
-            t = talk()
-            robot.until(lambda: bool(t.show(1)) and node.poll() is not None, "the process has ended")
-        finally:
-            node.kill()
-        _, errors = node.communicate(timeout=PATIENCE_S)
+def test_a_process_whose_model_hangs_ends_for_respawn(robot, talk):
+    node = robot.start(PROGRAM, "hangs")
+    t = talk()
+    robot.until(lambda: t.show(1) and node.poll() is not None, "the process has ended")
+    _, errors = node.communicate()
     assert node.returncode == 75
     (said,) = [line for line in errors.splitlines() if "FATAL" in line]
-    for part in parts:
+    for part in ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75"):
         assert part in said

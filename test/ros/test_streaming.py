@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
-
 LABELS = ["cup", "bowl", "spoon"]
 ITEMS = [f'{{"bbox_2d": [{2 * n}, 4, {2 * n + 9}, 20], "label": "{label}"}}' for n, label in enumerate(LABELS)]
 THREE = f"```json\n[{', '.join(ITEMS)}]\n```"
 FIRST_OBJECT = THREE.index("}") + 1
 
 
-def told(t) -> list[dict]:
-    with t.robot.changed:
-        return [json.loads(message.data) for message in t.answers.messages]
-
-
 def of_frame(t, number: int) -> list[dict]:
-    return [answer for answer in told(t) if answer["stamp"]["sec"] == number]
+    return [answer for answer in t.told() if answer["stamp"]["sec"] == number]
 
 
 def whole(message) -> bool:
@@ -28,8 +20,7 @@ def whole(message) -> bool:
 
 def test_objects_come_one_by_one_and_the_whole_answer_last(robot, talk, scripted):
     scripted.reply = THREE
-    robot.node(scripted, publish_partial=True)
-    t = talk()
+    t = talk(scripted, publish_partial=True)
     t.ask("all objects")
     number = json.loads(t.show_until(t.answers, whole).data)["stamp"]["sec"]
     answers = of_frame(t, number)
@@ -57,8 +48,7 @@ def test_objects_come_one_by_one_and_the_whole_answer_last(robot, talk, scripted
 def test_the_first_object_is_out_while_the_model_still_writes(robot, talk, scripted):
     scripted.reply, scripted.first = THREE, FIRST_OBJECT
     scripted.thinking.set()
-    robot.node(scripted, publish_partial=True, diagnostics_period_s=0.1)
-    t = talk()
+    t = talk(scripted, publish_partial=True)
     t.ask("all objects")
     message = t.show_until(t.detections)
     assert [d.results[0].hypothesis.class_id for d in message.detections] == ["cup"]
@@ -70,30 +60,23 @@ def test_the_first_object_is_out_while_the_model_still_writes(robot, talk, scrip
 
 def test_off_by_default_a_frame_is_answered_once(robot, talk, scripted):
     scripted.reply = THREE
-    robot.node(scripted)
-    t = talk()
+    t = talk(scripted)
     t.ask("all objects")
     t.show_until(t.answers, lambda m: json.loads(m.data)["stamp"]["sec"] >= 10)
-    stamps = [answer["stamp"]["sec"] for answer in told(t)]
+    stamps = [answer["stamp"]["sec"] for answer in t.told()]
     assert stamps == sorted(set(stamps))
-    assert not any(answer["partial"] for answer in told(t))
-    assert all(answer["timings"]["first_object_s"] > 0 for answer in told(t))
+    assert not any(answer["partial"] for answer in t.told())
+    assert all(answer["timings"]["first_object_s"] > 0 for answer in t.told())
     arrays = [m.header.stamp.sec for m in t.detections.messages]
     assert arrays == sorted(set(arrays))
 
 
 def test_it_can_be_switched_on_while_running(robot, talk, scripted):
     scripted.reply = THREE
-    robot.node(scripted)
-    t = talk()
+    t = talk(scripted)
     t.ask("all objects")
     t.show_until(t.answers)
-    client = robot.client.create_client(SetParameters, "/vlm_perception/set_parameters")
-    assert client.wait_for_service(60.0)
-    switch = Parameter("publish_partial", value=True).to_parameter_msg()
-    future = client.call_async(SetParameters.Request(parameters=[switch]))
-    robot.until(future.done, "parameter set")
-    assert future.result().results[0].successful
+    assert robot.set_parameters(publish_partial=True).successful
     t.show_until(t.answers, lambda m: not whole(m), first=1000)
 
 
@@ -101,14 +84,13 @@ def test_after_a_new_prompt_not_even_a_part_of_the_old_answer_comes(robot, talk,
     """Even from an engine that goes on writing: what counts is what the node lets out."""
     scripted.reply, scripted.first, scripted.deaf = THREE, FIRST_OBJECT, True
     scripted.thinking.set()
-    robot.node(scripted, publish_partial=True, diagnostics_period_s=0.1)
-    t = talk()
+    t = talk(scripted, publish_partial=True)
     t.ask("all objects")
     t.show_until(t.answers)
     t.ask("blue cup")
     scripted.thinking.clear()
     t.show_until(t.answers, lambda m: json.loads(m.data)["prompt"] == "blue cup" and whole(m), first=1000)
-    old = [answer for answer in told(t) if answer["prompt"] == "all objects"]
+    old = [answer for answer in t.told() if answer["prompt"] == "all objects"]
     assert [(answer["partial"], len(answer["objects"])) for answer in old] == [(True, 1)]
     old_arrays = [m for m in t.detections.messages if m.header.stamp.sec == old[0]["stamp"]["sec"]]
     assert len(old_arrays) == 1
@@ -117,8 +99,7 @@ def test_after_a_new_prompt_not_even_a_part_of_the_old_answer_comes(robot, talk,
 
 def test_a_broken_item_is_in_no_part_and_costs_no_other(robot, talk, scripted):
     scripted.reply = f'[{ITEMS[0]}, {{"bbox_2d": [1, 2, 3], "label": "broken"}}, {ITEMS[2]}]'
-    robot.node(scripted, publish_partial=True)
-    t = talk()
+    t = talk(scripted, publish_partial=True)
     t.ask("all objects")
     number = json.loads(t.show_until(t.answers, whole).data)["stamp"]["sec"]
     labels = [[item["label"] for item in answer["objects"]] for answer in of_frame(t, number)]
@@ -128,11 +109,10 @@ def test_a_broken_item_is_in_no_part_and_costs_no_other(robot, talk, scripted):
 
 def test_a_cut_loop_is_published_counted_and_logged_once(robot, talk, scripted):
     scripted.reply, scripted.finish_reason = f"[{', '.join([ITEMS[0]] * 9)}", "repetition"
-    robot.node(scripted, diagnostics_period_s=0.1)
-    t = talk()
+    t = talk(scripted)
     t.ask("all objects")
     t.show_until(t.answers, lambda m: json.loads(m.data)["stamp"]["sec"] >= 3)
-    answer = told(t)[0]
+    answer = t.told()[0]
     assert answer["finish_reason"] == "repetition"
     assert [item["label"] for item in answer["objects"]] == ["cup"]
     assert int(t.diagnostic("repetition loops cut", *map(str, range(2, 99)))["repetition loops cut"]) >= 2

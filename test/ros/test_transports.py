@@ -9,8 +9,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as Picture
+from robot import compressed, header
 from sensor_msgs.msg import CompressedImage, Image
 
+COMPRESSED = {"image_transport": "compressed", "camera_topic": "/image/compressed", "camera_type": CompressedImage}
 RNG = np.random.default_rng(4)
 RGB = np.full((28, 42, 3), (200, 10, 60), np.uint8)
 
@@ -50,14 +52,19 @@ BAD = {
 
 @pytest.mark.parametrize(("data", "declared", "cause", "said"), BAD.values(), ids=BAD)
 def test_a_bad_compressed_image_is_counted_and_named_and_the_next_is_answered(
-    robot, talk, scripted, compressed_message, data, declared, cause, said
+    robot, talk, scripted, data, declared, cause, said
 ):
-    node = robot.node(scripted, prompt="red cup", image_transport="compressed", diagnostics_period_s=0.1)
-    t = talk(camera_topic="/image/compressed", camera_type=CompressedImage)
+    t = talk(
+        scripted,
+        prompt="red cup",
+        image_transport="compressed",
+        camera_topic="/image/compressed",
+        camera_type=CompressedImage,
+    )
+    node = t.node
     robot.until(
         lambda: (
-            t.camera.publish(compressed_message(data, 1, declared))
-            or node._shared.counters.total.report().drops.get(cause)
+            t.camera.publish(compressed(data, 1, declared)) or node._shared.counters.total.report().drops.get(cause)
         ),
         "counted",
     )
@@ -65,17 +72,22 @@ def test_a_bad_compressed_image_is_counted_and_named_and_the_next_is_answered(
     for part in ("/image/compressed", cause, said):
         assert part in text
     assert int(t.diagnostic(f"dropped: {cause}", *map(str, range(1, 1000)))[f"dropped: {cause}"]) > 0
-    good = compressed_message(encoded(RGB, "PNG"), 2, "rgb8; png compressed bgr8")
+    good = compressed(encoded(RGB, "PNG"), 2, "rgb8; png compressed bgr8")
     robot.until(lambda: t.camera.publish(good) or bool(t.detections.messages), "a good one is answered")
     assert {m.header.stamp.sec for m in t.detections.messages} == {2}
     np.testing.assert_array_equal(scripted.requests[0].frame.rgb, RGB)
 
 
-def test_jpegs_are_answered(robot, talk, scripted, compressed_message):
-    robot.node(scripted, prompt="red cup", image_transport="compressed")
-    t = talk(camera_topic="/image/compressed", camera_type=CompressedImage)
+def test_jpegs_are_answered(robot, talk, scripted):
+    t = talk(
+        scripted,
+        prompt="red cup",
+        image_transport="compressed",
+        camera_topic="/image/compressed",
+        camera_type=CompressedImage,
+    )
     data = encoded(RGB, "JPEG", quality=95)
-    robot.until(lambda: t.camera.publish(compressed_message(data, 3)) or bool(t.detections.messages), "answered")
+    robot.until(lambda: t.camera.publish(compressed(data, 3)) or bool(t.detections.messages), "answered")
     theirs = np.asarray(Picture.open(io.BytesIO(data)).convert("RGB"), int)
     np.testing.assert_allclose(scripted.requests[0].frame.rgb, theirs, atol=3)
 
@@ -85,10 +97,9 @@ def padded(samples: np.ndarray, padding: int) -> tuple[bytes, int]:
     return np.hstack([rows, np.full((len(rows), padding), 170, np.uint8)]).tobytes(), rows.shape[1] + padding
 
 
-def test_step_and_byte_order_of_raw_messages_are_honoured(robot, talk, scripted, header_of):
+def test_step_and_byte_order_of_raw_messages_are_honoured(robot, talk, scripted):
     """That the message's own fields reach the conversion; the encodings are in test_encodings_against_ffmpeg.py."""
-    robot.node(scripted, prompt="red cup")
-    t = talk()
+    t = talk(scripted, prompt="red cup")
     t.show_until(t.detections)
     values = RNG.integers(0, 256, (28, 42), np.uint8)
     sent = {
@@ -99,7 +110,7 @@ def test_step_and_byte_order_of_raw_messages_are_honoured(robot, talk, scripted,
     for number, (encoding, samples, big, rgb) in sent.items():
         data, step = padded(samples, 5)
         message = Image(
-            header=header_of(number), height=28, width=42, encoding=encoding, step=step, is_bigendian=big, data=data
+            header=header(number), height=28, width=42, encoding=encoding, step=step, is_bigendian=big, data=data
         )
         t.camera.publish(message)
         t.answer_to(number)
@@ -109,8 +120,7 @@ def test_step_and_byte_order_of_raw_messages_are_honoured(robot, talk, scripted,
 def test_the_annotated_picture_is_the_same_compressed(robot, talk, scripted):
     """Source header, the format that image_transport's own plug-in reads, and the same pixels as a JPEG keeps them."""
     scripted.reply = '[{"bbox_2d": [100, 80, 220, 200], "label": "cup"}]'
-    robot.node(scripted, prompt="red cup", jpeg_quality=95)
-    t = talk()
+    t = talk(scripted, prompt="red cup", jpeg_quality=95)
     raw = robot.hear("/vlm_perception/annotated_image", Image)
     compressed = robot.hear("/vlm_perception/annotated_image/compressed", CompressedImage)
     grey = np.full((240, 320, 3), 128, np.uint8)

@@ -22,6 +22,8 @@ COMMANDS = {
     "vlm-perception-ui": "vlm_perception.apps.web.app",
     "vlm-perception-doctor": "vlm_perception.apps.doctor.command",
 }
+# What a shell reports of a process that SIGINT has ended.
+INTERRUPTED = 130
 # Whatever is missing, they have to say so themselves.
 RUN_ANYWHERE = ("vlm-perception-doctor",)
 # A batch that a script has put in the background goes on when Ctrl-C ends the script.
@@ -38,7 +40,11 @@ def run(command: str) -> int:
     enter_environment(required=command not in RUN_ANYWHERE)
     if "--check-environment" in sys.argv[1:]:
         return check_environment()
-    return int(importlib.import_module(COMMANDS[command]).main() or 0)
+    try:
+        return int(importlib.import_module(COMMANDS[command]).main() or 0)
+    except KeyboardInterrupt:
+        # Before it listens to signals itself: most of the time of a start goes into imports.
+        return INTERRUPTED
 
 
 def vlm_perception_node() -> int:

@@ -13,6 +13,7 @@ import pytest
 from background import in_background
 from checkout import ROOT
 
+from vlm_perception.startup import commands
 from vlm_perception.startup.processes import Processes
 
 TIMEOUT_S = 60.0
@@ -93,6 +94,11 @@ def test_program_that_does_not_exist_stops_what_was_started(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError):
         processes.start()
     assert processes.ended() is not None
+
+
+def test_an_interrupt_before_a_command_listens_ends_it_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands.importlib, "import_module", lambda name: os.kill(os.getpid(), signal.SIGINT))
+    assert commands.run("scene_camera") == commands.INTERRUPTED
 
 
 @pytest.mark.parametrize(

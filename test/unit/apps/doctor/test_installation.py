@@ -17,7 +17,7 @@ import pytest
 from background import in_background
 from checkout import ROOT
 
-from vlm_perception.apps.doctor import installation
+from vlm_perception.apps.doctor import installation, model
 from vlm_perception.apps.doctor.findings import Severity
 from vlm_perception.apps.doctor.model import check_model
 from vlm_perception.apps.doctor.probe import Probe, run_python
@@ -217,21 +217,36 @@ def test_a_model_that_is_not_here_is_not_fetched_unasked(tmp_path: Path, monkeyp
     assert "--download" in found.remedy
 
 
-def test_a_model_folder_without_weights_is_an_error(tmp_path: Path) -> None:
-    tiny = ROOT / "models" / "tiny"
-    for path in tiny.glob("*.json"):
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Look for models in this process: a new one takes seconds to import torch."""
+
+    def run(arguments: list[str], environ: dict[str, str]) -> Probe:
+        model.main(arguments[-1])
+        return Probe(json.loads(capsys.readouterr().out))
+
+    monkeypatch.setattr(model, "run_python", run)
+
+
+@pytest.fixture
+def without_weights(tmp_path: Path) -> Path:
+    for path in (ROOT / "models" / "tiny").glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    found = check_model(str(tmp_path), download=False)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("here")
+def test_a_model_folder_without_weights_is_an_error(without_weights: Path) -> None:
+    found = check_model(str(without_weights), download=False)
     assert found.title == "The model is not found"
     assert "model.safetensors" in found.detail
 
 
-def test_a_model_larger_than_the_memory_is_an_error(tmp_path: Path) -> None:
-    for path in (ROOT / "models" / "tiny").glob("*.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    with (tmp_path / "model.safetensors").open("wb") as weights:
+@pytest.mark.usefixtures("here")
+def test_a_model_larger_than_the_memory_is_an_error(without_weights: Path) -> None:
+    with (without_weights / "model.safetensors").open("wb") as weights:
         weights.truncate(2**43)  # takes no room on the disk
-    found = check_model(str(tmp_path), download=False)
+    found = check_model(str(without_weights), download=False)
     assert (found.level, found.title) == (Severity.ERROR, "The model does not fit into the free memory")
     assert "GiB" in found.detail
 
