@@ -70,7 +70,8 @@ def ffmpeg_rgb(planes: list[NDArray[np.uint8]], name: str, wh: tuple[int, int]) 
     converted = frame.reformat(
         format="rgb24",
         src_colorspace=Colorspace.ITU601,
-        src_color_range=ColorRange.MPEG,
+        # Before PyAV 17, grey was stretched from studio range, too.
+        src_color_range=ColorRange.JPEG if name.startswith("gray") else ColorRange.MPEG,
         interpolation=Interpolation.POINT,
     )
     return converted.to_ndarray()[: wh[1], : wh[0]]
