@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import rclpy
 from std_msgs.msg import String
 
@@ -40,7 +40,6 @@ WARM_UP_SHARE = 0.25
 # What is still no growth: the allocator's own breathing, and a robot's day.
 MOST_MB_PER_HOUR = 60.0
 MOST_AGE_S_PER_HOUR = 2.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,11 @@ class Sample:
 
 
 def sample(pid: int, at_s: float, answers: int, age_s: float) -> Sample:
-    """Read a process's counters from /proc."""
-    folder = Path("/proc") / str(pid)
-    pages = int((folder / "statm").read_text().split()[1])
-    threads = len(list((folder / "task").iterdir()))
-    return Sample(at_s, pages * _PAGE_BYTES / 1e6, threads, len(list((folder / "fd").iterdir())), answers, age_s)
+    """Read a process's counters."""
+    process = psutil.Process(pid)
+    with process.oneshot():
+        resident_mb = process.memory_info().rss / 1e6
+        return Sample(at_s, resident_mb, process.num_threads(), process.num_fds(), answers, age_s)
 
 
 def slope_per_hour(times_s: list[float], values: list[float]) -> float:

@@ -11,7 +11,8 @@
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
-            └── ModelMemoryError  memory ran out; a smaller image may fit
+            ├── ModelMemoryError  memory ran out; a smaller image may fit
+            └── DeviceLostError   its device is gone; no answer can follow in this process
 
 Every message names the value, the limit it broke and the remedy. A reply that cannot be parsed is
 not an exception: it becomes a `Reject` (see `types.py`), because the rest of the reply may be good.
@@ -72,3 +73,7 @@ class InferenceError(EngineError):
 
 class ModelMemoryError(InferenceError):
     """The memory of the device or the machine did not hold one request; fewer pixels or tokens may fit."""
+
+
+class DeviceLostError(InferenceError):
+    """The model's device failed in a way that no later call of this process gets over."""

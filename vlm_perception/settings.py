@@ -165,6 +165,14 @@ class Settings(BaseModel):
         "timeout_s, so that respawn starts it afresh; 0 never does.",
         json_schema_extra=_extra(live=True, unit="s"),
     )
+    max_failures: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="End the process with exit code 75 after this many answers in a row that failed, so that respawn "
+        "starts it afresh; 0 never does.",
+        json_schema_extra=_extra(live=True, unit="answers"),
+    )
     prompt: str = Field(
         "",
         description="What to look for from the start; empty waits for ~/prompt.",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 from small_memory import OUT_OF_MEMORY, SmallMemory, small_memory, wide_tiny
 
 from vlm_perception.engines.base import Engine, EngineState, never_stop
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.errors import InferenceError, ModelMemoryError
+from vlm_perception.errors import DeviceLostError, InferenceError, ModelMemoryError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
 from vlm_perception.scenes import MovingScene
@@ -167,12 +169,42 @@ def test_the_engine_says_that_memory_ran_out_and_keeps_nothing(
     assert wide.answer(request(), never_stop).text == whole.text
 
 
-def test_other_failures_are_no_lack_of_memory(wide: TransformersEngine, memory: SmallMemory) -> None:
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("a kernel has failed", InferenceError),
+        ("CUDA error: an illegal memory access was encountered", DeviceLostError),
+        ("CUDA error: device-side assert triggered", DeviceLostError),
+        ("CUDA error: uncorrectable ECC error encountered", DeviceLostError),
+        ("CUDA error: unspecified launch failure", DeviceLostError),
+        ("NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.", DeviceLostError),
+        ("the oxide cup", InferenceError),
+    ],
+)
+def test_other_failures_are_no_lack_of_memory(
+    wide: TransformersEngine, memory: SmallMemory, text: str, kind: type[InferenceError]
+) -> None:
     wide.forget()
-    memory.room_px, memory.raises = 0, lambda: RuntimeError("a kernel has failed")
-    with pytest.raises(InferenceError, match="a kernel has failed") as caught:
+    memory.room_px, memory.raises = 0, lambda: RuntimeError(text)
+    with pytest.raises(InferenceError, match=re.escape(text)) as caught:
         wide.answer(request(), never_stop)
-    assert not isinstance(caught.value, ModelMemoryError)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("weight", [float("inf"), float("nan")])
+@pytest.mark.parametrize("drafting", [True, False])
+def test_what_is_not_a_number_is_no_answer(weight: float, drafting: bool) -> None:
+    """One bad weight gave the count 0, and said that all was well."""
+    engine = open_engine("tiny", drafting=drafting)
+    assert engine._generator is not None
+    with torch.no_grad():
+        engine._generator._loaded.model.model.language_model.layers[0].mlp.down_proj.weight[0, 0] = weight
+    remedy = r"instead of a probability in float32; set dtype to bfloat16 or float32"
+    with pytest.raises(InferenceError, match=remedy):
+        engine.answer(request(), never_stop)
+    with pytest.raises(InferenceError, match=remedy):
+        engine.answer_batch([request(), request()], [never_stop, never_stop])
+    engine.close()
 
 
 # The worker: half the pixels, for a while.

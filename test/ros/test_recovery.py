@@ -131,12 +131,19 @@ def test_a_model_that_hangs_is_told_and_everything_goes_on_when_it_comes_back(ro
     assert len([m for m in t.logs.messages if "has not come back for" in m.msg]) == 1, "throttled"
 
 
-def test_a_process_whose_model_hangs_ends_for_respawn(robot, talk):
-    node = robot.start(PROGRAM, "hangs")
+@pytest.mark.parametrize(
+    ("how", "parts"),
+    [
+        ("hangs", ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75")),
+        ("loses its device", ("cannot be asked any more", "illegal memory access", "exit code 75")),
+    ],
+)
+def test_a_process_whose_model_is_lost_ends_for_respawn(robot, talk, how, parts):
+    node = robot.start(PROGRAM, how)
     t = talk()
     robot.until(lambda: t.show(1) and node.poll() is not None, "the process has ended")
     _, errors = node.communicate()
     assert node.returncode == 75
     (said,) = [line for line in errors.splitlines() if "FATAL" in line]
-    for part in ("has not come back for", "timeout_s is 0.1", "hang_exit_s 0.5", "exit code 75"):
+    for part in parts:
         assert part in said

@@ -36,8 +36,14 @@ from vlm_perception.ros.node import VlmPerceptionNode
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 VOLATILE, KEPT = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
 LATCHED = QoSProfile(depth=1, reliability=RELIABLE, durability=KEPT)
-# Often and fast; and no image is late or missing because the machine is busy.
-PARAMETERS = {"max_rate_hz": 100.0, "diagnostics_period_s": 0.1, "max_age_s": 60.0, "no_image_warning_s": 60.0}
+# Often and fast; no image is late or missing because the machine is busy, and too many failures end no test.
+PARAMETERS = {
+    "max_rate_hz": 100.0,
+    "diagnostics_period_s": 0.1,
+    "max_failures": 0,
+    "max_age_s": 60.0,
+    "no_image_warning_s": 60.0,
+}
 
 
 def header(number: int, nanosec: int = 123456789, frame_id: str = "camera_optical") -> Header:

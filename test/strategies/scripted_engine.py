@@ -20,6 +20,7 @@ class ScriptedEngine:
         thinking: While set, `answer` waits until it is cleared or the answer is aborted.
         deaf: Goes on thinking and writing although the answer is aborted.
         finish_reason: Of an answer that is not aborted.
+        error: Raised instead of an answer.
         requests: Everything that was asked.
         aborted: How many answers were.
     """
@@ -28,6 +29,7 @@ class ScriptedEngine:
         self.name, self.reply = name, reply
         self.first = self.aborted = 0
         self.deaf = False
+        self.error: Exception | None = None
         self.finish_reason: FinishReason = "stop"
         self.thinking = threading.Event()
         self.requests: list[Request] = []
@@ -40,6 +42,8 @@ class ScriptedEngine:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
+        if self.error is not None:
+            raise self.error
         reply = self.reply
         for letter in reply[: self.first]:
             on_text(letter, ())

@@ -69,6 +69,7 @@ class Engine(Protocol):
 
         Raises:
             ModelMemoryError: Memory ran out; what the failed try held is free again.
+            DeviceLostError: The device failed; no later answer can succeed in this process.
             InferenceError: The model is not loaded or failed on this request; the next one may succeed.
             GeometryError: The frame's size or aspect ratio is outside what the model accepts.
         """

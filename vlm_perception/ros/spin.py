@@ -17,6 +17,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from vlm_perception.errors import VlmPerceptionError
 
+# `EX_TEMPFAIL` of sysexits.h: try again later. What a model that cannot be asked any more ends with, for respawn.
+RESPAWN_EXIT_CODE = 75
 # A signal cannot interrupt the wait for messages, so the wait is kept short.
 _SPIN_S = 0.1
 

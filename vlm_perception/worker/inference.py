@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from vlm_perception.engines.base import BatchEngine, Engine
-from vlm_perception.errors import GeometryError, ImageError, InferenceError, ModelMemoryError, VlmPerceptionError
+from vlm_perception.errors import (
+    DeviceLostError,
+    GeometryError,
+    ImageError,
+    InferenceError,
+    ModelMemoryError,
+    VlmPerceptionError,
+)
 from vlm_perception.pipeline import Follower
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
@@ -71,6 +78,13 @@ class Inference:
         self._clock = clock
         self._backoff = MemoryBackoff()
         self._pass: PassClock | None = None
+        self._failures, self._last, self._loss = 0, "", ""
+
+    def breakdown(self, settings: Settings) -> str:
+        """Return why the model cannot be asked any more, after a lost device or too many failures; else nothing."""
+        if self._loss or not 0 < settings.max_failures <= self._failures:
+            return self._loss
+        return f"{self._failures} answers in a row failed, as many as max_failures allows; the last: {self._last}"
 
     @property
     def running(self) -> RunningPass | None:
@@ -112,9 +126,11 @@ class Inference:
             try:
                 attempt, answer = answered[place] if answered else self._ask_one(turn, settings)
                 result = attempt.finish(answer)
+                self._failures = 0
                 self._note_fitting(result)
                 self._finish(turn, result)
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
+                self._note_failure(error)
                 self._fail(turn, error)
 
     def _ask_together(self, turns: Sequence[Turn], settings: Settings) -> list[tuple[Attempt, Answer]] | None:
@@ -227,6 +243,13 @@ class Inference:
             # A frame of which only a part was published has not been answered either.
             cause = turn.over or DropCause.PROMPT_CHANGED
             self._listener.on_drop(turn.camera, cause.value, None)
+
+    def _note_failure(self, error: Exception) -> None:
+        # A frame of a size that the model cannot take says nothing about the model.
+        if not isinstance(error, GeometryError):
+            self._failures, self._last = self._failures + 1, describe(error)
+        if isinstance(error, DeviceLostError):
+            self._loss = describe(error)
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         self._listener.on_drop(turn.camera, _cause_of(error), error)

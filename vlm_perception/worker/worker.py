@@ -7,7 +7,8 @@ Rules it keeps:
   (but see the policies in docs/cameras.md);
 * a prompt or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
   one decoder pass, and nothing of it is delivered after the call has returned;
-* every frame that is not answered is counted under a cause; no failure ends the thread.
+* every frame that is not answered is counted under a cause; no failure of one answer ends the thread, but a lost
+  device and too many failures in a row do.
 
 Two locks, always taken in this order: `_delivery` is held while something is published and while
 it is changed what may be published; `_changed` guards the pending frames and is never held for
@@ -225,7 +226,9 @@ class Worker:
             self._inference.ask(readable, settings)
             with self._changing() as scheduler:
                 scheduler.done()
-        failure = self._close() or failure
+            failure = self._inference.breakdown(settings) or None
+        closed = self._close()
+        failure = failure or closed
         # Told last: whoever hears it may start again.
         if failure is None:
             self._set_state(EngineState.STOPPED)

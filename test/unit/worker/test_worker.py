@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
-from vlm_perception.errors import DetectOnceError, GeometryError, ImageError, InferenceError, ModelLoadError
+from vlm_perception.errors import (
+    DetectOnceError,
+    DeviceLostError,
+    GeometryError,
+    ImageError,
+    InferenceError,
+    ModelLoadError,
+)
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
@@ -416,3 +423,41 @@ def test_a_listener_that_fails_costs_one_frame(bench):
     del b.recorder.on_partial
     b.offer(2)
     b.recorder.wait(lambda: b.answered == [(2, "all objects")])
+
+
+@pytest.mark.parametrize(
+    ("failure", "max_failures", "ends_after"),
+    [
+        (InferenceError("a kernel failed"), 3, 3),
+        (ValueError("a bug"), 2, 2),
+        (DeviceLostError("the GPU is lost"), 20, 1),
+        (DeviceLostError("the GPU is lost"), 0, 1),
+        (InferenceError("a kernel failed"), 0, None),
+        (GeometryError("too long"), 1, None),
+    ],
+)
+def test_a_model_that_fails_again_and_again_or_has_no_device_has_failed(bench, failure, max_failures, ends_after):
+    b = bench(GatedEngine(permits=99, failure=failure), max_failures=max_failures).start()
+    b.worker.set_prompts((build_prompt("cup"),))
+    for number in range(1, (ends_after or 5) + 1):
+        assert b.worker.state is EngineState.READY
+        b.offer(number)
+        b.recorder.wait(lambda n=number: len(b.recorder.drops) == n)
+    if ends_after is None:
+        assert b.worker.state is EngineState.READY
+        return
+    b.recorder.wait(lambda: b.worker.state is EngineState.FAILED)
+    assert b.engine.closed
+    assert str(failure) in b.recorder.detail
+    with pytest.raises(DetectOnceError, match="the model cannot be used: "):
+        b.worker.detect_once().result(PATIENCE_S)
+
+
+def test_a_good_answer_forgives_the_failures_before_it(bench):
+    b = bench(GatedEngine(permits=99), max_failures=2).start()
+    b.worker.set_prompts((build_prompt("cup"),))
+    for number, failure in enumerate([InferenceError("once"), None] * 4, 1):
+        b.engine.failure = failure
+        b.offer(number)
+        b.recorder.wait(lambda n=number: len(b.recorder.drops) + len(b.recorder.results) == n)
+    assert b.worker.state is EngineState.READY

@@ -14,7 +14,7 @@ from vlm_perception.apps.detect.exports.base import Export
 from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.apps.detect.terminal import Terminal
 from vlm_perception.engines.base import Engine
-from vlm_perception.errors import GeometryError, InferenceError
+from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError
 from vlm_perception.pipeline import perceive
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, Prompt, Request, Result
@@ -95,6 +95,7 @@ def detect_all(
 
     Raises:
         OutputError: Results can no longer be written.
+        DeviceLostError: The model cannot answer any more.
     """
     tally = Tally()
 
@@ -109,6 +110,8 @@ def detect_all(
                 should_stop=stop.told,
                 on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,
             )
+        except DeviceLostError:
+            raise
         except (GeometryError, InferenceError) as error:
             return Failure(str(picture.path), f"{picture.title}: {error}", picture.frame_index, picture.time_s)
         return None if result.answer.finish_reason == "aborted" else result

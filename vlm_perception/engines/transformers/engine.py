@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.drafting.drafter import DraftMemory
-from vlm_perception.errors import GeometryError, InferenceError, ModelMemoryError
+from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError, ModelMemoryError
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
 
@@ -106,16 +106,21 @@ class TransformersEngine:
 
     def _told(self, requests: Sequence[Request], ask: Callable[[], _T]) -> _T:
         """Run the model, and make an `InferenceError` that names the requests of whatever goes wrong."""
-        from vlm_perception.engines.transformers.memory import is_out_of_memory
+        from vlm_perception.engines.transformers.device_errors import is_device_lost, is_out_of_memory
 
         try:
             return ask()
         except GeometryError:
             raise
         except Exception as error:
+            sizes = ", ".join(str(request.frame.image_wh) for request in requests)
+            if is_device_lost(error):
+                raise DeviceLostError(
+                    f"{self.name} lost its device on a {sizes} frame; start the process again: {error}"
+                ) from error
             if not is_out_of_memory(error):
-                sizes = ", ".join(str(request.frame.image_wh) for request in requests)
-                raise InferenceError(f"{self.name} failed on a {sizes} frame: {error}") from error
+                reason = f"{error}{self._remedy_of(error)}"
+                raise InferenceError(f"{self.name} failed on a {sizes} frame: {reason}") from error
             reason = str(error).rstrip(".") or type(error).__name__
         # Not before here: the error held the frames of the failed try, and with them its tensors.
         self._loaded().release()
@@ -124,6 +129,12 @@ class TransformersEngine:
         limit = max(request.max_new_tokens for request in requests)
         budget = f"{len(requests)} at once, max_pixels {pixels}, max_new_tokens {limit}"
         raise ModelMemoryError(f"out of memory with {budget}; lower them: {reason}")
+
+    def _remedy_of(self, error: Exception) -> str:
+        if not isinstance(error, FloatingPointError):
+            return ""
+        dtype = self._facts.get("dtype", "unknown")
+        return f" in {dtype}; set dtype to bfloat16 or float32 (float16 overflows in this family), or check the weights"
 
 
 def _free_memory() -> None:

@@ -14,7 +14,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from vlm_perception.engines.families import CELL_PX
 from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
 from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
-from vlm_perception.engines.transformers.memory import check_memory, is_out_of_memory
+from vlm_perception.engines.transformers.device_errors import is_out_of_memory
+from vlm_perception.engines.transformers.memory import check_memory
 from vlm_perception.engines.transformers.patch_embedding import flatten_patch_embedding
 from vlm_perception.errors import ModelLoadError
 

@@ -1,4 +1,4 @@
-"""The memory a model takes: whether there is enough, whether it ran out, and giving it back."""
+"""The memory a model takes: whether there is enough, and giving it back."""
 
 from __future__ import annotations
 
@@ -39,14 +39,6 @@ def check_memory(checkpoint: Checkpoint, *, device: str, dtype: str) -> None:
             f"{checkpoint.folder.name} needs about {needed / _GIB:.1f} GiB as {target}, {where} has "
             f"{free / _GIB:.1f} GiB free; free memory, choose a smaller model or dtype bfloat16; {remedy()}"
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error of torch or Python means that memory ran out."""
-    # Libraries below torch report a device without room for their workspaces in their own words.
-    signs = ("can't allocate memory", "not enough memory", "out of memory", "status_alloc_failed")
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or any(sign in str(error).lower() for sign in signs)
 
 
 def free_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -56,7 +57,12 @@ class ReplyStream:
 
         Returns:
             Whether the reply is over; what comes after that is no answer and is not read.
+
+        Raises:
+            FloatingPointError: The log-probability is not a number, so the token means nothing.
         """
+        if not math.isfinite(logprob):
+            raise FloatingPointError(f"the model computed {logprob} instead of a probability")
         if self._reason is None:
             piece = self._detokenizer.feed(token_id, logprob)
             self._hand_on(piece)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import steady_timer
-from vlm_perception.ros.spin import leave
+from vlm_perception.ros.spin import RESPAWN_EXIT_CODE, leave
 from vlm_perception.worker.timeouts import HangWatch
 from vlm_perception.worker.worker import Worker
 
-# `EX_TEMPFAIL` of sysexits.h: try again later.
-HANG_EXIT_CODE = 75
 _LOOK_PERIOD_S = 0.25
 
 
@@ -38,7 +36,7 @@ class HangGuard:
             self._context.counters.total.count_error("hang")
         if hang.must_end:
             over = f"more than hang_exit_s {exit_s:g} beyond it"
-            fatal = f"{hang.text}: {over}, ending the process with exit code {HANG_EXIT_CODE}"
+            fatal = f"{hang.text}: {over}, ending the process with exit code {RESPAWN_EXIT_CODE}"
             self._context.node.get_logger().fatal(fatal)
-            leave(HANG_EXIT_CODE)
+            leave(RESPAWN_EXIT_CODE)
         self._context.error("hang", hang.text)

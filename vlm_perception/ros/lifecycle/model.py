@@ -10,6 +10,7 @@ import psutil
 from vlm_perception.engines.base import Engine, EngineState
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.ros.context import NodeContext
+from vlm_perception.ros.spin import RESPAWN_EXIT_CODE, leave
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.worker.worker import Worker
 
@@ -63,8 +64,6 @@ class ModelLifecycle:
         if state is EngineState.READY:
             facts = ", ".join(f"{key} {value}" for key, value in self._engine.describe().items())
             self._context.info(f"the model is ready: {facts}")
-        elif state is EngineState.FAILED:
-            self._context.counters.total.count_error("model_load")
         elif state is EngineState.STOPPED:
             resident_mb = psutil.Process().memory_info().rss / 1e6
             self._context.info(f"the model is freed; the process takes {resident_mb:.0f} MB")
@@ -74,8 +73,11 @@ class ModelLifecycle:
     def _end(self, detail: str) -> None:
         change, self._change = self._change, None
         if change is None:
+            if detail:
+                self._break_down(detail)
             return
         if detail:
+            self._context.counters.total.count_error("model_load")
             change.set_exception(ModelLoadError(f"the model cannot be used: {detail}"))
             return
         try:
@@ -84,3 +86,9 @@ class ModelLifecycle:
             change.set_exception(error)
         else:
             change.set_result(None)
+
+    def _break_down(self, detail: str) -> None:
+        """End the process whose model failed at work: what it has lost comes back with a new process only."""
+        text = f"the model cannot be asked any more: {detail}; ending the process with exit code {RESPAWN_EXIT_CODE}"
+        self._context.node.get_logger().fatal(text)
+        leave(RESPAWN_EXIT_CODE)
