@@ -50,9 +50,9 @@ class Parts:
     def read(self, request: Request, draft: Sequence[int] = ()) -> Any:
         tokens = self.preprocessor.tokens(request.prompt.instruction)
         known = request.frame, self.preprocessor.plan_wh(request), tokens
-        patches = None if self.prefill.keeps(*known) else self.preprocessor.patches(request)
+        image = self.prefill.find(*known) or self.preprocessor.patches(request)
         with torch.inference_mode():
-            return self.prefill.read(*known, patches, draft)
+            return self.prefill.read(*known, image, draft)
 
 
 def test_answers_are_those_of_plain_generate_whatever_is_kept(undrafted: TransformersEngine, plain: PlainModel) -> None:
@@ -223,9 +223,3 @@ def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel,
         stopped = undrafted.answer(request, lambda: next(count) >= asked_before)  # noqa: B023 - asked in this turn alone
         assert (stopped.finish_reason, stopped.passes) == ("aborted", 0)
         assert undrafted.answer(request, never_stop).text == expected
-
-
-def test_a_frame_that_is_not_kept_needs_its_patches(plain: PlainModel) -> None:
-    parts, request = Parts(plain), scene_request(1, "red circle")
-    with pytest.raises(ValueError, match="/image is not kept"):
-        parts.prefill.read(request.frame, (28, 28), parts.preprocessor.tokens("red circle"), None)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from vlm_perception.engines.transformers.prefill import PrefilledPrompt, run_decoder, states_of
@@ -69,13 +70,10 @@ def _side_by_side(prefilled: Sequence[PrefilledPrompt]) -> tuple[DynamicCache, t
     gaps = [longest - length for length in lengths]
     cache = DynamicCache()
     for index, layer in enumerate(zip(*(states_of(each.cache) for each in prefilled), strict=True)):
-        filled = [(_filled(keys, gap), _filled(values, gap)) for (keys, values), gap in zip(layer, gaps, strict=True)]
-        cache.update(torch.cat([keys for keys, _ in filled]), torch.cat([values for _, values in filled]), index)
+        # Zeros before the tokens of (1, heads, tokens, size).
+        filled = [[pad(states, (0, 0, gap, 0)) for states in row] for row, gap in zip(layer, gaps, strict=True)]
+        keys, values = (torch.cat(states) for states in zip(*filled, strict=True))
+        cache.update(keys, values, index)
     places = torch.arange(longest, device=prefilled[0].logits.device)
     mask = places[None] >= torch.tensor(gaps, device=places.device)[:, None]
     return cache, mask.long()
-
-
-def _filled(states: torch.Tensor, gap: int) -> torch.Tensor:
-    """Put zeros before the tokens of (1, heads, tokens, size)."""
-    return torch.nn.functional.pad(states, (0, 0, gap, 0))

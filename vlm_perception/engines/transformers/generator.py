@@ -97,13 +97,12 @@ class Generator:
         blank = self.blank_answer(request)
         reply = ReplyStream(self._loaded.vocabulary, self._loaded.end_ids, should_stop, on_text)
         tokens = self._preprocessor.tokens(request.prompt.instruction)
-        is_kept = self._prefill.keeps(request.frame, blank.model_wh, tokens)
-        patches = None if is_kept else self._preprocessor.patches(request)
+        image = self._prefill.find(request.frame, blank.model_wh, tokens) or self._preprocessor.patches(request)
         draft = usable_draft(model, drafter, request.max_new_tokens)
         prepared_s = time.perf_counter()
         prefilled = None
         with suppress(PrefillStopped), stoppable_prefill(model, reply):
-            prefilled = self._prefill.read(request.frame, blank.model_wh, tokens, patches, draft)
+            prefilled = self._prefill.read(request.frame, blank.model_wh, tokens, image, draft)
         prefill_s = time.perf_counter() - prepared_s
         timings = Timings(prepared_s - began_s, prefill_s, 0.0, prefill_s=prefill_s)
         return _Begun(request, replace(blank, timings=timings), reply, prefilled)

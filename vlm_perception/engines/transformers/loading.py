@@ -28,20 +28,17 @@ class LoadedModel:
 
     Attributes:
         checkpoint: Where it came from.
-        model: A Qwen2.5-VL model of transformers, with greedy generation settings.
+        model: A Qwen2.5-VL model of transformers.
         processor: Its processor.
         vocabulary: What its tokens write.
+        end_ids: Tokens that end a reply.
     """
 
     checkpoint: Checkpoint
     model: Any
     processor: Any
     vocabulary: ByteVocabulary
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """Tokens that end a reply."""
-        return tuple(self.model.generation_config.eos_token_id)
+    end_ids: frozenset[int]
 
     def facts(self) -> dict[str, str]:
         """See `Engine.describe`."""
@@ -95,8 +92,8 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
         ) from error
     model.eval()
     flatten_patch_embedding(model)
-    model.generation_config = _greedy(model.generation_config, processor.tokenizer)
-    return LoadedModel(checkpoint, model, processor, vocabulary)
+    end_ids = _end_ids(model.generation_config, processor.tokenizer)
+    return LoadedModel(checkpoint, model, processor, vocabulary, end_ids)
 
 
 def check_device(device: str) -> None:
@@ -166,15 +163,7 @@ def _require_known_cells(image_processor: Any) -> None:
         )
 
 
-def _greedy(own: GenerationConfig, tokenizer: Any) -> GenerationConfig:
-    """Greedy and nothing else: copied configs carry sampling, and a penalty that harms repeated digits."""
+def _end_ids(own: GenerationConfig, tokenizer: Any) -> frozenset[int]:
+    """Everything else in a generation config (sampling, penalties that harm repeated digits) is left aside."""
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    pad = tokenizer.pad_token_id
-    return GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        use_cache=True,
-        eos_token_id=sorted({token for token in (*ends, tokenizer.eos_token_id) if token is not None}),
-        pad_token_id=own.pad_token_id if pad is None else pad,
-    )
+    return frozenset(token for token in (*ends, tokenizer.eos_token_id) if token is not None)

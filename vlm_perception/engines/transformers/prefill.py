@@ -92,16 +92,21 @@ class Prefill:
         """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
         return sum(prefix.nbytes for _, prefix in self._frames.values())
 
-    def keeps(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> bool:
-        """Tell whether a prompt about a frame can be read without the image's patches."""
-        return self._find(frame, model_wh, prompt) is not None
+    def find(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> KeptPrefix | None:
+        """Return what is kept of a frame in the size `model_wh`, for prompts that begin as this one."""
+        key = _key(frame, model_wh, prompt)
+        pixels, prefix = self._frames.get(key, (None, None))
+        if pixels is None or pixels() is not frame.rgb:
+            return None
+        self._frames.move_to_end(key)
+        return prefix
 
     def read(
         self,
         frame: Frame,
         model_wh: WH,
         prompt: PromptTokens,
-        patches: Patches | None,
+        image: KeptPrefix | Patches,
         draft: Sequence[int] = (),
     ) -> PrefilledPrompt:
         """Read a prompt about a frame, and with it how the answer may begin.
@@ -110,32 +115,21 @@ class Prefill:
             frame: What the prompt is about.
             model_wh: Size that the frame is brought to, pixels.
             prompt: Its tokens around the image.
-            patches: The image; None when it is kept.
+            image: What is kept of the frame, or else its patches.
             draft: Tokens of the vocabulary; cut off where one would stand for an image.
 
         Returns:
             The prompt in a cache of its own.
-
-        Raises:
-            ValueError: The image is neither kept nor given.
         """
-        prefix = self._find(frame, model_wh, prompt)
         draft = tuple(takewhile(lambda token: token not in self._placeholders, draft))
         behind, choices = (*prompt.after, *draft), 1 + len(draft)
-        if prefix is not None:
-            self._frames.move_to_end(_key(frame, model_wh, prompt))
-            cache = _copied(prefix.cache)
+        if isinstance(image, KeptPrefix):
+            prefix, cache = image, _copied(image.cache)
             logits = self._forward(behind, _text_positions(prefix.next_position, len(behind)), cache, choices)
-        elif patches is not None:
-            prefix, cache, logits = self._read_frame(replace(prompt, after=behind), patches, choices)
-            self._keep(_key(frame, model_wh, prompt), weakref.ref(frame.rgb), prefix)
         else:
-            raise ValueError(f"the frame of {frame.camera} is not kept any more; give its patches")
+            prefix, cache, logits = self._read_frame(replace(prompt, after=behind), image, choices)
+            self._keep(_key(frame, model_wh, prompt), weakref.ref(frame.rgb), prefix)
         return PrefilledPrompt(cache, logits, prefix.next_position + len(prompt.after), draft)
-
-    def _find(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> KeptPrefix | None:
-        pixels, prefix = self._frames.get(_key(frame, model_wh, prompt), (None, None))
-        return prefix if pixels is not None and pixels() is frame.rgb else None
 
     def _read_frame(
         self, prompt: PromptTokens, patches: Patches, choices: int

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
+from operator import eq
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def decode_speculatively(
     written_count, passes = 0, 1
     while True:
         written = _read_agreed(logits, draft, reply, max_new_tokens - written_count)
-        agreed = min(len(written), _agreeing(written, draft))
+        agreed = sum(map(eq, written, draft))  # only the last one can differ
         written_count += len(written)
         drafter.accept(written, agreed)
         if reply.over or written_count >= max_new_tokens:
@@ -76,12 +77,6 @@ def _read_agreed(logits: torch.Tensor, draft: Sequence[int], reply: ReplyStream,
         if place == len(draft) or draft[place] != choice:
             break
     return written
-
-
-def _agreeing(written: Sequence[int], draft: Sequence[int]) -> int:
-    """Count the tokens at the start of both that are the same."""
-    differing = (place for place, (mine, drafted) in enumerate(zip(written, draft, strict=False)) if mine != drafted)
-    return next(differing, min(len(written), len(draft)))
 
 
 def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
