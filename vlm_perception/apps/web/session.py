@@ -80,7 +80,9 @@ class Session:
             facts = self._engine.describe()
             known = [facts[key] for key in ("device", "dtype") if key in facts]
             known += [f"{facts['parameters']} parameters"] if "parameters" in facts else []
-            yield notice("ready", " · ".join([self._engine.name, *known]))
+            model = Path(self._engine.name)
+            # Where the folder lies tells a visitor nothing.
+            yield notice("ready", " · ".join([model.name if model.is_dir() else self._engine.name, *known]))
 
     def ask(self, question: Controls, owner: str) -> Iterator[Shown]:
         """Answer one question; what is known so far comes first, the whole answer last.
