@@ -1,4 +1,4 @@
-"""Several questions in one batch against one by one: `python -m benchmarks.batch`.
+"""Several requests in one batch against one by one: `python -m benchmarks.batch`.
 
 Cameras of different sizes look at slowly moving scenes; every round asks about the newest frame of
 each. `plain` and `drafted` answer one after another, without and with drafts, `batch` all at once.
@@ -34,7 +34,7 @@ WARM_UP = 2
 
 
 def rounds(kind: str, cameras: int, count: int, n_objects: int) -> list[list[Request]]:
-    """Make the questions of each round, one a camera."""
+    """Make the requests of each round, one a camera."""
     seen = [list(video(kind, n_objects, count, seed=300 + camera)) for camera in range(cameras)]
     prompt = build_prompt("all objects")
     return [

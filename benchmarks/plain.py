@@ -29,7 +29,7 @@ class PlainAnswer:
         text: Its text, as the engine writes it.
         tokens: Its tokens with their log-probabilities, as the engine gives them; empty logits give zeros.
         gaps: Difference of the two highest logits at each token.
-        passes: Decoder passes, the one that reads the question included.
+        passes: Decoder passes, the one that reads the prompt included.
     """
 
     ids: tuple[int, ...]
@@ -49,7 +49,7 @@ class PlainModel:
         self.model.model.language_model.register_forward_hook(self._count)
 
     def prepare(self, request: Request) -> Any:
-        """Build the inputs of one question."""
+        """Build the inputs of one request."""
         own = self.processor.image_processor.size
         areas = intersect_budgets(request.budget, PixelBudget(own["shortest_edge"], own["longest_edge"]))
         content = [{"type": "image"}, {"type": "text", "text": request.prompt.instruction}]
@@ -61,7 +61,7 @@ class PlainModel:
 
     @torch.inference_mode()
     def answer(self, request: Request, *, logits: bool = False, **options: Any) -> PlainAnswer:
-        """Answer one question greedily; `options` go to `generate`."""
+        """Answer one request greedily; `options` go to `generate`."""
         inputs = self.prepare(request)
         self._passes = 0
         written = self.model.generate(

@@ -79,7 +79,7 @@ def ask(frame: Frame, text: str, limit: int = MAX_NEW_TOKENS) -> Request:
 
 
 def read_s(answer: Answer) -> float:
-    """Return the time until the model had read the question, seconds."""
+    """Return the time until the model had read the prompt, seconds."""
     return answer.timings.preprocess_s + answer.timings.prefill_s
 
 

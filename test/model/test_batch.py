@@ -1,4 +1,4 @@
-"""Several questions in one batch: each answer is what it is alone."""
+"""Several requests in one batch: each answer is what it is alone."""
 
 from __future__ import annotations
 

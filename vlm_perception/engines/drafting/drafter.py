@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
-from vlm_perception.engines.drafting.motion import ObjectTracks
+from vlm_perception.engines.drafting.motion import ObjectMotion
 from vlm_perception.engines.drafting.template import read_template
 from vlm_perception.types import WH, Request
 
 LONGEST_DRAFT = 128
 LONGEST_TOKEN = 16
-MOST_THREADS = 64
+MOST_PROMPTS = 64
 # What one more token in a pass costs, in passes; benchmarks/pass_cost.py measures 0.03 to 0.07 for the tiny model.
 TOKEN_COST = 0.05
 # What a token counts once another one of its kind was verified.
@@ -104,10 +104,10 @@ class DraftLength:
 
 
 @dataclass(frozen=True, slots=True)
-class _Thread:
+class _History:
     """What is kept of one prompt to one camera: the objects of its answers and how drafting went."""
 
-    tracks: ObjectTracks = field(default_factory=ObjectTracks)
+    motion: ObjectMotion = field(default_factory=ObjectMotion)
     length: DraftLength = field(default_factory=DraftLength)
 
 
@@ -122,30 +122,30 @@ class DraftMemory:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._threads: OrderedDict[tuple[str, str, WH], _Thread] = OrderedDict()
+        self._histories: OrderedDict[tuple[str, str, WH], _History] = OrderedDict()
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
         """Make the drafter of one reply; `model_wh` is the size the model sees, pixels."""
-        thread = self._thread(request, model_wh)
-        expected = thread.tracks.expect(_stamp_s(request), model_wh)
+        history = self._history(request, model_wh)
+        expected = history.motion.expect(_stamp_s(request), model_wh)
         continuation = ReplyContinuation(expected, model_wh, request.prompt.targets)
-        return ReplyDrafter(continuation, thread.length, self._vocabulary)
+        return ReplyDrafter(continuation, history.length, self._vocabulary)
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """Keep a finished answer; those that were aborted say nothing about the next one."""
-        self._thread(request, model_wh).tracks.tell(read_template(text), _stamp_s(request), model_wh)
+        self._history(request, model_wh).motion.tell(read_template(text), _stamp_s(request), model_wh)
 
     def forget(self) -> None:
         """Drop everything."""
-        self._threads.clear()
+        self._histories.clear()
 
-    def _thread(self, request: Request, model_wh: WH) -> _Thread:
+    def _history(self, request: Request, model_wh: WH) -> _History:
         key = (request.frame.camera, request.prompt.instruction, model_wh)
-        thread = self._threads.setdefault(key, _Thread())
-        self._threads.move_to_end(key)
-        while len(self._threads) > MOST_THREADS:
-            self._threads.popitem(last=False)
-        return thread
+        history = self._histories.setdefault(key, _History())
+        self._histories.move_to_end(key)
+        while len(self._histories) > MOST_PROMPTS:
+            self._histories.popitem(last=False)
+        return history
 
 
 class ReplyDrafter:

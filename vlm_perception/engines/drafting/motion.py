@@ -66,7 +66,7 @@ class _Track:
         return _Track((*earlier, (stamp_s, item)))
 
 
-class ObjectTracks:
+class ObjectMotion:
     """Follows the objects of one prompt from answer to answer."""
 
     def __init__(self) -> None:

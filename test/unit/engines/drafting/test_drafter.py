@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vlm_perception.engines.drafting.drafter import (
     LONGEST_DRAFT,
-    MOST_THREADS,
+    MOST_PROMPTS,
     Drafter,
     DraftLength,
     DraftMemory,
@@ -101,10 +101,10 @@ def test_each_camera_prompt_and_size_has_its_own_memory() -> None:
 def test_only_the_questions_asked_last_are_kept() -> None:
     known = memory()
     known.remember(request(1, camera="/first"), WH, REPLY)
-    for number in range(MOST_THREADS):
+    for number in range(MOST_PROMPTS):
         known.remember(request(1, camera=f"/{number}"), WH, REPLY)
     assert passes_for(REPLY, known.drafter(request(2, camera="/first"), WH)) > 3
-    last = request(2, camera=f"/{MOST_THREADS - 1}")
+    last = request(2, camera=f"/{MOST_PROMPTS - 1}")
     assert passes_for(REPLY, known.drafter(last, WH)) <= 3
 
 

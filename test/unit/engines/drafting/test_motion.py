@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.drafting.motion import ExpectedReply, ObjectTracks
+from vlm_perception.engines.drafting.motion import ExpectedReply, ObjectMotion
 from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
 
 WH = (1000, 800)
@@ -48,7 +48,7 @@ def test_objects_go_straight_on(
     ahead: float,
     expected: list[list[int]],
 ) -> None:
-    tracks = ObjectTracks()
+    tracks = ObjectMotion()
     tracks.tell(boxes(*before), 10.0, WH)
     tracks.tell(boxes(*last), 11.0, WH)
     told = tracks.expect(11.0 + ahead, WH)
@@ -63,7 +63,7 @@ CUP, PAN, JAR = ("cup", 10, 10, 50, 50), ("pan", 100, 10, 150, 50), ("jar", 300,
 
 def expected_after(*answers: tuple[Box, ...], times_s: tuple[float, ...] = ()) -> ExpectedReply:
     """Tell answers a second apart; what is expected a second after the last."""
-    tracks, stamp_s = ObjectTracks(), 0.0
+    tracks, stamp_s = ObjectMotion(), 0.0
     for place, answer in enumerate(answers):
         stamp_s = times_s[place] if times_s else float(place)
         tracks.tell(boxes(*answer), stamp_s, WH)
@@ -79,7 +79,7 @@ def labels(told: ExpectedReply) -> list[str]:
 
 
 def test_nothing_is_expected_before_the_first_answer() -> None:
-    assert ObjectTracks().expect(1.0, WH) is None
+    assert ObjectMotion().expect(1.0, WH) is None
 
 
 def test_an_object_seen_once_stays() -> None:
@@ -143,7 +143,7 @@ def test_what_is_followed_is_bounded() -> None:
 def test_whatever_was_answered_objects_are_expected_within_the_image(
     answers: list[tuple[list[Box], float]], at_s: float
 ) -> None:
-    tracks = ObjectTracks()
+    tracks = ObjectMotion()
     for answer, stamp_s in answers:
         tracks.tell(boxes(*answer), stamp_s, WH)
         told = tracks.expect(at_s, WH)
