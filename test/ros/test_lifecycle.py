@@ -103,10 +103,11 @@ def test_a_model_that_cannot_be_loaded_can_be_tried_again(robot, talk, scripted)
     t = talk(scripted, reaches=None, **UNSET)
     assert not change(robot, Transition.TRANSITION_CONFIGURE)
     assert state(robot) == "unconfigured"
-    shown = t.diagnostic("engine state", "failed")
-    assert "/nowhere" in shown["message"]
+    t.later(lambda values: values["engine state"] == "failed" and "/nowhere" in values["message"])
     assert robot.client.count_publishers("/vlm_perception/detections") == 0
     t.logs.wait_for(lambda m: "configure can be tried again" in m.msg and "/nowhere" in m.msg)
+    t.ask("red cup")
+    t.logs.wait_for(lambda m: "cannot be answered" in m.msg and "/nowhere" in m.msg)
     assert change(robot, Transition.TRANSITION_CONFIGURE)
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     scripted.reply = BOX

@@ -55,16 +55,6 @@ def test_nothing_found_is_an_empty_array_beside_the_reply(talk, scripted, reply)
     assert (answer["objects"], answer["raw_text"], answer["text"]) == ([], reply, reply if reply != "[]" else "")
 
 
-def test_no_frame_is_answered_twice_and_stamps_only_rise(robot, talk, scripted):
-    t = talk(scripted)
-    t.ask("red cup")
-    t.show_until(t.detections, lambda m: m.header.stamp.sec >= 20)
-    stamps = [m.header.stamp.sec for m in t.detections.messages]
-    assert stamps == sorted(set(stamps))
-    asked = [request.frame.header.stamp_sec for request in scripted.requests]
-    assert asked == sorted(set(asked))
-
-
 def test_nothing_is_drawn_for_nobody(robot, talk, scripted, monkeypatch):
     made = []
     for name in ("annotate", "marker_message"):
@@ -129,15 +119,6 @@ def test_an_empty_prompt_stops_detection_and_says_so(robot, talk, scripted):
     assert len(scripted.requests) == asked
 
 
-def test_a_prompt_that_cannot_be_used_leaves_the_old_one_active(robot, talk, scripted):
-    t = talk(scripted)
-    t.ask("red cup")
-    t.prompt_publisher.publish(String(data="x" * 5000))
-    t.logs.wait_for(lambda m: "5000 characters" in m.msg and "red cup" in m.msg)
-    assert t.diagnostic("errors: prompt", "1")["prompt"] == "red cup"
-    t.show_until(t.answers, lambda m: json.loads(m.data)["prompt"] == "red cup")
-
-
 def test_a_latched_prompt_from_before_the_node_is_heard(robot, talk, scripted):
     early = robot.client.create_publisher(String, "/vlm_perception/prompt", LATCHED)
     early.publish(String(data="latched cup"))
@@ -197,20 +178,6 @@ def test_a_camera_of_the_other_transport_is_recognised(robot, scripted):
     robot.client.destroy_publisher(publisher)
 
 
-def test_a_model_that_cannot_be_loaded_shows_and_the_node_lives_on(robot, talk, scripted):
-    from vlm_perception.errors import ModelLoadError
-
-    def fail() -> None:
-        raise ModelLoadError("no checkpoint in /nowhere; give an existing folder")
-
-    scripted.load = fail
-    t = talk(scripted, reaches=None)
-    shown = t.diagnostic("engine state", "failed")
-    assert "/nowhere" in shown["message"]
-    t.ask("red cup")
-    t.logs.wait_for(lambda m: "cannot be answered" in m.msg and "/nowhere" in m.msg)
-
-
 def test_diagnostics_show_what_happens(robot, talk, scripted):
     scripted.reply = '[{"bbox_2d": [1, 2, "x", 4], "label": "broken"}]'
     t = talk(scripted, prompt="red cup")
@@ -249,22 +216,6 @@ def test_a_latched_publisher_that_comes_late_is_heard_beside_others(robot, talk,
     t.active.wait_for(lambda m: m.data == "late")
     t.ask("b")
     assert [m.data for m in t.active.messages if m.data] == ["a", "late", "b"]
-
-
-def test_the_camera_is_heard_as_reliably_as_it_offers(robot, scripted):
-    """A lost piece of a large image is sent again only to a reliable subscription."""
-    node = robot.node(scripted)
-
-    def heard_as(wanted):
-        infos = node.get_subscriptions_info_by_topic("/image")
-        return [info.qos_profile.reliability for info in infos] == [wanted]
-
-    assert heard_as(BEST_EFFORT)
-    robot.client.create_publisher(Image, "/image", 1)
-    robot.until(lambda: heard_as(RELIABLE), "a reliable subscription for a reliable camera")
-    # A second camera driver that offers less would not be heard by a reliable subscription.
-    robot.client.create_publisher(Image, "/image", BEST_EFFORT_QOS)
-    robot.until(lambda: heard_as(BEST_EFFORT), "a best-effort subscription for a mixed offer")
 
 
 def test_names_follow_the_nodes_namespace(robot, scripted):

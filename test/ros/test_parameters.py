@@ -66,6 +66,7 @@ def test_what_somebody_else_refuses_is_not_applied(robot, talk, scripted) -> Non
         ({"image_topics": ["/a b"]}, ["image_topics", "/a b"]),
         ({"jpeg_quality": 101}, ["jpeg_quality"]),
         ({"prompt": "x" * 5000}, ["5000"]),
+        ({"image_topics": ["/back/image_raw"], "prompt": "point:"}, ["names nothing to look for"]),
     ],
 )
 def test_a_bad_value_is_refused_with_value_limit_and_remedy(robot, scripted, values, words) -> None:
@@ -75,6 +76,7 @@ def test_a_bad_value_is_refused_with_value_limit_and_remedy(robot, scripted, val
     assert not refused.successful
     assert all(word in refused.reason for word in words), refused.reason
     assert node._shared.settings == before
+    assert node.count_subscribers("/image") == 1
 
 
 def test_unknown_names_of_a_parameter_file_are_warned_about_with_the_nearest(robot, talk, scripted, tmp_path) -> None:

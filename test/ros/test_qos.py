@@ -61,6 +61,7 @@ def test_a_camera_that_is_replaced_by_one_with_another_offer_is_heard(robot, tal
     t = talk(scripted, prompt="red cup", camera_qos=profile(*offers[0]))
     for first, offer in enumerate(offers, start=1):
         robot.client.destroy_publisher(t.camera)
+        robot.until(lambda: asked(t.node) == [(BEST_EFFORT, VOLATILE)], "asked for what hears everybody")
         t.camera = robot.client.create_publisher(Image, "/image", profile(*offer))
         t.show_until(t.detections, lambda m, at=first * 1000: m.header.stamp.sec >= at, first=first * 1000)
         robot.until(lambda wanted=offer: asked(t.node) == [wanted], "asked for what is offered")

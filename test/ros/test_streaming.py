@@ -69,6 +69,8 @@ def test_off_by_default_a_frame_is_answered_once(robot, talk, scripted):
     assert all(answer["timings"]["first_object_s"] > 0 for answer in t.told())
     arrays = [m.header.stamp.sec for m in t.detections.messages]
     assert arrays == sorted(set(arrays))
+    asked = [request.frame.header.stamp_sec for request in scripted.requests]
+    assert asked == sorted(set(asked))
 
 
 def test_it_can_be_switched_on_while_running(robot, talk, scripted):
