@@ -25,6 +25,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip i
 SCREENSHOTS = ROOT / "build" / "screenshots"
 # For a busy machine; nothing here waits that long when it works.
 TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 EXAMPLES = {example.name: example for example in examples()}
 Page = Any
@@ -57,7 +58,7 @@ def open_page(browser: Any, server: Any) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda asked: foreign.append(asked.url) if not own(asked.url, server.url) else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.url)
-        expect(page.locator("#model-state .ready")).to_be_visible(timeout=TIMEOUT_MS)
+        expect(page.locator("#model-state .ready")).to_be_visible()
         opened.append(page)
         return page
 
@@ -87,7 +88,7 @@ def upload(page: Page, path: Path) -> None:
     if remove.count():
         remove.click()
     page.locator("#image input[type=file]").set_input_files(path)
-    expect(page.locator("#image .image-frame img")).to_be_attached(timeout=TIMEOUT_MS)
+    expect(page.locator("#image .image-frame img")).to_be_attached()
 
 
 def ask(page: Page, prompt: str) -> None:
@@ -98,8 +99,8 @@ def ask(page: Page, prompt: str) -> None:
 def wait_answered(page: Page, instruction_part: str) -> None:
     """Wait for the whole answer to a question; `instruction_part` tells it from an earlier one."""
     facts = page.locator("table.facts")
-    expect(facts).to_contain_text(instruction_part, timeout=TIMEOUT_MS)
-    expect(facts.locator("tr", has_text="ended by")).to_contain_text("stop", timeout=TIMEOUT_MS)
+    expect(facts).to_contain_text(instruction_part)
+    expect(facts.locator("tr", has_text="ended by")).to_contain_text("stop")
 
 
 def rows(page: Page) -> list[dict[str, str]]:
@@ -119,7 +120,7 @@ def boxes(page: Page) -> dict[str, XYXY]:
 def shown_picture(page: Page) -> np.ndarray:
     """Pixels of the annotated image as the browser got them."""
     image = page.locator("#picture img")
-    expect(image).to_be_visible(timeout=TIMEOUT_MS)
+    expect(image).to_be_visible()
     with urllib.request.urlopen(image.get_attribute("src"), timeout=60) as answer:
         return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
 
@@ -170,7 +171,7 @@ def test_counting_example_in_one_click(open_page: Callable[..., Page], viewport:
         assert iou(boxes(page)[label], truth_of("Count", label)) >= 0.5
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing may stick out"
     shown_picture(page)
-    expect(page.locator("#picture img")).to_be_in_viewport(timeout=TIMEOUT_MS)
+    expect(page.locator("#picture img")).to_be_in_viewport()
     screenshot(page, f"ui_{device}")
 
 
@@ -219,7 +220,7 @@ def test_a_bad_image_is_told_and_the_page_lives_on(page: Page, tmp_path: Path) -
     upload(page, bad)
     page.get_by_role("button", name="Ask").click()
     problem = page.locator("#notice .problem")
-    expect(problem).to_contain_text("holiday.png is not an image that can be read", timeout=TIMEOUT_MS)
+    expect(problem).to_contain_text("holiday.png is not an image that can be read")
     expect(problem).to_contain_text("choose a JPEG, PNG")
     assert page.locator("#picture img").count() == 0, "an answer to another picture must not stay"
     screenshot(page, "ui_bad_image")
@@ -232,7 +233,7 @@ def test_a_bad_image_is_told_and_the_page_lives_on(page: Page, tmp_path: Path) -
 
 def test_a_question_without_an_image_is_told(page: Page) -> None:
     ask(page, "the red cart")
-    expect(page.locator("#notice .problem")).to_contain_text("there is no image", timeout=TIMEOUT_MS)
+    expect(page.locator("#notice .problem")).to_contain_text("there is no image")
 
 
 def test_html_in_a_prompt_is_shown_and_not_run(page: Page, tmp_path: Path) -> None:
@@ -289,9 +290,9 @@ def test_a_model_that_cannot_be_used_is_told_on_the_page_and_in_the_log(
     with start_server("--model", "/no/such/model", "--port", "0") as server:
         page = browser.new_page(viewport=DESKTOP)
         page.goto(server.url)
-        expect(page.locator("#model-state .problem")).to_contain_text("/no/such/model", timeout=TIMEOUT_MS)
+        expect(page.locator("#model-state .problem")).to_contain_text("/no/such/model")
         page.get_by_role("button", name="how many carts are there?").click()
-        expect(page.locator("#notice .problem")).to_contain_text("/no/such/model", timeout=TIMEOUT_MS)
+        expect(page.locator("#notice .problem")).to_contain_text("/no/such/model")
         screenshot(page, "ui_no_model")
         page.close()
         assert server.end(signal.SIGINT) == 0, server.said
