@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 
 import pytest
 from checkout import ROOT
@@ -34,3 +36,12 @@ def test_the_page_names_what_is_public_and_nothing_else() -> None:
 def test_the_import_alone_brings_nothing_heavy() -> None:
     code = "import sys, vlm_perception; sys.exit(' '.join({'numpy', 'pydantic', 'torch'} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places = defaultdict(list)
+    for path in sorted((ROOT / "vlm_perception").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(path.name)
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
