@@ -74,7 +74,7 @@ def test_everything_answers_while_the_model_loads(robot, talk, scripted) -> None
     configuring = robot.begin_call(
         ChangeState, "change_state", ChangeState.Request(transition=Transition(label="configure"))
     )
-    assert t.diagnostic("lifecycle state", "configuring")["message"] == "loading the model: weights: 3 of 128"
+    assert t.diagnostic("message", "loading the model: weights: 3 of 128")["lifecycle state"] == "configuring"
     t.logs.wait_for(lambda m: "loading: weights: 3 of 128" in m.msg)
     assert state(robot) == "configuring"
     assert not change(robot, Transition.TRANSITION_CONFIGURE), "it is on its way already"
