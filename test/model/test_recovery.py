@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from manual_clock import ManualClock
+from scripted_engine import PATIENCE_S
 from small_memory import OUT_OF_MEMORY, SmallMemory, small_memory, wide_tiny
+from worker_bench import WorkerBench
 
-from vlm_perception.engines.base import Engine, EngineState, never_stop
+from vlm_perception.engines.base import Engine, never_stop
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import DeviceLostError, InferenceError, ModelMemoryError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
 from vlm_perception.scenes import MovingScene
-from vlm_perception.scheduling.frame_queue import PendingFrame
-from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request, Result
-from vlm_perception.worker.listener import Deliver
+from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
 from vlm_perception.worker.memory_backoff import FIRST_PATIENCE
-from vlm_perception.worker.worker import Worker
 
-PATIENCE_S = 120.0
 SEEN_PX = 252 * 168  # of a 640x480 image with at most 224 * 224 pixels
 TWO_PROMPTS = parse_prompts('["all objects", "red circle"]', build_prompt)
 SCENE = MovingScene(7, (640, 480), n_objects=2).at(0.0).rgb
@@ -50,74 +46,6 @@ def request() -> Request:
     return Request(frame, build_prompt("all objects"), PixelBudget(3136, 224 * 224), 24)
 
 
-class ManualClock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def wait(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
-class Bench:
-    """A worker around a loaded engine, and everything that it reports."""
-
-    def __init__(self, engine: Engine, **settings: object) -> None:
-        self.clock, self.changed = ManualClock(), threading.Condition()
-        self.results: list[Result] = []
-        self.drops: list[tuple[str, Exception | None]] = []
-        self.warnings: list[str] = []
-        self.news: list[str] = []
-        given = {"max_rate_hz": 1000.0, "max_pixels": 224 * 224, "min_pixels": 3136, "max_new_tokens": 24, **settings}
-        self.worker = Worker(Kept(engine), Settings.from_mapping(given), self, self.clock)
-        self.worker.set_cameras({"/image": 1.0})
-        self.numbers = itertools.count(1)
-        self.worker.set_prompts((build_prompt("all objects"),))
-
-    def on_state(self, state: EngineState, detail: str) -> None:
-        with self.changed:
-            self.changed.notify_all()
-
-    def on_result(self, result: Result, deliver: Deliver) -> None:
-        deliver(lambda: self._note(self.results, result))
-
-    def on_partial(self, result: Result, deliver: Deliver) -> None: ...
-
-    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        self._note(self.drops, (cause, error))
-
-    def on_out_of_memory(self, text: str) -> None:
-        self._note(self.warnings, text)
-
-    def on_more_pixels(self, text: str) -> None:
-        self._note(self.news, text)
-
-    def _note(self, notes: list, note: object) -> None:
-        with self.changed:
-            notes.append(note)
-            self.changed.notify_all()
-
-    def wait(self, predicate: Callable[[], bool]) -> None:
-        with self.changed:
-            assert self.changed.wait_for(predicate, PATIENCE_S), (self.results, self.drops, self.warnings)
-
-    def start(self) -> Bench:
-        self.worker.start()
-        self.wait(lambda: self.worker.state is EngineState.READY)
-        return self
-
-    def show(self) -> None:
-        """Hand in a frame and wait until it was answered or dropped."""
-        number = next(self.numbers)
-        self.clock.now_s += 0.01  # past the rate gate
-        done = len(self.results) + len(self.drops)
-        frame = Frame(SCENE, FrameHeader(number, 0, "c"), "/image", self.clock())
-        self.worker.offer(PendingFrame("/image", self.clock(), lambda: frame))
-        self.wait(lambda: len(self.results) + len(self.drops) > done)
-
-
 class Kept:
     """The module's engine, which a worker may neither load nor close; without batches unless it is asked."""
 
@@ -132,14 +60,22 @@ class Kept:
 
 
 @pytest.fixture
-def bench(wide: TransformersEngine, memory: SmallMemory) -> Iterator[Callable[..., Bench]]:
-    """Make a worker at work; each pass of the model takes `pass_s` of its clock."""
-    made: list[Bench] = []
+def clock() -> ManualClock:
+    """It stands still but for the passes of the model and between frames."""
+    return ManualClock()
 
-    def make(engine: Engine = wide, pass_s: float = 0.0, **settings: object) -> Bench:
-        made.append(Bench(engine, **settings))
-        memory.before_pass = lambda: made[-1].clock.wait(pass_s)
-        return made[-1].start()
+
+@pytest.fixture
+def bench(wide: TransformersEngine, memory: SmallMemory, clock: ManualClock) -> Iterator[Callable[..., WorkerBench]]:
+    """Make a worker at work; each pass of the model takes `pass_s` of its clock."""
+    made: list[WorkerBench] = []
+
+    def make(engine: Engine = wide, pass_s: float = 0.0, **settings: object) -> WorkerBench:
+        given = {"max_pixels": 224 * 224, "min_pixels": 3136, "max_new_tokens": 24, **settings}
+        made.append(WorkerBench(Kept(engine), prompts="all objects", clock=clock, rgb=SCENE, **given))
+        memory.before_pass = lambda: clock.wait(pass_s)
+        made[-1].start()
+        return made[-1]
 
     wide.forget()
     yield make
@@ -211,7 +147,7 @@ def test_what_is_not_a_number_is_no_answer(weight: float, drafting: bool) -> Non
 
 
 def test_the_frame_is_asked_again_with_half_the_pixels_and_they_stay_halved(
-    bench: Callable[..., Bench], memory: SmallMemory
+    bench: Callable[..., WorkerBench], memory: SmallMemory
 ) -> None:
     b = bench()
     memory.room_px = SEEN_PX - 1
@@ -221,7 +157,7 @@ def test_the_frame_is_asked_again_with_half_the_pixels_and_they_stay_halved(
     assert memory.images_px[1] <= SEEN_PX // 2
     width, height = b.results[0].answer.model_wh
     assert width * height == memory.images_px[1]
-    for part in ("/image", "max_pixels 50176", f"asked again with {SEEN_PX // 2} px", "lower them", "2.00 GiB"):
+    for part in ("image of a", "max_pixels 50176", f"asked again with {SEEN_PX // 2} px", "lower them", "2.00 GiB"):
         assert part in b.warnings[0]
     assert b.worker.lowered is not None
     assert b.worker.budget == PixelBudget(3136, SEEN_PX // 2)
@@ -229,7 +165,7 @@ def test_the_frame_is_asked_again_with_half_the_pixels_and_they_stay_halved(
     assert (len(memory.images_px), len(b.results), len(b.warnings)) == (3, 2, 1), "the next one fits at once"
 
 
-def test_the_pixels_come_back(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+def test_the_pixels_come_back(bench: Callable[..., WorkerBench], memory: SmallMemory) -> None:
     b = bench(max_new_tokens=1)
     memory.room_px = SEEN_PX - 1
     b.show()
@@ -245,12 +181,12 @@ def test_the_pixels_come_back(bench: Callable[..., Bench], memory: SmallMemory) 
 
 
 def test_what_does_not_fit_with_half_is_dropped_and_the_next_frame_has_a_quarter(
-    bench: Callable[..., Bench], memory: SmallMemory
+    bench: Callable[..., WorkerBench], memory: SmallMemory
 ) -> None:
     b = bench()
     memory.room_px = SEEN_PX // 4
     b.show()
-    assert [cause for cause, _ in b.drops] == ["out_of_memory"]
+    assert b.causes == ["out_of_memory"]
     assert isinstance(b.drops[0][1], ModelMemoryError)
     assert len(memory.images_px) == 2, "retried once"
     b.show()
@@ -259,13 +195,13 @@ def test_what_does_not_fit_with_half_is_dropped_and_the_next_frame_has_a_quarter
 
 @pytest.mark.parametrize("shipped", [False, True])
 def test_what_cannot_be_smaller_is_dropped(
-    bench: Callable[..., Bench], memory: SmallMemory, tiny: TransformersEngine, shipped: bool
+    bench: Callable[..., WorkerBench], memory: SmallMemory, tiny: TransformersEngine, shipped: bool
 ) -> None:
     """The shipped model takes 30,000 to 38,416 px: half of that is not what it would see."""
     b = bench(tiny) if shipped else bench(max_pixels=3136)
     memory.room_px = 0
     b.show()
-    assert (len(memory.images_px), [cause for cause, _ in b.drops]) == (1, ["out_of_memory"])
+    assert (len(memory.images_px), b.causes) == (1, ["out_of_memory"])
     assert "fewer pixels are not possible" in b.warnings[0]
     assert b.worker.lowered is None
     memory.room_px = float("inf")
@@ -283,7 +219,7 @@ def test_what_cannot_be_smaller_is_dropped(
     ],
 )
 def test_a_batch_that_does_not_fit_is_asked_one_by_one(
-    bench: Callable[..., Bench],
+    bench: Callable[..., WorkerBench],
     memory: SmallMemory,
     room_px: float,
     failing: set[int],
@@ -306,7 +242,7 @@ def test_a_batch_that_does_not_fit_is_asked_one_by_one(
 
 
 def test_an_answer_ends_within_a_pass_of_its_time_and_its_complete_objects_are_delivered(
-    bench: Callable[..., Bench], memory: SmallMemory, undrafted: TransformersEngine
+    bench: Callable[..., WorkerBench], memory: SmallMemory, undrafted: TransformersEngine
 ) -> None:
     undrafted.forget()
     b = bench(undrafted, pass_s=1.0, max_new_tokens=400, timeout_s=3600.0)
@@ -315,7 +251,7 @@ def test_an_answer_ends_within_a_pass_of_its_time_and_its_complete_objects_are_d
     assert (whole.answer.finish_reason, whole.truncated, len(whole.objects)) == ("stop", False, 2)
     undrafted.forget()
     timeout_s = float(whole.answer.passes * 3 // 4)
-    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 400, "timeout_s": timeout_s}))
+    b.apply(timeout_s=timeout_s)
     began = memory.passes
     b.show()
     cut = b.results[1]
@@ -329,7 +265,7 @@ def test_an_answer_ends_within_a_pass_of_its_time_and_its_complete_objects_are_d
 
 @pytest.mark.parametrize(("timeout_s", "is_empty"), [(3.5, False), (0.5, True)])
 def test_who_waits_for_one_answer_gets_what_there_is_in_time(
-    bench: Callable[..., Bench], timeout_s: float, is_empty: bool
+    bench: Callable[..., WorkerBench], timeout_s: float, is_empty: bool
 ) -> None:
     b = bench(pass_s=1.0, timeout_s=timeout_s, frame_policy="on_demand")
     future = b.worker.detect_once()
@@ -338,25 +274,29 @@ def test_who_waits_for_one_answer_gets_what_there_is_in_time(
     assert (answer.finish_reason, answer.text == "", b.drops) == ("timeout", is_empty, [])
 
 
-def test_a_new_prompt_is_no_time_out(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+def test_a_new_prompt_is_no_time_out(
+    bench: Callable[..., WorkerBench], memory: SmallMemory, clock: ManualClock
+) -> None:
     b = bench(timeout_s=3.5)
 
     def pass_by() -> None:
-        b.clock.wait(1.0)
+        clock.wait(1.0)
         if memory.passes == 3:
             b.worker.set_prompts((build_prompt("red circle"),))
 
     memory.before_pass = pass_by
     b.show()
-    assert ([cause for cause, _ in b.drops], b.results) == (["prompt_changed"], [])
+    assert (b.causes, b.results) == (["prompt_changed"], [])
 
 
-def test_a_row_of_a_batch_times_out_alone(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+def test_a_row_of_a_batch_times_out_alone(
+    bench: Callable[..., WorkerBench], memory: SmallMemory, clock: ManualClock
+) -> None:
     """The first prompt waits for the second one to be read; each has its own time."""
     b = bench(max_batch=2, timeout_s=10.0, max_new_tokens=8)
     b.worker.set_prompts(TWO_PROMPTS)
     # Before the second prompt is read, and once more when both are being written.
-    memory.before_pass = lambda: b.clock.wait({2: 6.0, 5: 6.0}.get(memory.passes, 0.0))
+    memory.before_pass = lambda: clock.wait({2: 6.0, 5: 6.0}.get(memory.passes, 0.0))
     b.show()
     b.wait(lambda: len(b.results) == 2)
     ends = {result.request.prompt.text: result.answer.finish_reason for result in b.results}
@@ -364,12 +304,14 @@ def test_a_row_of_a_batch_times_out_alone(bench: Callable[..., Bench], memory: S
     assert ends["red circle"] in ("stop", "length")
 
 
-def test_the_worker_says_for_how_long_it_has_been_asking(bench: Callable[..., Bench], memory: SmallMemory) -> None:
+def test_the_worker_says_for_how_long_it_has_been_asking(
+    bench: Callable[..., WorkerBench], memory: SmallMemory, clock: ManualClock
+) -> None:
     b = bench(timeout_s=100.0)
     seen: list[tuple[float | None, float]] = []
 
     def pass_by() -> None:
-        b.clock.wait(1.0)
+        clock.wait(1.0)
         running = b.worker.running
         assert running is not None
         seen.append((b.worker.asking_s, running.overdue_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
@@ -21,8 +22,11 @@ class ScriptedEngine:
         deaf: Goes on thinking and writing although the answer is aborted.
         finish_reason: Of an answer that is not aborted.
         error: Raised instead of an answer.
+        load_error: Raised instead of loading.
+        on_ask: Called with every request first; may raise.
         requests: Everything that was asked.
         aborted: How many answers were.
+        closed: Whether it was, after it was loaded last.
     """
 
     def __init__(self, reply: str = "[]", name: str = "scripted") -> None:
@@ -30,18 +34,24 @@ class ScriptedEngine:
         self.first = self.aborted = 0
         self.deaf = False
         self.error: Exception | None = None
+        self.load_error: Exception | None = None
+        self.closed = False
+        self.on_ask: Callable[[Request], None] = lambda request: None
         self.finish_reason: FinishReason = "stop"
         self.thinking = threading.Event()
         self.requests: list[Request] = []
         self._changed = threading.Condition()
 
     def load(self) -> None:
-        pass
+        self.closed = False
+        if self.load_error is not None:
+            raise self.load_error
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
+        self.on_ask(request)
         if self.error is not None:
             raise self.error
         reply = self.reply
@@ -64,7 +74,7 @@ class ScriptedEngine:
         return {"device": "none", "source": "test"}
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
     def wait_asked(self, count: int) -> None:
         with self._changed:

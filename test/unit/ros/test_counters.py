@@ -1,16 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from manual_clock import ManualClock
 
 from vlm_perception.ros.counters import Counters, CountersByCamera
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now_s = 50.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def test_nothing_is_claimed_before_the_first_sample():

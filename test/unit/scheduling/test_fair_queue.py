@@ -41,13 +41,6 @@ def test_a_camera_that_was_away_does_not_save_up_turns(weight: float) -> None:
     assert back["b"] == pytest.approx(100 * weight / (1 + weight), abs=2)
 
 
-def test_a_camera_that_was_alone_does_not_pay_for_it() -> None:
-    turns = fair(a=1.0, b=1.0)
-    for _ in range(1000):
-        turns.next("a")
-    assert Counter(turns.next("ab") for _ in range(10)) == {"a": 5, "b": 5}
-
-
 def test_a_new_camera_starts_as_one_of_them() -> None:
     turns = fair(a=1.0, b=1.0)
     for _ in range(101):

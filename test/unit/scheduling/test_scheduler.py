@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import pytest
+from worker_bench import pending_frame
 
 from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.prompts.queries import parse_prompts
-from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.scheduler import Scheduler
 from vlm_perception.scheduling.turns import OnceRequest, Turn
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader
 
 
 class Bench:
-    """Cameras `a`, `b` ... with frames numbered in the order in which they come."""
+    """Cameras `a`, `b` ... of which each frame has a number."""
 
     def __init__(self, cameras: str = "a", prompts: str = "cup", **settings: object) -> None:
         self.now_s = 100.0
@@ -26,19 +24,16 @@ class Bench:
         self.turns.engine_state = EngineState.READY
         self.turns.set_cameras(dict.fromkeys(cameras, 1.0))
         self.ask(prompts)
-        self.numbers: dict[PendingFrame, int] = {}
         self.drops: list[tuple[str, str]] = []
 
     def settings(self, **changed: object) -> Settings:
         return Settings.from_mapping({"max_rate_hz": 1000.0, "max_age_s": 2.0, **changed})
 
-    def ask(self, text: str) -> None:
-        self.turns.set_prompts(parse_prompts(text, build_prompt))
+    def ask(self, text: str) -> bool:
+        return self.turns.set_prompts(parse_prompts(text, build_prompt))
 
     def put(self, camera: str, number: int) -> None:
-        header = FrameHeader(number, 0, camera)
-        frame = Frame(np.zeros((28, 28, 3), np.uint8), header, camera, self.now_s)
-        self.turns.put(PendingFrame(camera, self.now_s, lambda: frame))
+        self.turns.put(pending_frame(camera, number, self.now_s))
 
     def pick(self, limit: int = 1) -> list[Turn]:
         picked = self.turns.pick(limit)
@@ -214,7 +209,9 @@ def test_a_turn_is_over_only_if_its_own_query_camera_or_policy_goes() -> None:
     b.put("a", 1)
     b.put("b", 2)
     turns = b.pick(4)
-    b.ask('["cup", "jug"]')
+    assert not b.ask(TWO)
+    assert not any(t.over for t in turns)
+    assert b.ask('["cup", "jug"]')
     assert {(t.camera, t.prompt.text): t.over and t.over.value for t in turns} == {
         ("a", "cup"): None,
         ("a", "mug"): "prompt_changed",
@@ -271,8 +268,17 @@ def test_frames_meanwhile_are_counted_under_what_kept_them() -> None:
     b.put("a", 5)
     b.ask("")
     b.put("a", 6)
+    assert b.picked() == []
     b.turns.engine_state = EngineState.LOADING
     b.put("a", 7)
+    b.turns.pause()
+    b.turns.deactivate()
+    b.turns.activate()
+    b.put("a", 8)  # a pause goes on beside it
+    b.turns.deactivate()
+    b.put("a", 9)
+    b.turns.stop()
+    b.put("a", 10)
     b.news()
     assert b.drops == [
         ("a", "paused"),
@@ -281,6 +287,10 @@ def test_frames_meanwhile_are_counted_under_what_kept_them() -> None:
         ("b", "camera_gone"),
         ("a", "no_prompt"),
         ("a", "not_ready"),
+        ("a", "paused"),
+        ("a", "paused"),
+        ("a", "inactive"),
+        ("a", "stopped"),
     ]
 
 

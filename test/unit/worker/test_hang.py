@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from manual_clock import ManualClock
 
 from vlm_perception.worker.timeouts import HangWatch, PassClock, RunningPass
-
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def test_an_answer_has_its_time_from_the_moment_the_model_begins_with_it() -> None:

@@ -1,16 +1,14 @@
-"""The worker's rules, with an engine that is told when to answer, and events instead of sleeps."""
+"""What only the worker's thread can show, with an engine that is told when to answer, and events instead of sleeps."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
+from scripted_engine import PATIENCE_S, ScriptedEngine
+from worker_bench import WorkerBench
 
-from vlm_perception.engines.base import EngineState, OnText, ShouldStop, ignore_text
+from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import (
     DetectOnceError,
     DeviceLostError,
@@ -19,140 +17,26 @@ from vlm_perception.errors import (
     InferenceError,
     ModelLoadError,
 )
-from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.scheduling.frame_queue import PendingFrame
-from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
-from vlm_perception.worker.listener import Deliver
-from vlm_perception.worker.worker import Worker
-
-PATIENCE_S = 30.0
-
 
 FIRST = '[{"bbox_2d": [1, 2, 3, 4], "label": "a"}'
-
-
-class GatedEngine:
-    """Writes one object; to end the list needs a permit, and waiting for it can be aborted."""
-
-    name = "gated"
-
-    def __init__(self, permits: int = 0, failure: Exception | None = None, load_failure: Exception | None = None):
-        self.permits = threading.Semaphore(permits)
-        self.asked: list[Request] = []
-        self.changed = threading.Condition()
-        self.failure, self.load_failure = failure, load_failure
-        self.closed = False
-        self.deaf = False
-
-    def load(self) -> None:
-        if self.load_failure:
-            raise self.load_failure
-
-    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
-        with self.changed:
-            self.asked.append(request)
-            self.changed.notify_all()
-        on_text(FIRST, ())
-        aborted = False
-        while not aborted and not self.permits.acquire(timeout=0.005):
-            aborted = should_stop() and not self.deaf
-        if self.failure:
-            raise self.failure
-        if aborted:
-            return replace(self.blank_answer(request), text=FIRST, finish_reason="aborted")
-        on_text(', {"point_2d": [5, 6], "label": "b"}', ())
-        on_text("]", ())
-        return replace(self.blank_answer(request), text=FIRST + ', {"point_2d": [5, 6], "label": "b"}]')
-
-    def blank_answer(self, request: Request) -> Answer:
-        return Answer("", request.frame.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
-
-    def describe(self) -> dict[str, str]:
-        return {}
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.results: list[Result] = []
-        self.partials: list[Result] = []
-        self.drops: list[tuple[str, Exception | None]] = []
-        self.states: list[EngineState] = []
-        self.before_delivery: Callable[[], None] = lambda: None
-
-    def on_state(self, state: EngineState, detail: str) -> None:
-        with self.changed:
-            self.states.append(state)
-            self.detail = detail
-            self.changed.notify_all()
-
-    def on_result(self, result: Result, deliver: Deliver) -> None:
-        self.before_delivery()
-        deliver(lambda: self._keep(result))
-
-    def on_partial(self, result: Result, deliver: Deliver) -> None:
-        deliver(lambda: self._keep(result))
-
-    def _keep(self, result: Result) -> None:
-        with self.changed:
-            (self.partials if result.partial else self.results).append(result)
-            self.changed.notify_all()
-
-    def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        with self.changed:
-            self.drops.append((cause, error))
-            self.changed.notify_all()
-
-    @property
-    def causes(self) -> list[str]:
-        return [cause for cause, _ in self.drops]
-
-    def wait(self, predicate: Callable[[], bool]) -> None:
-        with self.changed:
-            assert self.changed.wait_for(predicate, PATIENCE_S), (self.states, self.drops, len(self.results))
-
-
-class Bench:
-    def __init__(self, engine: GatedEngine, **settings: object) -> None:
-        self.engine, self.recorder = engine, Recorder()
-        self.worker = Worker(engine, Settings.from_mapping({"max_rate_hz": 1000.0, **settings}), self.recorder)
-        self.worker.set_cameras({"/image": 1.0})
-
-    def start(self) -> Bench:
-        self.worker.start()
-        self.recorder.wait(lambda: self.worker.state in (EngineState.READY, EngineState.FAILED))
-        return self
-
-    def offer(self, number: int, age_s: float = 0.0, failure: Exception | None = None) -> None:
-        received_s = time.monotonic() - age_s
-
-        def read() -> Frame:
-            if failure:
-                raise failure
-            return Frame(np.zeros((28, 28, 3), np.uint8), FrameHeader(number, 0, "cam"), "/image", received_s)
-
-        self.worker.offer(PendingFrame("/image", received_s, read))
-
-    def wait_asked(self, count: int) -> None:
-        with self.engine.changed:
-            assert self.engine.changed.wait_for(lambda: len(self.engine.asked) >= count, PATIENCE_S)
-
-    @property
-    def answered(self) -> list[tuple[int, str]]:
-        done = self.recorder.results
-        return [(r.request.frame.header.stamp_sec, r.request.prompt.text) for r in done]
+REPLY = FIRST + ', {"point_2d": [5, 6], "label": "b"}]'
+TWO = '["cup", "mug"]'
+LOADED = [EngineState.LOADING, EngineState.READY]
 
 
 @pytest.fixture
 def bench():
-    made: list[Bench] = []
+    """Make a worker at work; an engine that thinks has written the first object and waits to be let go on."""
+    made: list[WorkerBench] = []
 
-    def make(engine: GatedEngine | None = None, **settings: object) -> Bench:
-        made.append(Bench(engine or GatedEngine(), **settings))
+    def make(thinks: bool = False, start: bool = True, **given) -> WorkerBench:
+        engine = ScriptedEngine(REPLY)
+        if thinks:
+            engine.first = len(FIRST)
+            engine.thinking.set()
+        made.append(WorkerBench(engine, **given))
+        if start:
+            made[-1].start()
         return made[-1]
 
     yield make
@@ -160,269 +44,226 @@ def bench():
         assert each.worker.stop(PATIENCE_S)
 
 
-def test_only_the_newest_frame_is_answered_and_each_once(bench):
-    b = bench().start()
-    b.worker.set_prompts((build_prompt("red cup"),))
+@pytest.mark.parametrize(
+    ("cause", "change", "back"),
+    [
+        ("prompt_changed", lambda b: b.ask("blue cup"), lambda b: None),
+        ("camera_gone", lambda b: b.worker.set_cameras({"b": 1.0}), lambda b: None),
+        ("paused", lambda b: b.worker.pause(), lambda b: b.worker.resume()),
+        ("inactive", lambda b: b.worker.deactivate(), lambda b: b.worker.activate()),
+        ("not_asked", lambda b: b.apply(frame_policy="on_demand"), lambda b: b.apply()),
+    ],
+)
+def test_a_change_aborts_the_answer_of_which_nothing_is_delivered_and_the_worker_goes_on(bench, cause, change, back):
+    b = bench(thinks=True, cameras="ab")
     b.offer(1)
-    b.wait_asked(1)
-    for number in (2, 3, 4):
-        b.offer(number)
-    b.engine.permits.release(2)
-    b.recorder.wait(lambda: len(b.answered) == 2)
-    assert b.answered == [(1, "red cup"), (4, "red cup")]
-    assert b.recorder.causes == ["replaced", "replaced"]
-    b.engine.permits.release(5)
-    b.offer(5)
-    b.recorder.wait(lambda: len(b.answered) == 3)
-    assert [r.frame.header.stamp_sec for r in b.engine.asked] == [1, 4, 5]
-
-
-def test_a_new_prompt_aborts_the_answer_and_nothing_old_is_delivered(bench):
-    b = bench().start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1)
-    b.wait_asked(1)
-    assert b.worker.set_prompts((build_prompt("blue cup"),))
-    b.recorder.wait(lambda: "prompt_changed" in b.recorder.causes)
-    b.engine.permits.release()
-    b.offer(2)
-    b.recorder.wait(lambda: bool(b.answered))
-    assert b.answered == [(2, "blue cup")]
+    b.engine.wait_asked(1)
+    change(b)
+    b.wait(lambda: b.causes == [cause])
+    assert (b.engine.aborted, b.worker.paused) == (1, cause == "paused")
+    back(b)
+    b.engine.thinking.clear()
+    b.show(2, "b")
+    assert b.answered == [("b", 2, "")]
+    assert (b.engine.closed, [state for state, _ in b.states]) == (False, LOADED), "the model stays loaded"
 
 
 def test_a_finished_answer_is_not_delivered_if_the_prompt_changes_at_the_last_moment(bench):
-    b = bench(GatedEngine(permits=1)).start()
-    b.recorder.before_delivery = lambda: b.worker.set_prompts(())
-    b.worker.set_prompts((build_prompt("red cup"),))
+    b = bench()
+    b.on_result = lambda result, deliver: b.ask("") and deliver(lambda: b.results.append(result))
     b.offer(1)
-    b.recorder.wait(lambda: bool(b.recorder.drops))
-    assert (b.answered, b.recorder.causes) == ([], ["prompt_changed"])
+    b.wait(lambda: bool(b.drops))
+    assert (b.results, b.causes) == ([], ["prompt_changed"])
 
 
-def test_the_same_prompt_again_disturbs_nothing(bench):
-    b = bench().start()
-    b.worker.set_prompts((build_prompt("red cup"),))
+def test_each_prompt_is_put_to_a_frame_once_and_the_engine_knows_the_frame_again(bench):
+    b = bench(prompts=TWO)
     b.offer(1)
-    b.wait_asked(1)
-    assert b.worker.set_prompts((build_prompt("red cup"),)) is False
-    b.engine.permits.release()
-    b.recorder.wait(lambda: bool(b.answered))
-    assert b.answered == [(1, "red cup")]
-
-
-def test_without_a_prompt_nothing_is_asked_and_frames_are_counted(bench):
-    b = bench(GatedEngine(permits=9)).start()
-    b.offer(1)
-    b.offer(2)
-    assert b.recorder.causes == ["no_prompt"]
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.recorder.wait(lambda: bool(b.answered))
-    assert b.answered == [(2, "red cup")]
-
-
-def test_an_old_frame_is_stale(bench):
-    b = bench(GatedEngine(permits=9), max_age_s=0.5).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1, age_s=0.6)
-    b.recorder.wait(lambda: b.recorder.causes == ["stale"])
-    b.offer(2)
-    b.recorder.wait(lambda: bool(b.answered))
-    assert b.answered == [(2, "red cup")]
+    b.wait(lambda: len(b.results) == 2)
+    b.show(2)
+    assert b.answered[:2] == [("a", 1, "1"), ("a", 1, "2")]
+    assert b.engine.requests[0].frame is b.engine.requests[1].frame
 
 
 @pytest.mark.parametrize(
-    ("failure", "cause"),
+    ("where", "failure", "cause"),
     [
-        (ImageError("cut off", cause="truncated"), "truncated"),
-        (GeometryError("too narrow"), "bad_geometry"),
-        (ValueError("a bug"), "internal_error"),
+        ("frame", ImageError("cut off", cause="truncated"), "truncated"),
+        ("frame", GeometryError("too narrow"), "bad_geometry"),
+        ("frame", ValueError("a bug"), "internal_error"),
+        ("frame", None, "stale"),
+        ("engine", InferenceError("boom"), "inference_error"),
+        ("engine", RuntimeError("boom"), "internal_error"),
+        ("listener", OSError("the middleware is gone"), "internal_error"),
     ],
 )
-def test_a_bad_frame_is_counted_and_the_next_one_answered(bench, failure, cause):
-    b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1, failure=failure)
-    b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
-    b.offer(2)
-    b.recorder.wait(lambda: bool(b.answered))
+def test_whatever_fails_costs_one_frame_and_who_waits_for_its_answer_hears_why(bench, where, failure, cause):
+    b = bench(publish_partial=True)
+    waiting = b.worker.detect_once()
 
+    def fail(result, deliver):
+        raise failure
 
-@pytest.mark.parametrize(
-    ("failure", "cause"), [(InferenceError("boom"), "inference_error"), (RuntimeError("boom"), "internal_error")]
-)
-def test_a_failing_engine_is_counted_and_asked_again(bench, failure, cause):
-    b = bench(GatedEngine(permits=9, failure=failure)).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1)
-    b.recorder.wait(lambda: b.recorder.drops == [(cause, failure)])
-    b.engine.failure = None
+    b.engine.error = failure if where == "engine" else None
+    if where == "listener":
+        b.on_partial = fail
+    b.offer(1, age_s=61.0 if cause == "stale" else 0.0, failure=failure if where == "frame" else None)
+    b.wait(lambda: b.drops == [(cause, failure)])
+    if failure:
+        with pytest.raises(DetectOnceError, match=str(failure)):
+            waiting.result(PATIENCE_S)
+    b.engine.error, b.on_partial = None, lambda result, deliver: None
     b.offer(2)
-    b.recorder.wait(lambda: bool(b.answered))
+    b.wait(lambda: b.answered == [("a", 2, "")])
 
 
 @pytest.mark.parametrize(
     ("failure", "detail"),
     [(ModelLoadError("no such folder"), "no such folder"), (OSError("disk"), "OSError: disk")],
 )
-def test_a_model_that_cannot_be_loaded_is_reported_once(bench, failure, detail):
-    b = bench(GatedEngine(load_failure=failure)).start()
-    assert b.recorder.states == [EngineState.LOADING, EngineState.FAILED]
-    assert b.recorder.detail == detail
+def test_a_model_that_cannot_be_loaded_is_reported_once_and_can_be_tried_again(bench, failure, detail):
+    b = bench(start=False)
+    waiting = b.worker.detect_once()
+    b.engine.load_error = failure
+    b.start()
+    assert b.states == [(EngineState.LOADING, ""), (EngineState.FAILED, detail)]
+    assert b.engine.closed
+    with pytest.raises(DetectOnceError, match=detail):
+        waiting.result(PATIENCE_S)
     b.offer(1)
     b.offer(2)
-    assert b.recorder.causes == ["not_ready"]
+    assert b.causes == ["not_ready"]
+    b.engine.load_error = None
+    b.start()
+    b.offer(3)
+    b.wait(lambda: ("a", 3, "") in b.answered)
 
 
 def test_the_rate_is_kept_but_a_new_prompt_is_answered_at_once(bench):
-    b = bench(GatedEngine(permits=9), max_rate_hz=0.01, max_age_s=3600.0).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1)
-    b.recorder.wait(lambda: len(b.answered) == 1)
+    b = bench(max_rate_hz=0.01)
+    b.show(1)
     b.offer(2)
     b.offer(3)
-    assert b.recorder.causes == ["replaced"], "the gate is shut for 100 s, so frame 2 cannot have been taken"
-    b.worker.set_prompts((build_prompt("blue cup"),))
-    b.recorder.wait(lambda: len(b.answered) == 2)
-    assert b.answered == [(1, "red cup"), (3, "blue cup")]
+    assert b.causes == ["replaced"], "the gate is shut for 100 s, so frame 2 cannot have been taken"
+    b.ask("blue cup")
+    b.wait(lambda: b.answered == [("a", 1, ""), ("a", 3, "")])
 
 
-def test_new_limits_reach_the_next_request(bench):
-    b = bench(GatedEngine(permits=9)).start()
-    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "max_new_tokens": 7, "max_pixels": 60000}))
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1)
-    b.wait_asked(1)
-    assert (b.engine.asked[0].max_new_tokens, b.engine.asked[0].budget.max_pixels) == (7, 60000)
+def test_new_settings_reach_the_next_frame(bench):
+    b = bench()
+    b.show(1)
+    assert b.partials == [], "only when asked for"
+    b.apply(max_new_tokens=7, max_pixels=60000, publish_partial=True)
+    b.show(2)
+    asked = b.engine.requests[-1]
+    assert (asked.max_new_tokens, asked.budget.max_pixels) == (7, 60000)
+    assert [part.request.frame.header.stamp_sec for part in b.partials] == [2, 2]
 
 
 def test_stopping_in_mid_answer_ends_the_thread_and_closes_the_engine(bench):
-    b = bench().start()
-    b.worker.set_prompts((build_prompt("red cup"),))
+    b = bench(thinks=True)
     b.offer(1)
-    b.wait_asked(1)
+    b.engine.wait_asked(1)
     assert b.worker.stop(PATIENCE_S)
-    assert b.engine.closed
-    assert (b.answered, b.worker.state) == ([], EngineState.STOPPED)
+    assert (b.engine.closed, b.results, b.worker.state) == (True, [], EngineState.STOPPED)
 
 
 def test_a_worker_that_never_started_can_be_stopped(bench):
-    assert bench().worker.stop(0.0)
+    assert bench(start=False).worker.stop(0.0)
 
 
 def test_a_worker_starts_again_after_a_stop_and_answers(bench):
-    b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
+    b = bench()
     for number in (1, 2):
-        b.engine.closed = False
         b.offer(number)
-        b.recorder.wait(lambda n=number: len(b.answered) == n)
+        b.wait(lambda n=number: len(b.results) == n)
         assert b.worker.stop(PATIENCE_S)
         assert b.engine.closed
         b.offer(9)
-        assert b.recorder.causes == ["stopped"] * number, "what comes meanwhile is counted"
+        assert b.causes == ["stopped"] * number, "what comes meanwhile is counted"
         b.start()
     b.offer(3)
-    b.recorder.wait(lambda: [stamp for stamp, _ in b.answered] == [1, 2, 3])
+    b.wait(lambda: [number for _, number, _ in b.answered] == [1, 2, 3])
 
 
-def test_a_model_that_cannot_be_loaded_can_be_tried_again(bench):
-    b = bench(GatedEngine(permits=9, load_failure=ModelLoadError("no such folder"))).start()
-    assert (b.worker.state, b.recorder.detail, b.engine.closed) == (EngineState.FAILED, "no such folder", True)
-    b.engine.load_failure = None
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.worker.start()
-    b.recorder.wait(lambda: b.worker.state is EngineState.READY)
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_one_answer_on_demand_comes_to_who_asked_and_to_the_listener(bench, is_loaded):
+    b = bench(start=is_loaded, frame_policy="on_demand")
+    waiting = b.worker.detect_once("a")
     b.offer(1)
-    b.recorder.wait(lambda: b.answered == [(1, "red cup")])
+    if not is_loaded:
+        b.start()
+    assert [waiting.result(PATIENCE_S)] == b.results
+    assert b.answered == [("a", 1, "")]
 
 
-def test_an_inactive_worker_aborts_answers_nothing_and_keeps_the_model(bench):
-    b = bench().start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    b.offer(1)
-    b.wait_asked(1)
-    waiting = b.worker.detect_once()
-    b.worker.deactivate()
-    b.recorder.wait(lambda: b.recorder.causes == ["inactive"])
-    b.offer(2)
-    assert b.recorder.causes == ["inactive"] * 2
-    with pytest.raises(DetectOnceError, match="not active: wait"):
-        waiting.result(PATIENCE_S)
+def test_why_there_is_no_answer_is_said_at_once(bench):
+    b = bench(prompts="", cameras="ab")
+    refused = [(b.worker.detect_once(), "no prompt")]
+    b.ask("cup")
+    refused.append((b.worker.detect_once("c"), "no camera c; known cameras: a, b"))
     b.worker.pause()
-    b.worker.activate()
-    b.offer(3)
-    assert b.recorder.causes[-1] == "paused", "a pause goes on beside it"
+    refused.append((b.worker.detect_once(), "paused"))
+    b.worker.deactivate()
+    refused.append((b.worker.detect_once(), "not active: wait"))
     b.worker.resume()
-    b.engine.permits.release(9)
-    b.offer(4)
-    b.recorder.wait(lambda: b.answered == [(4, "red cup")])
-    assert (b.engine.closed, b.recorder.states.count(EngineState.LOADING)) == (False, 1)
+    b.worker.activate()
+    later = [(b.worker.detect_once("a"), "no camera a")]
+    b.worker.set_cameras({"b": 1.0})
+    later.append((b.worker.detect_once(), "stopped"))
+    b.worker.stop(PATIENCE_S)
+    later.append((b.worker.detect_once(), "configure and activate"))
+    for future, reason in refused + later:
+        with pytest.raises(DetectOnceError, match=reason):
+            future.result(0)
 
 
-def test_nobody_waits_for_an_answer_of_a_model_that_is_not_loaded(bench):
-    b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompts((build_prompt("red cup"),))
-    assert b.worker.stop(PATIENCE_S)
-    with pytest.raises(DetectOnceError, match="configure and activate"):
-        b.worker.detect_once().result(PATIENCE_S)
-
-
-def test_parts_are_delivered_before_the_whole_when_asked_for(bench):
-    b = bench(publish_partial=True).start()
-    b.worker.set_prompts((build_prompt("all objects"),))
+def test_parts_are_delivered_before_the_whole(bench):
+    b = bench(thinks=True, publish_partial=True)
     b.offer(1)
-    b.recorder.wait(lambda: bool(b.recorder.partials))
-    assert b.answered == []
-    b.engine.permits.release()
-    b.recorder.wait(lambda: bool(b.answered))
-    assert [[found.label for found in part.objects] for part in b.recorder.partials] == [["a"], ["a", "b"]]
-    assert [found.label for found in b.recorder.results[0].objects] == ["a", "b"]
-    assert b.recorder.drops == []
-
-
-def test_parts_are_not_delivered_unless_asked_for_and_the_change_reaches_the_next_frame(bench):
-    b = bench(GatedEngine(permits=9)).start()
-    b.worker.set_prompts((build_prompt("all objects"),))
-    b.offer(1)
-    b.recorder.wait(lambda: len(b.answered) == 1)
-    assert b.recorder.partials == []
-    b.worker.apply(Settings.from_mapping({"max_rate_hz": 1000.0, "publish_partial": True}))
-    b.offer(2)
-    b.recorder.wait(lambda: len(b.answered) == 2)
-    assert [part.request.frame.header.stamp_sec for part in b.recorder.partials] == [2, 2]
+    b.wait(lambda: bool(b.partials))
+    assert b.results == []
+    b.engine.thinking.clear()
+    b.wait(lambda: bool(b.results))
+    labels = [[found.label for found in result.objects] for result in b.partials + b.results]
+    assert (labels, b.drops) == ([["a"], ["a", "b"], ["a", "b"]], [])
 
 
 def test_no_part_of_an_old_answer_is_delivered_after_a_new_prompt(bench):
     """The engine goes on writing objects although it was told to stop."""
-    b = bench(publish_partial=True).start()
+    b = bench(thinks=True, publish_partial=True)
     b.engine.deaf = True
-    b.worker.set_prompts((build_prompt("all objects"),))
     b.offer(1)
-    b.recorder.wait(lambda: bool(b.recorder.partials))
-    b.worker.set_prompts((build_prompt("blue cup"),))
-    b.engine.permits.release(9)
-    b.recorder.wait(lambda: bool(b.recorder.drops))
-    assert b.recorder.causes == ["prompt_changed"], "a frame of which a part went out was not answered"
-    b.offer(2)
-    b.recorder.wait(lambda: bool(b.answered))
-    assert b.answered == [(2, "blue cup")]
-    assert [part.request.prompt.text for part in b.recorder.partials] == ["all objects", "blue cup", "blue cup"]
+    b.wait(lambda: bool(b.partials))
+    b.ask("blue cup")
+    b.engine.thinking.clear()
+    b.wait(lambda: bool(b.drops))
+    assert b.causes == ["prompt_changed"], "a frame of which a part went out was not answered"
+    b.show(2)
+    assert b.answered == [("a", 2, "")]
+    assert [part.request.prompt.text for part in b.partials] == ["cup", "blue cup", "blue cup"]
 
 
-def test_a_listener_that_fails_costs_one_frame(bench):
-    b = bench(GatedEngine(permits=9), publish_partial=True).start()
-    failure = OSError("the middleware is gone")
+def test_while_a_result_is_published_no_camera_waits_for_it_but_a_new_prompt_does(bench):
+    b = bench()
+    publishing, go_on, order = threading.Event(), threading.Event(), []
 
-    def fail(result: Result, deliver: Deliver) -> None:
-        raise failure
+    def publish() -> None:
+        publishing.set()
+        go_on.wait(PATIENCE_S)
+        order.append("published")
 
-    b.recorder.on_partial = fail
-    b.worker.set_prompts((build_prompt("all objects"),))
+    b.on_result = lambda result, deliver: deliver(publish)
     b.offer(1)
-    b.recorder.wait(lambda: b.recorder.drops == [("internal_error", failure)])
-    del b.recorder.on_partial
+    assert publishing.wait(PATIENCE_S)
     b.offer(2)
-    b.recorder.wait(lambda: b.answered == [(2, "all objects")])
+    b.offer(3)
+    assert b.causes == ["replaced"]
+    changer = threading.Thread(target=lambda: b.ask("") and order.append("changed"))
+    changer.start()
+    go_on.set()
+    changer.join(PATIENCE_S)
+    assert (order[0], order[-1]) == ("published", "changed")
 
 
 @pytest.mark.parametrize(
@@ -437,27 +278,81 @@ def test_a_listener_that_fails_costs_one_frame(bench):
     ],
 )
 def test_a_model_that_fails_again_and_again_or_has_no_device_has_failed(bench, failure, max_failures, ends_after):
-    b = bench(GatedEngine(permits=99, failure=failure), max_failures=max_failures).start()
-    b.worker.set_prompts((build_prompt("cup"),))
+    b = bench(max_failures=max_failures)
+    b.engine.error = failure
     for number in range(1, (ends_after or 5) + 1):
         assert b.worker.state is EngineState.READY
-        b.offer(number)
-        b.recorder.wait(lambda n=number: len(b.recorder.drops) == n)
+        b.show(number)
     if ends_after is None:
         assert b.worker.state is EngineState.READY
         return
-    b.recorder.wait(lambda: b.worker.state is EngineState.FAILED)
+    b.wait(lambda: b.states[-1][0] is EngineState.FAILED)
     assert b.engine.closed
-    assert str(failure) in b.recorder.detail
+    assert str(failure) in b.states[-1][1]
     with pytest.raises(DetectOnceError, match="the model cannot be used: "):
         b.worker.detect_once().result(PATIENCE_S)
 
 
 def test_a_good_answer_forgives_the_failures_before_it(bench):
-    b = bench(GatedEngine(permits=99), max_failures=2).start()
-    b.worker.set_prompts((build_prompt("cup"),))
-    for number, failure in enumerate([InferenceError("once"), None] * 4, 1):
-        b.engine.failure = failure
-        b.offer(number)
-        b.recorder.wait(lambda n=number: len(b.recorder.drops) + len(b.recorder.results) == n)
+    b = bench(max_failures=2)
+    for number, failure in enumerate([InferenceError("once"), None] * 4):
+        b.engine.error = failure
+        b.show(number)
     assert b.worker.state is EngineState.READY
+
+
+def fill_first_pass(bench, **given) -> tuple[WorkerBench, list[int]]:
+    """Two cameras with two prompts each, all waiting for the first pass, and how many rows each pass has."""
+    b, passes = bench(cameras="ab", prompts=TWO, start=False, **{"max_batch": 8, **given}), []
+
+    def answer_batch(requests, should_stop, on_text):
+        passes.append(len(requests))
+        return [b.engine.answer(*row) for row in zip(requests, should_stop, on_text, strict=True)]
+
+    b.engine.answer_batch = answer_batch
+    b.offer(0, "a")
+    b.offer(1, "b")
+    return b, passes
+
+
+# A single row that is left needs no batch.
+@pytest.mark.parametrize(("max_batch", "expected"), [(8, [4]), (3, [3])])
+def test_all_cameras_and_prompts_go_in_one_pass_up_to_max_batch(bench, max_batch, expected):
+    b, passes = fill_first_pass(bench, max_batch=max_batch)
+    b.start()
+    b.wait(lambda: len(b.results) == 4)
+    assert passes == expected
+    assert sorted(b.answered) == [("a", 0, "1"), ("a", 0, "2"), ("b", 1, "1"), ("b", 1, "2")]
+
+
+def test_a_row_that_is_aborted_does_not_end_the_others(bench):
+    b, _ = fill_first_pass(bench, thinks=True)
+    b.start()
+    b.engine.wait_asked(1)
+    b.worker.set_prompts(b.worker.prompts[1:])
+    b.engine.thinking.clear()
+    b.wait(lambda: len(b.results) == len(b.drops) == 2)
+    assert sorted(b.answered) == [("a", 0, "2"), ("b", 1, "2")]
+    assert b.causes == ["prompt_changed"] * 2
+
+
+def test_a_failed_pass_is_asked_again_row_by_row_so_that_a_bad_frame_costs_only_itself(bench):
+    b, passes = fill_first_pass(bench)
+
+    def refuse(request) -> None:
+        if request.frame.camera == "a":
+            raise InferenceError("bad row")
+
+    b.engine.on_ask = refuse
+    b.start()
+    b.wait(lambda: len(b.results) == len(b.drops) == 2)
+    assert (passes, sorted(b.answered)) == ([4], [("b", 1, "1"), ("b", 1, "2")])
+    assert b.causes == ["inference_error"] * 2
+
+
+def test_an_unreadable_frame_in_a_pass_is_counted_once(bench):
+    b, _ = fill_first_pass(bench)
+    b.offer(2, "a", failure=ImageError("cut off", cause="truncated"))
+    b.start()
+    b.wait(lambda: len(b.results) == 2)
+    assert b.causes == ["not_ready", "truncated"]
