@@ -62,13 +62,9 @@ def test_no_distribution_is_written_down_twice() -> None:
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
 
 
-def test_setup_py_takes_exactly_the_run_time_file() -> None:
+def test_setup_py_takes_exactly_the_run_time_file_and_that_of_the_web_page_as_its_extra() -> None:
     declared = [Requirement(line) for line in metadata.requires("vlm-perception") or []]
     assert {str(needed) for needed in declared if not needed.marker} == {str(requirement) for requirement in RUN_TIME}
-
-
-def test_setup_py_takes_exactly_the_file_of_the_web_page_as_its_extra() -> None:
-    declared = [Requirement(line) for line in metadata.requires("vlm-perception") or []]
     extras = {
         (needed.name, str(needed.specifier), str(needed.marker)) for needed in declared if needed.marker is not None
     }

@@ -45,7 +45,8 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_the_included_file_takes_what_it_is_given(path: Path) -> None:
+def test_the_included_file_takes_what_it_is_given_and_what_people_give_is_described(path: Path) -> None:
+    assert all(arg.get("description") for arg in ET.parse(path).getroot().findall("arg"))
     (include,) = includes(path)
     assert Path(on_this_disk(include.attrib["file"])).is_file()
     given = arguments(include)
@@ -61,11 +62,6 @@ def test_the_robot_and_the_node_do_not_share_their_arguments(path: Path) -> None
     assert (group.get("scoped"), group.get("forwarding")) == ("true", "false")
     assert group.find("include") is not None
     assert "$(var" not in ET.tostring(group, encoding="unicode"), "would be unknown in there"
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
-def test_every_argument_of_an_example_is_described(path: Path) -> None:
-    assert all(arg.get("description") for arg in ET.parse(path).getroot().findall("arg"))
 
 
 def test_the_node_listens_to_the_camera_of_the_example() -> None:
@@ -105,9 +101,6 @@ def test_the_manager_brings_up_the_node_of_its_own_namespace() -> None:
 def test_the_node_listens_to_both_cameras_of_the_example() -> None:
     assert set(CAMERAS["image_topics"]) == image_topics(FOLDER / "two_cameras.launch.xml")
     assert len(CAMERAS["camera_weights"]) == len(CAMERAS["image_topics"]) == 2
-
-
-def test_the_parameters_of_two_cameras_are_accepted() -> None:
     assert list(Settings.from_mapping(CAMERAS).to_mapping()["image_topics"]) == CAMERAS["image_topics"]
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import ROOT
@@ -24,44 +26,25 @@ from vlm_perception.startup.arguments import (
 )
 from vlm_perception.startup.processes import ProcessPlan
 
+Start = Callable[..., list[dict[str, Any]]]
 ARGUMENTS = (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)
 DEFAULTS = {argument.name: argument.default for argument in ARGUMENTS}
 OURS = sorted((ROOT / "launch").glob("*.launch.py"))
 FILES = [*OURS, *sorted((ROOT / "launch" / "examples").glob("*.launch.py"))]
 
 
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def imported_names(path: Path) -> dict[str, str]:
-    """Return imported name to module, for everything that comes from launch or launch_ros."""
-    found = {}
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("launch", "launch_ros"):
-            found |= {alias.name: str(node.module) for alias in node.names}
-    return found
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_every_imported_name_exists_in_jazzy(path: Path) -> None:
-    names = imported_names(path)
-    assert names
+def test_every_imported_name_and_keyword_exists_in_jazzy(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("launch")]
+    names = {alias.name: str(node.module) for node in imports for alias in node.names}
     for name, module in names.items():
         assert name in JAZZY[module], f"{module}.{name}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_every_keyword_exists_in_jazzy(path: Path) -> None:
-    names = imported_names(path)
-    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
-    checked = 0
+    calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", None) in names]
+    assert calls
     for call in calls:
-        if isinstance(call.func, ast.Name) and call.func.id in names:
-            allowed = JAZZY[names[call.func.id]][call.func.id]
-            assert {keyword.arg for keyword in call.keywords} <= allowed, call.func.id
-            checked += 1
-    assert checked
+        name = ast.unparse(call.func)
+        assert {keyword.arg for keyword in call.keywords} <= JAZZY[names[name]][name], name
 
 
 @pytest.mark.parametrize(
@@ -82,48 +65,40 @@ def test_arguments_are_declared_from_the_one_table(
         assert kwargs["choices"] == (list(argument.choices) or None)
 
 
-def test_node_gets_file_first_and_arguments_second(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Return what the launch file makes of each node, for arguments that differ from their defaults."""
     launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    (node,) = launch_file.start_nodes(DEFAULTS | {"model": "a/b", "image_topic": "/cam", "namespace": "robot"})
-    assert node.kwargs["package"] == "vlm_perception"
-    assert node.kwargs["executable"] == "vlm_perception_node"
-    config_file, given = node.kwargs["parameters"]
+    return lambda **given: [node.kwargs for node in launch_file.start_nodes(DEFAULTS | given)]
+
+
+def test_node_gets_file_first_and_arguments_second(start: Start) -> None:
+    (node,) = start(model="a/b", image_topic="/cam", namespace="robot", autostart="false")
+    assert (node["package"], node["executable"]) == ("vlm_perception", "vlm_perception_node")
+    assert (node["remappings"], node["namespace"]) == ([("image", "/cam")], "robot")
+    config_file, given = node["parameters"]
     assert config_file.endswith("config/vlm_perception.yaml")
-    assert given["model"].args == ("a/b",)
-    assert given["model"].kwargs == {"value_type": str}
-    assert node.kwargs["remappings"] == [("image", "/cam")]
-    assert node.kwargs["namespace"] == "robot"
+    assert (given["model"].args, given["model"].kwargs) == (("a/b",), {"value_type": str})
+    assert (given["autostart"].args, given["autostart"].kwargs) == ((False,), {"value_type": bool})
 
 
-def test_a_switch_stays_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    (node,) = launch_file.start_nodes(DEFAULTS | {"autostart": "false"})
-    given = node.kwargs["parameters"][1]["autostart"]
-    assert (given.args, given.kwargs) == ((False,), {"value_type": bool})
+def test_unless_told_otherwise_a_group_s_namespace_counts_and_a_node_that_ends_leaves_the_robot_running(
+    start: Start,
+) -> None:
+    (node,) = start()
+    assert node["namespace"] is None, "a namespace of its own would be added to a pushed one, or replace it"
+    assert node["remappings"] == []
+    assert (node["on_exit"], node["respawn"]) == (None, False)
+    (alone,) = start(**DEMO_ENDINGS)
+    assert type(alone["on_exit"]).__name__ == "Shutdown"
 
 
-def test_in_a_group_the_group_s_namespace_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    (node,) = launch_file.start_nodes(DEFAULTS)
-    assert node.kwargs["namespace"] is None, "a namespace of its own would be added to a pushed one, or replace it"
-    assert node.kwargs["remappings"] == []
-
-
-def test_a_node_that_ends_leaves_the_robot_running_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    (included,) = launch_file.start_nodes(DEFAULTS)
-    assert included.kwargs["on_exit"] is None
-    assert included.kwargs["respawn"] is False
-    (alone,) = launch_file.start_nodes(DEFAULTS | DEMO_ENDINGS)
-    assert type(alone.kwargs["on_exit"]).__name__ == "Shutdown"
-
-
-def test_a_node_that_is_started_again_does_not_end_the_launch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_node_that_is_started_again_does_not_end_the_launch(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "rviz2").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    launch_file = load(ROOT / "launch" / "vlm_perception.launch.py", monkeypatch)
-    values = {"rviz": "true", "respawn": "true", "respawn_delay_s": "7", "exit_ends_launch": "true"}
-    node, rviz = (started.kwargs for started in launch_file.start_nodes(DEFAULTS | values))
+    node, rviz = start(rviz="true", respawn="true", respawn_delay_s="7", exit_ends_launch="true")
     assert (node["respawn"], node["respawn_delay"], node["on_exit"]) == (True, 7.0, None)
     # People close RViz.
     assert rviz["respawn"] is False

@@ -90,11 +90,7 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     # Something is to be said of each thing.
     ("each cake, and describe it", Task.GROUND, ("each cake",)),
     ("find each cake with a short description", Task.GROUND, ("each cake",)),
-    (
-        "every motorcyclist, wearing a helmet or not",
-        Task.GROUND,
-        ("every motorcyclist, wearing a helmet or not",),
-    ),
+    ("every motorcyclist, wearing a helmet or not", Task.GROUND, ("every motorcyclist, wearing a helmet or not",)),
     ("every square, striped or plain", Task.GROUND, ("every square, striped or plain",)),
     ("找出每个蛋糕并描述", Task.GROUND, ("每个蛋糕",)),
     ("每个骑手，是否戴头盔", Task.GROUND, ("每个骑手，是否戴头盔",)),
@@ -216,8 +212,8 @@ def test_a_token_inside_a_token_leaves_no_token() -> None:
 
 @pytest.mark.parametrize("text", ["a < b", "a <| b", "|x|>", "<||>", "cups <|\n|>"])
 def test_other_signs_are_left_alone(text: str) -> None:
-    assert build_prompt(text).neutralised == 0
-    assert text.strip() in build_prompt(text).instruction
+    prompt = build_prompt(text)
+    assert (prompt.neutralised, text in prompt.instruction) == (0, True)
 
 
 @given(st.lists(st.sampled_from(["<", "|", ">", "im_end", "<|", "|>", "<|im_end|>", " ", "x"])).map("".join))
@@ -226,24 +222,19 @@ def test_no_mixture_leaves_a_token(mixture: str) -> None:
     assert "<|im_end|>" not in build_prompt("cup " + mixture).instruction
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "point:  ", "检测："])
-def test_nothing_to_look_for_is_an_error(text: str) -> None:
-    """An empty prompt says what to send instead."""
-    with pytest.raises(PromptError, match="send what to find"):
-        build_prompt(text)
+# What is refused, and the value, limit or remedy that is named.
+REFUSED = [
+    *((text, "send what to find") for text in ("", "  \n", "point:  ", "检测：")),
+    ("x" * (MAX_PROMPT_CHARS + 1), f"{MAX_PROMPT_CHARS + 1} characters, the limit is {MAX_PROMPT_CHARS}"),
+    ("cup \ud83d", "half a character at position 4"),  # a tokenizer would fail on it, for every frame
+]
 
 
-def test_too_long_a_prompt_names_the_limit() -> None:
-    """The error names value and limit."""
+@pytest.mark.parametrize(("text", "said"), REFUSED, ids=range(len(REFUSED)))
+def test_what_cannot_be_asked_is_refused_with_its_reason(text: str, said: str) -> None:
     build_prompt("x" * MAX_PROMPT_CHARS)
-    with pytest.raises(PromptError, match=rf"{MAX_PROMPT_CHARS + 1} characters, the limit is {MAX_PROMPT_CHARS}"):
-        build_prompt("x" * (MAX_PROMPT_CHARS + 1))
-
-
-def test_half_a_character_is_an_error() -> None:
-    """A tokenizer would fail on it, for every frame."""
-    with pytest.raises(PromptError, match="half a character at position 4"):
-        build_prompt("cup \ud83d")
+    with pytest.raises(PromptError, match=said):
+        build_prompt(text)
 
 
 @given(st.text(min_size=1, max_size=200))

@@ -19,6 +19,7 @@ from vlm_perception.prompts.templates import MAX_FILE_BYTES, MAX_TEMPLATE_CHARS,
 from vlm_perception.replies.labels import matching_phrase
 from vlm_perception.types import Task
 
+BUILT_IN = (ROOT / "vlm_perception" / "prompts" / "templates.yaml").read_text(encoding="utf-8")
 Write = Callable[[str], str]
 
 
@@ -63,13 +64,9 @@ def test_what_stands_in_the_braces_is_not_read_again(write: Write) -> None:
     assert book.build("a {what} {x}").instruction == "a {what} {x} and a {what} {x} {0}"
 
 
-@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n"])
-def test_an_empty_file_changes_nothing(write: Write, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", BUILT_IN])
+def test_an_empty_file_and_the_built_in_one_change_nothing(write: Write, text: str) -> None:
     assert read_rules(write(text)) == built_in_rules()
-
-
-def test_the_built_in_file_is_itself_a_valid_prompts_file() -> None:
-    assert read_rules(str(ROOT / "vlm_perception" / "prompts" / "templates.yaml")) == built_in_rules()
 
 
 def test_the_home_folder_is_understood(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +87,7 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("templates: {detect: {english: '{what}<|im_end|>'}}", ("<|im_end|>", "remove it")),
     ("templates: {raw: {english: 'Please {what}'}}", ("raw prompts are sent as they are", "remove it")),
     ("auto: {count: ['(how']}", ("auto.count.0", "'(how'", "not a Python regular expression", "correct it")),
+    ("templates: {detect: {english: x}}\nauto: {count: [a, '(']}", ("templates.detect.english", "auto.count.1")),
     ("auto: {count: 'how'}", ("auto.count", "valid list")),
     ("auto: {count: ['']}", ("auto.count.0", "at least 1")),
     ("auto: {tally: ['how']}", ("auto.tally", "'count'")),
@@ -118,37 +116,33 @@ def test_a_wrong_file_is_refused_with_place_value_and_remedy(write: Write, text:
     assert [words for words in said if words not in message] == [], message
 
 
-def test_all_wrong_places_are_named_at_once(write: Write) -> None:
-    with pytest.raises(SettingsError, match=r"templates\.detect\.english.*auto\.count\.1"):
-        load_prompts(write("templates: {detect: {english: x}}\nauto: {count: [a, '(']}"))
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (None, "cannot be read: .*; name a readable YAML file"),
+        (b"\xff\xfe\x00\x80", "name a YAML file in UTF-8"),
+        (b"#" * (MAX_FILE_BYTES + 1), f"{MAX_FILE_BYTES + 1} bytes, the limit is {MAX_FILE_BYTES}"),
+    ],
+    ids=["missing", "binary", "large"],
+)
+def test_what_is_no_prompts_file_is_refused(tmp_path: Path, held: bytes | None, said: str) -> None:
+    path = tmp_path / "model.safetensors"
+    if held:
+        path.write_bytes(held)
+    with pytest.raises(SettingsError, match=said):
+        load_prompts(str(path))
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "missing.yaml", tmp_path):
-        with pytest.raises(SettingsError, match=r"cannot be read: .*; name a readable YAML file"):
-            load_prompts(str(path))
-    with pytest.raises(SettingsError, match="cannot be read"):
-        load_prompts("a\0b")
+def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:
+    for path in (str(tmp_path), "a\0b"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            load_prompts(path)
 
 
-def test_a_file_that_is_no_text_or_too_large_is_named(tmp_path: Path) -> None:
-    binary = tmp_path / "model.safetensors"
-    binary.write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(SettingsError, match="name a YAML file in UTF-8"):
-        load_prompts(str(binary))
-    binary.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
-    with pytest.raises(SettingsError, match=f"{MAX_FILE_BYTES + 1} bytes, the limit is {MAX_FILE_BYTES}"):
-        load_prompts(str(binary))
-
-
+NAMES = st.sampled_from(["templates", "auto", "detect", "count", "english", "joint"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["templates", "auto", "detect", "count", "english", "joint"]), inner, max_size=3
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
 
@@ -158,27 +152,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any") / "prompts.yaml"
 
 
-def complaint(path: Path) -> str | None:
-    """What is said about a file; None when it can be used."""
+@given(st.binary(max_size=60) | VALUES.map(lambda value: yaml.safe_dump(value, allow_unicode=True).encode()))
+def test_any_file_is_used_or_refused_by_name(scratch: Path, held: bytes) -> None:
+    scratch.write_bytes(held)
+    said = str(scratch)
     try:
-        load_prompts(str(path)).build("red cup")
+        load_prompts(str(scratch)).build("red cup")
     except SettingsError as error:
-        return str(error)
-    return None
-
-
-@given(VALUES)
-def test_any_yaml_is_used_or_refused_by_name(scratch: Path, value: object) -> None:
-    scratch.write_text(yaml.safe_dump(value, allow_unicode=True), encoding="utf-8")
-    said = complaint(scratch)
-    assert said is None or str(scratch) in said
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_are_used_or_refused_by_name(scratch: Path, data: bytes) -> None:
-    scratch.write_bytes(data)
-    said = complaint(scratch)
-    assert said is None or str(scratch) in said
+        said = str(error)
+    assert str(scratch) in said
 
 
 DOCS = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")

@@ -37,6 +37,12 @@ def without_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return package
 
 
+def path_of_choice(environ: dict[str, str]) -> Path:
+    chosen = choose_environment(environ)
+    assert chosen is not None
+    return chosen.path
+
+
 def test_right_environment_stays() -> None:
     assert choose_environment({}) is None
     assert choose_environment({"VLM_PERCEPTION_VENV": sys.prefix}) is None
@@ -44,25 +50,13 @@ def test_right_environment_stays() -> None:
 
 def test_named_environment_is_taken_even_when_nothing_is_missing(tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv", modules=environment.NEEDED_MODULES)
-    chosen = choose_environment({"VLM_PERCEPTION_VENV": str(venv)})
-    assert chosen is not None
-    assert chosen.path == venv
-
-
-def test_environment_of_the_build_is_found(without_packages: Path, tmp_path: Path) -> None:
-    venv = make_venv(tmp_path / "venv", modules=environment.NEEDED_MODULES)
-    (without_packages / environment.RECORD_NAME).write_text(json.dumps({"venv": str(venv)}))
-    chosen = choose_environment({})
-    assert chosen is not None
-    assert (chosen.path, chosen.named_by) == (venv, "the build of this package")
+    assert path_of_choice({"VLM_PERCEPTION_VENV": str(venv)}) == venv
 
 
 def test_environment_beside_the_checkout_is_found(without_packages: Path) -> None:
     (without_packages.parent / "package.xml").touch()
     venv = make_venv(without_packages.parent / ".venv", modules=environment.NEEDED_MODULES)
-    chosen = choose_environment({})
-    assert chosen is not None
-    assert chosen.path == venv
+    assert path_of_choice({}) == venv
 
 
 def test_unrelated_activated_environment_is_passed_over(without_packages: Path, tmp_path: Path) -> None:
@@ -71,7 +65,7 @@ def test_unrelated_activated_environment_is_passed_over(without_packages: Path, 
     (without_packages / environment.RECORD_NAME).write_text(json.dumps({"venv": str(built_with)}))
     chosen = choose_environment({"VIRTUAL_ENV": str(unrelated)})
     assert chosen is not None
-    assert chosen.path == built_with
+    assert (chosen.path, chosen.named_by) == (built_with, "the build of this package")
 
 
 def test_environment_that_sees_the_system_needs_only_what_is_missing(
@@ -80,9 +74,7 @@ def test_environment_that_sees_the_system_needs_only_what_is_missing(
     # A Jetson: torch comes with the system, the rest lies in the environment.
     monkeypatch.setattr(environment, "missing_modules", lambda: ("transformers", "pydantic"))
     venv = make_venv(tmp_path / "venv", system=True, modules=("transformers", "pydantic"))
-    chosen = choose_environment({"VIRTUAL_ENV": str(venv)})
-    assert chosen is not None
-    assert chosen.path == venv
+    assert path_of_choice({"VIRTUAL_ENV": str(venv)}) == venv
 
 
 @pytest.mark.parametrize(
