@@ -1,5 +1,6 @@
 """Build of the ament_python package; requirements are read from requirements.txt, the one place that has them."""
 
+import ast
 import json
 import os
 import sys
@@ -20,6 +21,13 @@ def read_requirements(name):
 def read_version():
     lines = (HERE / PACKAGE / "__init__.py").read_text(encoding="utf-8").splitlines()
     return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
+
+
+def command_names():
+    """Name the commands without importing the package, whose requirements may not be there yet."""
+    module = ast.parse((HERE / PACKAGE / "startup" / "commands.py").read_text(encoding="utf-8"))
+    (table,) = (n.value for n in module.body if isinstance(n, ast.Assign) and n.targets[0].id == "COMMANDS")
+    return list(ast.literal_eval(table))
 
 
 def data_files():
@@ -76,16 +84,5 @@ setup(
     maintainer_email="vlm-perception@users.noreply.github.com",
     description="Finds what you say in camera frames with Qwen2.5-VL, as a ROS 2 node",
     license="Apache-2.0",
-    entry_points={
-        "console_scripts": [
-            f"vlm_perception_node = {PACKAGE}.startup.commands:vlm_perception_node",
-            f"scene_camera = {PACKAGE}.startup.commands:scene_camera",
-            f"file_camera = {PACKAGE}.startup.commands:file_camera",
-            f"vlm-perception-run = {PACKAGE}.startup.commands:vlm_perception_run",
-            f"vlm-perception-demo = {PACKAGE}.startup.commands:vlm_perception_demo",
-            f"vlm-detect = {PACKAGE}.startup.commands:vlm_detect",
-            f"vlm-perception-ui = {PACKAGE}.startup.commands:vlm_perception_ui",
-            f"vlm-perception-doctor = {PACKAGE}.startup.commands:vlm_perception_doctor",
-        ],
-    },
+    entry_points={"console_scripts": [f"{name} = {PACKAGE}.startup.commands:main" for name in command_names()]},
 )

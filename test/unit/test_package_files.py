@@ -42,8 +42,7 @@ def test_scripts_go_where_ros2_launch_looks() -> None:
 def test_every_command_has_a_console_script_of_its_name() -> None:
     scripts = {e.name: e.load() for e in metadata.distribution("vlm-perception").entry_points}
     assert scripts.keys() == console.COMMANDS.keys()
-    for command, function in scripts.items():
-        assert function.__name__ == command.replace("-", "_")
+    assert set(scripts.values()) == {console.main}
 
 
 @pytest.mark.parametrize("module", sorted(console.COMMANDS.values()))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 from vlm_perception.startup.environment import check_environment, enter_environment
 from vlm_perception.startup.processes import hear_interrupts
 
-# Command name to the module whose main() it runs; setup.py makes the console scripts from the functions below.
+# Command name to the module whose main() it runs; setup.py makes a console script of each.
 COMMANDS = {
     "vlm_perception_node": "vlm_perception.ros.node",
     "scene_camera": "vlm_perception.apps.cameras.scene_camera",
@@ -47,48 +48,10 @@ def run(command: str) -> int:
         return INTERRUPTED
 
 
-def vlm_perception_node() -> int:
-    """Run the perception node."""
-    return run("vlm_perception_node")
-
-
-def scene_camera() -> int:
-    """Run the camera that publishes drawn scenes with their truth."""
-    return run("scene_camera")
-
-
-def file_camera() -> int:
-    """Run the camera that publishes an image, a folder or a video."""
-    return run("file_camera")
-
-
-def vlm_perception_run() -> int:
-    """Start the node and what goes with it, without ROS launch."""
-    return run("vlm-perception-run")
-
-
-def vlm_perception_demo() -> int:
-    """Run the demo."""
-    return run("vlm-perception-demo")
-
-
-def vlm_detect() -> int:
-    """Ask about images and videos; needs no ROS."""
-    return run("vlm-detect")
-
-
-def vlm_perception_ui() -> int:
-    """Serve the web page; needs no ROS."""
-    return run("vlm-perception-ui")
-
-
-def vlm_perception_doctor() -> int:
-    """Check the installation and a running graph; needs nothing but Python."""
-    return run("vlm-perception-doctor")
-
-
 def main() -> int:
-    """Run the command named by the first argument."""
+    """Run the command that the process was started as, or else the one named by the first argument."""
+    if (started_as := Path(sys.argv[0]).name) in COMMANDS:
+        return run(started_as)
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print(f"usage: python -m vlm_perception.startup.commands {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
         return 2
