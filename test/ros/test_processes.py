@@ -21,10 +21,10 @@ COMMAND = ("-m", "vlm_perception.startup.commands")
 
 
 def end(process, number):
-    """Send a signal, and return the exit code and whether there was a traceback."""
+    """Send a signal, and return the exit code and what was said."""
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, "Traceback" in errors
+    return process.returncode, errors
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def test_a_signal_in_mid_generation_ends_the_node_cleanly(robot, talk, endless_m
     # Frames are replaced only while the model is busy with another one.
     robot.until(lambda: t.show(1, frame) and t.dropped("replaced"), "the model is busy")
     assert t.detections.messages == []
-    assert end(node, signal.SIGTERM) == (0, False)
+    code, said = end(node, signal.SIGTERM)
+    assert (code, "Traceback" in said) == (0, False), said
 
 
 def test_an_interrupt_while_the_model_loads_ends_a_node_that_a_shell_has_put_in_the_background(robot):
@@ -65,7 +66,8 @@ def test_an_interrupt_while_the_model_loads_ends_a_node_that_a_shell_has_put_in_
     line = [*COMMAND, "vlm_perception_node", "--ros-args", "-p", f"model:={TINY}"]
     node = robot.start(*line, in_background=True)
     logs.wait_for(lambda m: "loading the model" in m.msg)
-    assert end(node, signal.SIGINT) == (0, False)
+    code, said = end(node, signal.SIGINT)
+    assert (code, "Traceback" in said) == (0, False), said
 
 
 def test_a_parameter_that_cannot_be_used_ends_the_start_with_one_message(robot):
