@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+import rclpy
 from checkout import TINY
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
@@ -15,6 +16,7 @@ from scripted_engine import PATIENCE_S
 from std_srvs.srv import SetBool, Trigger
 
 from vlm_perception.errors import ModelLoadError
+from vlm_perception.ros.executor import OnExecutor
 from vlm_perception.ros.lifecycle.states import State
 
 NODES = ("/vlm_perception", "/model")
@@ -213,3 +215,11 @@ def test_another_model_can_be_named_while_the_node_is_unconfigured(robot, talk) 
     assert change(robot, Transition.TRANSITION_ACTIVATE)
     t.show_until(t.answers)
     assert not robot.set_parameters(autostart=False).successful, "it is read at the start only"
+
+
+def test_a_worker_that_outlives_its_node_is_not_heard_and_does_not_fail(robot):
+    node = rclpy.create_node("eyes", context=robot.context)
+    executor, called = OnExecutor(node), []
+    node.destroy_node()
+    executor.call(lambda: called.append(1))
+    assert called == []

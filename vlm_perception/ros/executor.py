@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.timer import Timer
 
@@ -50,9 +52,11 @@ class OnExecutor:
         self._guard = node.create_guard_condition(self._call_all)
 
     def call(self, function: Callable[[], None]) -> None:
-        """Have a function called soon; before the node is spun, once it is."""
+        """Have a function called soon; before the node is spun, once it is; never once it is destroyed."""
         self._waiting.append(function)
-        self._guard.trigger()
+        # A worker that could not be ended in time has things to say to a node that is gone.
+        with suppress(InvalidHandle):
+            self._guard.trigger()
 
     def _call_all(self) -> None:
         while self._waiting:
