@@ -4,7 +4,7 @@ Every frame of moving scenes, in which things come and go, is answered by transf
 `generate` and by the engine with all sources of drafts, in float32, for every task in turn. The
 program fails on the first kind of difference only: one where the plain model was sure. Where its
 two highest logits are closer than what the order of float32 sums makes, either token is right;
-such ties are counted and shown.
+such ties are counted and shown. `--dtype bfloat16` counts what that format's coarser sums change.
 """
 
 from __future__ import annotations
@@ -85,10 +85,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=1000)
     parser.add_argument("--model", default=resolve_model("tiny"))
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
     torch.set_num_threads(1)
     silence_libraries()
-    plain, engine = PlainModel(args.model), open_engine(args.model, dtype="float32")
+    plain, engine = PlainModel(args.model, args.dtype), open_engine(args.model, dtype=args.dtype)
     engine.load()
     counts: dict[str, Count] = {}
     causes: Counter[str] = Counter()
@@ -106,8 +107,8 @@ def main() -> None:
     total = Count(*(sum(getattr(c, name) for c in counts.values()) for name in Count.__slots__))
     print_table([{"prompt": prompt, **asdict(count)} for prompt, count in {**counts, "all": total}.items()])
     report = {"total": asdict(total), "prompts": {p: asdict(c) for p, c in counts.items()}, "causes": list(causes)}
-    write_json("lossless", report)
-    if total.differences:
+    write_json(f"lossless_{args.dtype}" if args.dtype != "float32" else "lossless", report)
+    if total.differences and args.dtype == "float32":
         raise SystemExit(f"{total.differences} of {total.frames} answers differ: drafting changed a token")
 
 

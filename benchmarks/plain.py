@@ -40,11 +40,11 @@ class PlainAnswer:
 
 
 class PlainModel:
-    """One checkpoint, asked by `generate`."""
+    """One checkpoint, asked by `generate`, in a number format of torch."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, dtype: str = "float32") -> None:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()
+        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval()
         self._passes = 0
         self.model.model.language_model.register_forward_hook(self._count)
 

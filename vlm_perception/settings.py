@@ -121,7 +121,7 @@ class Settings(BaseModel):
     )
     drafting: bool = Field(
         True,
-        description="Draft tokens from earlier answers; never changes an answer.",
+        description="Draft tokens from earlier answers; in float32 it changes no answer.",
         json_schema_extra=_extra(live=False),
     )
     autostart: bool = Field(

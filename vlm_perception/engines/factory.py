@@ -29,7 +29,7 @@ def open_engine(
         model: Hub id, local folder, or "tiny" for the checkpoint that ships with the product.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
-        drafting: Draft tokens from earlier answers; never changes an answer.
+        drafting: Draft tokens from earlier answers; in float32 it changes no answer.
 
     Raises:
         SettingsError: An argument is none of those.

@@ -42,7 +42,7 @@ class Generator:
 
     Args:
         loaded: The checkpoint.
-        drafts: Proposes how answers go on, which never changes them; None for plain decoding.
+        drafts: Proposes how answers go on, which in float32 changes none; None for plain decoding.
     """
 
     def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None) -> None:
