@@ -47,7 +47,7 @@ def perceive(
 
     Returns:
         Objects in image pixels, named as `replies/labels.py` tells, rejects, prose
-        and, for counting questions, the count.
+        and, for counting prompts, the count.
 
     Raises:
         InferenceError: The engine failed on this request.

@@ -73,7 +73,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One question.
+    """What is asked about a frame.
 
     Attributes:
         text: What the user sent, stripped.
@@ -81,7 +81,7 @@ class Prompt:
         instruction: Full text for the model (task, object details, output format).
         targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
         neutralised: How many chat control tokens in `text` were made harmless.
-        id: Its name among several standing queries; empty when it was sent as plain text.
+        id: Its name among several standing prompts; empty when it was sent as plain text.
     """
 
     text: str
@@ -142,7 +142,7 @@ class Timings:
         decode_s: What is left to do after the last decoder pass.
         first_object_s: From the request until the first object was complete; None when there is
             none, or when the engine does not stream.
-        prefill_s: The part of `generate_s` in which the model read the image and the question.
+        prefill_s: The part of `generate_s` in which the model read the image and the prompt.
     """
 
     preprocess_s: float
@@ -259,7 +259,7 @@ class Result:
         objects: Scored objects in image pixels.
         rejects: What was not accepted, with reasons.
         text: Prose outside the objects (the spoken-language answer).
-        count: Number for counting questions, else None.
+        count: Number for counting prompts, else None.
         count_agrees: For a count that was said: whether it is the number of listed objects.
         calibrated: Whether the scores are calibrated by the checkpoint's card.
         partial: Whether the model is still writing and more may follow.

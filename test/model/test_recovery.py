@@ -17,7 +17,7 @@ from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.errors import DeviceLostError, InferenceError, ModelMemoryError
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.prompts.queries import parse_prompts
+from vlm_perception.prompts.standing import parse_prompts
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
 from vlm_perception.worker.memory_backoff import FIRST_PATIENCE

@@ -35,7 +35,7 @@ def test_every_answers_all_frames_of_a_burst_in_order(robot, talk, scripted, liv
     assert [answer["stamp"]["sec"] for answer in t.told()] == list(range(BURST))
 
 
-def test_every_answers_a_whole_folder_each_query_once_a_frame(robot, talk, scripted, tmp_path):
+def test_every_answers_a_whole_folder_each_prompt_once_a_frame(robot, talk, scripted, tmp_path):
     for number in range(8):
         Picture.new("RGB", (16 + number, 12)).save(tmp_path / f"{number}.png")
     t = talk(
@@ -51,7 +51,7 @@ def test_every_answers_a_whole_folder_each_query_once_a_frame(robot, talk, scrip
     camera = FileCamera(context=robot.context, parameter_overrides=overrides)
     robot.spin(camera.node)
     try:
-        robot.until(lambda: len(t.told()) >= 16, "all frames, both queries")
+        robot.until(lambda: len(t.told()) >= 16, "all frames, both prompts")
         asked = [(answer["image_wh"][0], answer["prompt_id"]) for answer in t.told()]
         assert sorted(asked) == sorted(itertools.product(range(16, 24), "12"))
         assert [width for width, _ in asked] == sorted(width for width, _ in asked)

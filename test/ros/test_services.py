@@ -1,4 +1,4 @@
-"""`~/enable`, `~/detect_once`, the policies and standing queries, over DDS."""
+"""`~/enable`, `~/detect_once`, the policies and standing prompts, over DDS."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_executor_is_free_while_somebody_waits_for_an_answer(robot, talk, sc
     assert future.result().success
 
 
-def test_standing_queries_answer_under_their_own_ids(robot, talk, scripted) -> None:
+def test_standing_prompts_answer_under_their_own_ids(robot, talk, scripted) -> None:
     t = talk(scripted)
     scripted.reply = BOX
     text = json.dumps([{"id": "cups", "prompt": "cup"}, {"id": "people", "prompt": "people", "task": "count"}])
@@ -103,8 +103,8 @@ def test_standing_queries_answer_under_their_own_ids(robot, talk, scripted) -> N
     assert len(asked) == len(set(asked)), "no frame is asked the same question twice"
 
 
-def test_two_queries_of_one_id_are_refused_and_the_old_ones_stay(robot, talk, scripted) -> None:
+def test_two_prompts_of_one_id_are_refused_and_the_old_ones_stay(robot, talk, scripted) -> None:
     t = talk(scripted, prompt="cup")
     t.prompt_publisher.publish(String(data='[{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "y"}]'))
-    assert "'a'" in t.logs.wait_for(lambda m: "names more than one query" in m.msg).msg
+    assert "'a'" in t.logs.wait_for(lambda m: "names more than one prompt" in m.msg).msg
     assert t.diagnostic("errors: prompt", "1")["prompt"] == "cup"

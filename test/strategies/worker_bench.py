@@ -13,7 +13,7 @@ from scripted_engine import PATIENCE_S
 
 from vlm_perception.engines.base import Engine, EngineState
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.prompts.queries import parse_prompts
+from vlm_perception.prompts.standing import parse_prompts
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.settings import Settings

@@ -1,4 +1,4 @@
-"""The number a counting question gets: said in the reply's sentence, or else the length of its list."""
+"""The number a counting prompt gets: said in the reply's sentence, or else the length of its list."""
 
 from __future__ import annotations
 

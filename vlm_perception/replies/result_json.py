@@ -14,7 +14,7 @@ from vlm_perception.types import DetectedObject, Result
 def result_fields(result: Result) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
-    Keys: `prompt`, `prompt_id` (of a standing query, else empty), `task`, `raw_text` (the model's reply
+    Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `count` (or null), `count_agrees` (or null),
     `objects` (see `object_fields`), `score` (`formula`, `calibrated`), `rejects` (reason, text),
     `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),

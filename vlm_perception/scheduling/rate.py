@@ -36,7 +36,7 @@ class RateGate:
         self._count = count
 
     def reset(self) -> None:
-        """Open the gate now, for the first frame of a new question."""
+        """Open the gate now, for the first frame of a new prompt."""
         self._passed_s = None
 
 

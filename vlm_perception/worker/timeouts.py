@@ -60,7 +60,7 @@ class PassClock:
 class Deadline:
     """When one answer has to end.
 
-    Its time counts from the first look, with which the model begins with the question: a question
+    Its time counts from the first look, with which the model begins with the prompt: a prompt
     that is read behind others of the same pass has as long as they have.
     """
 

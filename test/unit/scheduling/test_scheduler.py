@@ -1,4 +1,4 @@
-"""Which frame and which query is next, with a clock that is moved by hand."""
+"""Which frame and which prompt is next, with a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker_bench import pending_frame
 
 from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.prompts.queries import parse_prompts
+from vlm_perception.prompts.standing import parse_prompts
 from vlm_perception.scheduling.scheduler import Scheduler
 from vlm_perception.scheduling.turns import OnceRequest, Turn
 from vlm_perception.settings import Settings
@@ -74,7 +74,7 @@ def test_every_keeps_all_in_order_and_drops_the_oldest_when_full() -> None:
     assert b.drops == [("a", "queue_full")] * 2
 
 
-def test_every_puts_all_queries_to_a_frame_before_the_next() -> None:
+def test_every_puts_all_prompts_to_a_frame_before_the_next() -> None:
     b = Bench(prompts=TWO, frame_policy="every")
     b.put("a", 1)
     b.put("a", 2)
@@ -136,19 +136,19 @@ def test_one_answer_does_not_wait_for_the_gate_but_takes_no_stale_frame() -> Non
     assert b.drops == [("a", "stale")]
 
 
-def test_queries_take_turns_on_the_newest_frame() -> None:
-    """With a fast camera each query sees a frame of its own: none is asked about an old one."""
+def test_prompts_take_turns_on_the_newest_frame() -> None:
+    """With a fast camera each prompt sees a frame of its own: none is asked about an old one."""
     b = Bench(prompts=THREE)
     asked = []
     for number in range(6):
         b.put("a", number)
         asked += b.picked()
     assert [number for _, number, _ in asked] == list(range(6))
-    assert [query for *_, query in asked] == ["1", "2", "3", "1", "2", "3"]
+    assert [prompt for *_, prompt in asked] == ["1", "2", "3", "1", "2", "3"]
     assert b.drops == [], "a frame that was asked about is not counted as dropped"
 
 
-def test_a_frame_is_asked_the_rest_while_no_newer_one_waits_each_query_once() -> None:
+def test_a_frame_is_asked_the_rest_while_no_newer_one_waits_each_prompt_once() -> None:
     b = Bench(prompts=THREE)
     b.put("a", 1)
     assert [b.picked() for _ in range(4)] == [[("a", 1, "1")], [("a", 1, "2")], [("a", 1, "3")], []]
@@ -174,17 +174,17 @@ def test_a_frame_over_the_age_limit_is_not_asked_the_rest_and_who_was_left_out_c
         assert b.picked() == []
 
 
-def test_cameras_and_queries_share_turns_evenly() -> None:
+def test_cameras_and_prompts_share_turns_evenly() -> None:
     b = Bench("abc", prompts=TWO)
     served: Counter[tuple[str, str]] = Counter()
     for number in range(60):
         for camera in "abc":
             b.put(camera, number)
-        served.update((camera, query) for camera, _, query in b.picked())
+        served.update((camera, prompt) for camera, _, prompt in b.picked())
     assert set(served.values()) == {10}
 
 
-def test_one_pass_takes_all_cameras_and_all_queries_up_to_its_limit() -> None:
+def test_one_pass_takes_all_cameras_and_all_prompts_up_to_its_limit() -> None:
     b = Bench("ab", prompts=TWO)
     b.put("a", 1)
     b.put("b", 2)
@@ -204,7 +204,7 @@ def test_frames_that_pass_the_gate_together_close_it_for_each() -> None:
     assert b.turns.wait_s() == pytest.approx(1.99)
 
 
-def test_a_turn_is_over_only_if_its_own_query_camera_or_policy_goes() -> None:
+def test_a_turn_is_over_only_if_its_own_prompt_camera_or_policy_goes() -> None:
     b = Bench("ab", prompts=TWO)
     b.put("a", 1)
     b.put("b", 2)
@@ -224,7 +224,7 @@ def test_a_turn_is_over_only_if_its_own_query_camera_or_policy_goes() -> None:
     assert all(t.over for t in turns)
 
 
-def test_a_query_that_comes_back_does_not_revive_its_old_answer() -> None:
+def test_a_prompt_that_comes_back_does_not_revive_its_old_answer() -> None:
     b = Bench(prompts="cup")
     b.put("a", 1)
     (turn,) = b.pick()
@@ -233,7 +233,7 @@ def test_a_query_that_comes_back_does_not_revive_its_old_answer() -> None:
     assert turn.over is not None
 
 
-def test_who_waits_for_one_answer_gets_the_next_when_the_query_changes() -> None:
+def test_who_waits_for_one_answer_gets_the_next_when_the_prompt_changes() -> None:
     b = Bench(frame_policy="on_demand")
     once = OnceRequest(None)
     b.turns.ask_once(once)
@@ -310,7 +310,7 @@ def test_cameras_that_stay_keep_their_frames_and_their_place() -> None:
     assert b.picked() == [("a", 1, "")]
 
 
-def test_a_new_query_opens_the_gate_and_one_that_goes_does_not() -> None:
+def test_a_new_prompt_opens_the_gate_and_one_that_goes_does_not() -> None:
     b = Bench(prompts=TWO, max_rate_hz=0.01)
     b.put("a", 1)
     b.picked()

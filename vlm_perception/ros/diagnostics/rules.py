@@ -95,7 +95,7 @@ def _model_fails(now: NodeSnapshot) -> str:
     failed = sum(recent.get(cause.value, 0) for cause in _MODEL_CAUSES)
     if failed < _FEW or recent.get("answers", 0):
         return ""
-    return f"the model fails: none of the last {failed} questions was answered; see the log"
+    return f"the model fails: none of the last {failed} requests was answered; see the log"
 
 
 def _images_unreadable(now: NodeSnapshot) -> str:

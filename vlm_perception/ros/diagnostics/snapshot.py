@@ -21,7 +21,7 @@ class NodeSnapshot:
         problem: Why the last change of that did not come about, or empty.
         engine_state: Where the model is in its life.
         engine: Facts from `Engine.describe`, and its name.
-        prompts: The standing queries.
+        prompts: The standing prompts.
         silent_s: Seconds since the last image, by resolved image topic.
         total: Counters of the whole node.
         cameras: Counters of each camera, by resolved image topic.

@@ -106,7 +106,7 @@ class Cameras:
     def want_image(self) -> None:
         """Let those who latched their image say it again, unless an image or an answer comes first; on any thread.
 
-        A picture that is published once would be over before the model is loaded, or before the next question.
+        A picture that is published once would be over before the model is loaded, or before the next prompt.
         """
         self._wanted_s = time.monotonic()
 

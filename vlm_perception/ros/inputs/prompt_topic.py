@@ -8,7 +8,7 @@ from std_msgs.msg import String
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import load_prompts
-from vlm_perception.prompts.queries import parse_prompts
+from vlm_perception.prompts.standing import parse_prompts
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.inputs.cameras import Cameras

@@ -27,7 +27,7 @@ def detections_message(result: Result) -> Detection2DArray:
 
 
 def detection_message(item: DetectedObject, header: Header, prompt_id: str = "") -> Detection2D:
-    """Make one detection; `results[0]` carries label and score, `id` the standing query that found it."""
+    """Make one detection; `results[0]` carries label and score, `id` the standing prompt that found it."""
     if item.xyxy is not None:
         left, top, right, bottom = item.xyxy
     elif item.point_xy is not None:

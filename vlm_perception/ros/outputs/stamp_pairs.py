@@ -45,7 +45,7 @@ class StampPairs(Generic[T]):
     def take(self, stamp: Stamp) -> T | None:
         """Return the item of an answered frame; without one it is handed out by `arrived` later.
 
-        A frame that is answered again, in parts or for another question, gets nothing more.
+        A frame that is answered again, in parts or for another prompt, gets nothing more.
         """
         if stamp in self._items:
             self._remember(self._given, stamp, None)

@@ -61,7 +61,7 @@ class Patient:
 CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
     ("transition failed", lambda p: {"problem": "configure failed: no such folder"}, "no such folder"),
     ("model hangs", lambda p: {"hang": "the model has not come back for 99 s"}, "99 s"),
-    ("model fails", lambda p: p.drop(inference_error=2, internal_error=1) or {}, "none of the last 3 questions"),
+    ("model fails", lambda p: p.drop(inference_error=2, internal_error=1) or {}, "none of the last 3 requests"),
     ("images unreadable", lambda p: p.drop(truncated=3) or {}, "truncated 3 in the last 10 s"),
     (
         "loading",

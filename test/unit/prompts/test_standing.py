@@ -1,4 +1,4 @@
-"""Plain text or a JSON list -> standing queries."""
+"""Plain text or a JSON list -> standing prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import MAX_PROMPT_CHARS, build_prompt
-from vlm_perception.prompts.queries import MAX_QUERIES, parse_prompts
+from vlm_perception.prompts.standing import MAX_STANDING_PROMPTS, parse_prompts
 from vlm_perception.types import Prompt, Task
 
 
@@ -18,7 +18,7 @@ def parse(text: str, task: Task = Task.AUTO) -> tuple[Prompt, ...]:
     return parse_prompts(text, build_prompt, task)
 
 
-# what is sent -> id, text and task of each query
+# what is sent -> id, text and task of each prompt
 READ = [
     ("red cup", [("", "red cup", "detect")]),
     ("red cup\nor a mug", [("", "red cup\nor a mug", "detect")]),
@@ -30,7 +30,7 @@ READ = [
     ('[{"id": "cup", "prompt": "red cup"}]', [("cup", "red cup", "detect")]),
     ('[{"prompt": "cup", "task": "point"}, "猫"]', [("1", "cup", "point"), ("2", "猫", "detect")]),
     ('[{"id": "7", "prompt": "cup"}, "cup"]', [("7", "cup", "detect"), ("2", "cup", "detect")]),
-    # What only begins like a list is one plain query.
+    # What only begins like a list is one plain prompt.
     ("[the red one", [("", "[the red one", "detect")]),
     ("[1, 2]", [("", "[1, 2]", "detect")]),
     ('["cup", 3]', [("", '["cup", 3]', "detect")]),
@@ -41,18 +41,18 @@ READ = [
 
 
 @pytest.mark.parametrize(("text", "expected"), READ)
-def test_queries_are_read(text: str, expected: list[tuple[str, str, str]]) -> None:
+def test_prompts_are_read(text: str, expected: list[tuple[str, str, str]]) -> None:
     assert [(prompt.id, prompt.text, prompt.task.value) for prompt in parse(text)] == expected
 
 
-def test_the_task_that_is_set_holds_for_queries_that_name_none() -> None:
+def test_the_task_that_is_set_holds_for_prompts_that_name_none() -> None:
     tasks = [prompt.task for prompt in parse('["cup", {"prompt": "cup", "task": "count"}]', Task.POINT)]
     assert tasks == [Task.POINT, Task.COUNT]
 
 
 # what is sent, what the message must name
 REFUSED = [
-    (json.dumps(["cup"] * (MAX_QUERIES + 1)), ["17", "16"]),
+    (json.dumps(["cup"] * (MAX_STANDING_PROMPTS + 1)), ["17", "16"]),
     ('[{"id": "a b", "prompt": "cup"}]', ["'a b'", "letter"]),
     ('[{"id": "", "prompt": "cup"}]', ["''"]),
     ('[{"id": "_x", "prompt": "cup"}]', ["'_x'"]),
@@ -65,8 +65,8 @@ REFUSED = [
     ('[{"prompt": "cup", "taks": "count"}]', ["'taks'", "task"]),
     ('[{"prompt": "cup", "task": "dtect"}]', ["'dtect'", "detect"]),
     ('[{"prompt": null}]', ["prompt", "None"]),
-    ('["cup", " "]', ["query 2", "nothing to look for"]),
-    (json.dumps(["cup", "x" * (MAX_PROMPT_CHARS + 1)]), ["query 2", str(MAX_PROMPT_CHARS)]),
+    ('["cup", " "]', ["prompt 2", "nothing to look for"]),
+    (json.dumps(["cup", "x" * (MAX_PROMPT_CHARS + 1)]), ["prompt 2", str(MAX_PROMPT_CHARS)]),
 ]
 
 
@@ -88,10 +88,10 @@ values = st.recursive(
 @example("[" * 100_000)
 @example("[" + "9" * 5000 + "]")
 @example('["\\ud800"]')
-def test_any_text_is_queries_or_a_prompt_error(text: str) -> None:
+def test_any_text_is_prompts_or_a_prompt_error(text: str) -> None:
     try:
         prompts = parse(text)
     except PromptError:
         return
-    assert len({prompt.id for prompt in prompts}) == len(prompts) <= MAX_QUERIES
+    assert len({prompt.id for prompt in prompts}) == len(prompts) <= MAX_STANDING_PROMPTS
     assert all(prompt.text for prompt in prompts)

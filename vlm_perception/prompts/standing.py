@@ -1,11 +1,11 @@
-"""What stands in `~/prompt`: one query as plain text, or several as a JSON list.
+"""What stands in `~/prompt`: one prompt as plain text, or several as a JSON list.
 
     red cup
     ["red cup", "how many people are there?"]
     [{"id": "cup", "prompt": "red cup"}, {"id": "people", "prompt": "people", "task": "count"}]
 
 A list holds strings and objects with a `prompt`, and perhaps an `id` and a `task`; without an id a
-query is named by its place, "1", "2", ... Whatever is no such list is one plain query, also when it
+prompt is named by its place, "1", "2", ... Whatever is no such list is one plain prompt, also when it
 begins with a bracket.
 """
 
@@ -22,10 +22,10 @@ from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import MAX_PROMPT_CHARS
 from vlm_perception.types import Prompt, Task
 
-MAX_QUERIES = 16
+MAX_STANDING_PROMPTS = 16
 MAX_ID_CHARS = 64
-# Room for all queries with every character escaped (\uXXXX) and the JSON around them; more is not even read.
-MAX_LIST_CHARS = MAX_QUERIES * 6 * (MAX_PROMPT_CHARS + 200)
+# Room for all prompts with every character escaped (\uXXXX) and the JSON around them; more is not even read.
+MAX_LIST_CHARS = MAX_STANDING_PROMPTS * 6 * (MAX_PROMPT_CHARS + 200)
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[0-9]+")
 _KEYS = ("id", "prompt", "task")
@@ -34,18 +34,18 @@ Build = Callable[[str, Task], Prompt]
 
 
 def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prompt, ...]:
-    """Read the standing queries from what the user sent.
+    """Read the standing prompts from what the user sent.
 
     Args:
-        text: Plain text, which becomes one query with the id "", or a JSON list as above.
+        text: Plain text, which becomes one prompt with the id "", or a JSON list as above.
         build: Makes a prompt from text and task, as `PromptBook.build` does.
-        task: Task of the queries that name none themselves.
+        task: Task of the prompts that name none themselves.
 
     Returns:
-        The queries in their order; none for blank text and for an empty list.
+        The prompts in their order; none for blank text and for an empty list.
 
     Raises:
-        PromptError: A query cannot be used, there are more than `MAX_QUERIES`, or an id is not
+        PromptError: A prompt cannot be used, there are more than `MAX_STANDING_PROMPTS`, or an id is not
             letters, digits and underscores after a letter, or digits alone, or is there twice.
     """
     if not text.strip():
@@ -53,17 +53,17 @@ def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prom
     items = _listed(text)
     if items is None:
         return (build(text, task),)
-    if len(items) > MAX_QUERIES:
-        raise PromptError(f"{len(items)} queries at once, the limit is {MAX_QUERIES}: send fewer")
-    prompts = tuple(_query(item, place, build, task) for place, item in enumerate(items, start=1))
+    if len(items) > MAX_STANDING_PROMPTS:
+        raise PromptError(f"{len(items)} prompts at once, the limit is {MAX_STANDING_PROMPTS}: send fewer")
+    prompts = tuple(_prompt(item, place, build, task) for place, item in enumerate(items, start=1))
     twice = [name for name, count in Counter(prompt.id for prompt in prompts).items() if count > 1]
     if twice:
-        raise PromptError(f"the id {twice[0]!r} names more than one query: give each its own")
+        raise PromptError(f"the id {twice[0]!r} names more than one prompt: give each its own")
     return prompts
 
 
 def _listed(text: str) -> list[Any] | None:
-    """Return the items of a list of queries, or None when the text is something else."""
+    """Return the items of a list of prompts, or None when the text is something else."""
     if len(text) > MAX_LIST_CHARS or not text.lstrip().startswith("["):
         return None
     try:
@@ -74,24 +74,24 @@ def _listed(text: str) -> list[Any] | None:
     return items if fit else None
 
 
-def _query(item: str | Mapping[str, Any], place: int, build: Build, task: Task) -> Prompt:
+def _prompt(item: str | Mapping[str, Any], place: int, build: Build, task: Task) -> Prompt:
     fields = {"prompt": item} if isinstance(item, str) else item
     unknown = sorted(fields.keys() - set(_KEYS))
     if unknown:
-        raise PromptError(f"query {place} has {unknown[0]!r}, which is unknown: use {', '.join(_KEYS)}")
+        raise PromptError(f"prompt {place} has {unknown[0]!r}, which is unknown: use {', '.join(_KEYS)}")
     for key, value in fields.items():
         if not isinstance(value, str):
-            raise PromptError(f"{key} of query {place} is {value!r}: send a string")
+            raise PromptError(f"{key} of prompt {place} is {value!r}: send a string")
     name = fields.get("id", str(place))
     if len(name) > MAX_ID_CHARS or not _ID.fullmatch(name):
         raise PromptError(
-            f"id of query {place} is {name[:80]!r}: use a letter and then letters, digits or _, or digits alone, "
+            f"id of prompt {place} is {name[:80]!r}: use a letter and then letters, digits or _, or digits alone, "
             f"at most {MAX_ID_CHARS}"
         )
     try:
         return replace(build(fields["prompt"], _task(fields["task"]) if "task" in fields else task), id=name)
     except PromptError as error:
-        raise PromptError(f"query {place}: {error}") from error
+        raise PromptError(f"prompt {place}: {error}") from error
 
 
 def _task(name: str) -> Task:
