@@ -99,8 +99,6 @@ def main() -> None:
         "drafted": open_engine(args.model),
         "batch": open_engine(args.model),
     }
-    for engine in engines.values():
-        engine.load()
     found = [measure(engines, kind, rows, args) for kind in args.videos for rows in ROWS]
     print_table(found)
     write_json("batch", {"threads": torch.get_num_threads(), "rows": found})

@@ -90,7 +90,6 @@ def main() -> None:
     torch.set_num_threads(1)
     silence_libraries()
     plain, engine = PlainModel(args.model, args.dtype), open_engine(args.model, dtype=args.dtype)
-    engine.load()
     counts: dict[str, Count] = {}
     causes: Counter[str] = Counter()
     for request in requests(args.frames):

@@ -106,23 +106,26 @@ def test_the_engine_says_that_memory_ran_out_and_keeps_nothing(
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"),
+    ("error", "kind"),
     [
-        ("a kernel has failed", InferenceError),
-        ("CUDA error: an illegal memory access was encountered", DeviceLostError),
-        ("CUDA error: device-side assert triggered", DeviceLostError),
-        ("CUDA error: uncorrectable ECC error encountered", DeviceLostError),
-        ("CUDA error: unspecified launch failure", DeviceLostError),
-        ("NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.", DeviceLostError),
-        ("the oxide cup", InferenceError),
+        (RuntimeError("a kernel has failed"), InferenceError),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), DeviceLostError),
+        (RuntimeError("CUDA error: device-side assert triggered"), DeviceLostError),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), DeviceLostError),
+        (RuntimeError("CUDA error: unspecified launch failure"), DeviceLostError),
+        (RuntimeError("NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus."), DeviceLostError),
+        (RuntimeError("the oxide cup"), InferenceError),
+        # Quoted by what is no error of a device.
+        (ValueError("cannot read the prompt 'what does Xid 79 mean?'"), InferenceError),
     ],
+    ids=str,
 )
 def test_other_failures_are_no_lack_of_memory(
-    wide: TransformersEngine, memory: SmallMemory, text: str, kind: type[InferenceError]
+    wide: TransformersEngine, memory: SmallMemory, error: Exception, kind: type[InferenceError]
 ) -> None:
     wide.forget()
-    memory.room_px, memory.raises = 0, lambda: RuntimeError(text)
-    with pytest.raises(InferenceError, match=re.escape(text)) as caught:
+    memory.room_px, memory.raises = 0, lambda: error
+    with pytest.raises(InferenceError, match=re.escape(str(error))) as caught:
         wide.answer(request(), never_stop)
     assert type(caught.value) is kind
 

@@ -82,8 +82,10 @@ class Inference:
 
     def breakdown(self, settings: Settings) -> str:
         """Return why the model cannot be asked any more, after a lost device or too many failures; else nothing."""
-        if self._loss or not 0 < settings.max_failures <= self._failures:
+        if self._loss:
             return self._loss
+        if not 0 < settings.max_failures <= self._failures:
+            return ""
         return f"{self._failures} answers in a row failed, as many as max_failures allows; the last: {self._last}"
 
     @property

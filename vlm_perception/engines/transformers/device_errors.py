@@ -57,4 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_device_lost(error: BaseException) -> bool:
     """Tell whether an error means that nothing can be computed any more in this process."""
+    # What torch raises for its libraries; any other error may quote such words without meaning them.
+    if not isinstance(error, RuntimeError):
+        return False
     return any(sign in str(error).lower() for sign in _LOST) or _XID.search(str(error)) is not None

@@ -17,7 +17,7 @@ from spoken import SpokenEngine
 
 from vlm_perception import __version__
 from vlm_perception.apps.detect import command as cli
-from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.errors import DeviceLostError, InferenceError, ModelLoadError
 from vlm_perception.frames.files import read_image
 from vlm_perception.settings import Settings, parameters
 from vlm_perception.startup.arguments import resolve_model
@@ -198,6 +198,21 @@ def test_a_picture_the_model_fails_on_is_reported_and_the_next_one_follows_or_no
     assert detect(engine, ".", "--output", "out.jsonl", *options) == 1
     told = [line.get("error") for line in lines(Path("out.jsonl").read_text())]
     assert [text and text[: len(error or "")] for text, error in zip(told, errors, strict=True)] == errors
+
+
+def test_a_lost_device_ends_the_run_with_its_reason(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every later picture would fail for nothing."""
+
+    def fail(number: int) -> None:
+        if number == 2:
+            raise DeviceLostError("the GPU is lost; start the process again")
+
+    engine.before_answer = fail
+    assert detect(engine, ".", "--output", "out.jsonl") == 2
+    assert len(lines(Path("out.jsonl").read_text())) == 1, "what was answered before is kept"
+    assert "vlm-detect: the GPU is lost" in capsys.readouterr().err
 
 
 def test_stream_prints_each_object_before_its_answer(
