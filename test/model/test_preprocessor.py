@@ -120,3 +120,11 @@ def test_patches_are_those_of_the_processor_left_to_itself(
         ours = preprocessor.patches(ask(layout(rgb), "x", budget))
         assert torch.equal(ours.pixels, theirs["pixel_values"]), name
         assert [list(ours.grid_thw)] == theirs["image_grid_thw"].tolist()
+
+
+def test_patches_are_cut_on_the_device_from_the_resized_bytes(plain: PlainModel) -> None:
+    """The device `meta` stands for one that is not the host: what is computed there leaves no values."""
+    request = ask(np.zeros((480, 640, 3), np.uint8), "x")
+    here, there = (Preprocessor(plain.processor, 10, device).patches(request) for device in ("cpu", "meta"))
+    assert (there.pixels.device.type, there.grid_thw) == ("meta", here.grid_thw)
+    assert (there.pixels.shape, there.pixels.dtype) == (here.pixels.shape, here.pixels.dtype)

@@ -48,10 +48,11 @@ class Preprocessor:
     Args:
         processor: As `AutoProcessor` loads it.
         image_id: The model's token for a cell of an image.
+        device: Where patches are normalised and cut, and then are.
     """
 
-    def __init__(self, processor: Any, image_id: int) -> None:
-        self._processor, self._image_id = processor, image_id
+    def __init__(self, processor: Any, image_id: int, device: str | torch.device = "cpu") -> None:
+        self._processor, self._image_id, self._device = processor, image_id, device
 
     def plan_wh(self, request: Request) -> WH:
         """Plan the size to which the frame is brought, pixels.
@@ -91,8 +92,10 @@ class Preprocessor:
         image = functional.interpolate(
             _channels_first(request.frame.rgb), model_wh[::-1], mode="bicubic", antialias=True
         )
-        # What the processor itself would do with the planned size, without its copy of the whole image.
-        cut = self._processor.image_processor(images=[image[0]], do_resize=False, return_tensors="pt")
+        # What the processor itself would do with the planned size, without its copy of the whole image. Resized on the
+        # host, where torch rounds bytes as the processor does; bytes are an eighth of the patches to move.
+        resized = image[0].to(self._device)
+        cut = self._processor.image_processor(images=[resized], do_resize=False, return_tensors="pt")
         time, rows, columns = cut["image_grid_thw"][0].tolist()
         return Patches(cut["pixel_values"], (time, rows, columns))
 
