@@ -119,6 +119,12 @@ class Settings(BaseModel):
         description="Number format of the weights; auto keeps the checkpoint's own.",
         json_schema_extra=_extra(live=False),
     )
+    vision_attention: Literal["auto", "sdpa", "flash_attention_2"] = Field(
+        "auto",
+        description="What computes attention in the vision tower; auto is sdpa (torch's own), flash_attention_2 the "
+        "package flash-attn, on CUDA in half precision. The decoder takes sdpa.",
+        json_schema_extra=_extra(live=False),
+    )
     drafting: bool = Field(
         True,
         description="Draft tokens from earlier answers; in float32 it changes no answer.",

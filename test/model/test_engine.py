@@ -175,10 +175,10 @@ def test_how_far_loading_is_can_be_asked_meanwhile(random_checkpoint: Path, monk
     engine = make_engine(lambda: settings)
     heard: list[str] = []
 
-    def load(*asked: object) -> LoadedModel:
+    def load(*asked: object, **options: str) -> LoadedModel:
         heard.append(engine.describe()["loading"])
         model, device, dtype, tell = asked
-        return load_checkpoint(model, device, dtype, lambda stage: (tell(stage), heard.append(stage)))
+        return load_checkpoint(model, device, dtype, lambda stage: (tell(stage), heard.append(stage)), **options)
 
     monkeypatch.setattr(loading, "load_checkpoint", load)
     engine.load()

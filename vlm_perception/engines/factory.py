@@ -21,7 +21,12 @@ def make_engine(settings: Callable[[], Settings]) -> Engine:
 
 
 def open_engine(
-    model: str | Path = "tiny", *, device: str = "auto", dtype: str = "auto", drafting: bool = True
+    model: str | Path = "tiny",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    vision_attention: str = "auto",
+    drafting: bool = True,
 ) -> Engine:
     """Load a model, ready to be asked; `close` frees it.
 
@@ -29,6 +34,7 @@ def open_engine(
         model: Hub id, local folder, or "tiny" for the checkpoint that ships with the product.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
+        vision_attention: "auto", "sdpa" or "flash_attention_2".
         drafting: Draft tokens from earlier answers; in float32 it changes no answer.
 
     Raises:
@@ -36,7 +42,13 @@ def open_engine(
         ModelLoadError: It cannot be loaded; the message names the remedy.
     """
     settings = Settings.from_mapping(
-        {"model": resolve_model(str(model)), "device": device, "dtype": dtype, "drafting": drafting}
+        {
+            "model": resolve_model(str(model)),
+            "device": device,
+            "dtype": dtype,
+            "vision_attention": vision_attention,
+            "drafting": drafting,
+        }
     )
     engine = make_engine(lambda: settings)
     engine.load()

@@ -30,7 +30,7 @@ class TransformersEngine:
     processor states, for every checkpoint: one that was trained on small images keeps its maximum.
 
     Args:
-        settings: Asked at every `load` for model, device, dtype and drafting; nothing is read before.
+        settings: Asked at every `load` for model, device, dtype, attention and drafting; nothing is read before.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -54,7 +54,13 @@ class TransformersEngine:
             from vlm_perception.engines.transformers.generator import Generator
             from vlm_perception.engines.transformers.loading import load_checkpoint
 
-            loaded = load_checkpoint(settings.model, settings.device, settings.dtype, self._tell)
+            loaded = load_checkpoint(
+                settings.model,
+                settings.device,
+                settings.dtype,
+                self._tell,
+                vision_attention=settings.vision_attention,
+            )
             self._generator = Generator(loaded, DraftMemory(loaded.vocabulary) if settings.drafting else None)
             self._facts = loaded.facts()
         finally:

@@ -16,7 +16,8 @@ from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_chec
 from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
 from vlm_perception.engines.transformers.memory import check_memory
-from vlm_perception.engines.transformers.patch_embedding import flatten_patch_embedding
+from vlm_perception.engines.transformers.vision_attention import find_attention
+from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
 from vlm_perception.errors import ModelLoadError
 
 Tell = Callable[[str], None]
@@ -50,7 +51,9 @@ class LoadedModel:
         }
 
 
-def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stage: None) -> LoadedModel:
+def load_checkpoint(
+    name: str, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
+) -> LoadedModel:
     """Find, check and load a checkpoint.
 
     Args:
@@ -58,13 +61,15 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
         tell: Hears how far it is, in words.
+        vision_attention: "auto", "sdpa" or "flash_attention_2".
 
     Raises:
-        ModelLoadError: Wrong path, no hub, unknown family or too little memory, with the remedy.
+        ModelLoadError: Wrong path, no hub, unknown family, too little memory or no such attention, with the remedy.
     """
     check_device(device)
     tell(f"finding {name}, which may mean to download it")
     checkpoint = find_checkpoint(name)
+    attend = find_attention(vision_attention, device, checkpoint.stored_dtype if dtype == "auto" else dtype)
     check_memory(checkpoint, device=device, dtype=dtype)
     try:
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
@@ -91,7 +96,7 @@ def load_checkpoint(name: str, device: str, dtype: str, tell: Tell = lambda stag
             f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
         ) from error
     model.eval()
-    flatten_patch_embedding(model)
+    replace_vision_tower(model, attend)
     end_ids = _end_ids(model.generation_config, processor.tokenizer)
     return LoadedModel(checkpoint, model, processor, vocabulary, end_ids)
 
