@@ -60,7 +60,7 @@ class SmallMemory:
     def watch(self, module: Module, arguments: tuple[Any, ...]) -> None:
         """See `register_module_forward_pre_hook`."""
         name = type(module).__name__
-        if name == "Qwen2_5_VisionTransformerPretrainedModel":
+        if name == "VisionTower":
             self.images_px.append(arguments[0].shape[0] * _PATCH_PX)
             if self.images_px[-1] > self.room_px:
                 self._fail()

@@ -135,8 +135,7 @@ def replace_vision_tower(model: Any, attend: Attend = attend_by_sdpa) -> None:
 def image_features(model: Any, patches: torch.Tensor, grid_thw: tuple[int, int, int]) -> torch.Tensor:
     """Look at one image with a Qwen2.5-VL model, whichever tower it has; see `VisionTower.features`."""
     tower = model.model.visual
-    if isinstance(tower, VisionTower):
-        return tower.features(patches, grid_thw)
-    grid = torch.tensor([grid_thw], device=model.device)
+    # Only transformers' own tower computes with the grid.
+    grid = torch.tensor([grid_thw], device="cpu" if isinstance(tower, VisionTower) else model.device)
     features: torch.Tensor = tower(patches.to(model.device), grid_thw=grid).pooler_output
     return features
