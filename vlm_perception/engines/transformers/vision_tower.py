@@ -44,8 +44,8 @@ class SequenceAttention(nn.Module):
         """Attend, (patches, width) to (patches, width); arguments are named as transformers' blocks hand them on."""
         states = self.qkv(hidden_states).unflatten(-1, (3, self._heads, -1))
         turned, value = states[:, :2].float(), states[:, 2]
-        # The usual rotation of halves, to the last bit: a sine with signs saves the change of sign, and working in place
-        # a third to a half of the time on a CPU.
+        # The usual rotation of halves, to the last bit: a sine with signs saves the change of sign, and in place it
+        # takes a CPU about half the time.
         swapped = turned.roll(turned.shape[-1] // 2, dims=-1)
         turned.mul_(position_embeddings.cosine).add_(swapped.mul_(position_embeddings.signed_sine))
         query, key = turned.to(value.dtype).unbind(1)
