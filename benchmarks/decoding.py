@@ -24,7 +24,7 @@ from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.videos import SPEEDS, video
 from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
-from vlm_perception.engines.drafting.drafter import Drafter, DraftLength, DraftMemory, ReplyDrafter, Vocabulary
+from vlm_perception.engines.drafting.drafter import Drafter, DraftMemory, ReplyDrafter, Vocabulary
 from vlm_perception.engines.drafting.motion import ExpectedReply
 from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
 from vlm_perception.engines.transformers.generator import Generator
@@ -63,13 +63,12 @@ class FromLast(DraftMemory):
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__(vocabulary)
         self._last: dict[str, ExpectedReply] = {}
-        self._lengths: dict[str, DraftLength] = {}
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
         """See `DraftMemory.drafter`."""
         camera = request.frame.camera
         continuation = WithoutGrammar(self._last.get(camera), model_wh, request.prompt.targets)
-        return ReplyDrafter(continuation, self._lengths.setdefault(camera, DraftLength()), self._vocabulary)
+        return ReplyDrafter(continuation, self._vocabulary)
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
         """See `DraftMemory.remember`."""

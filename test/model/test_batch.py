@@ -45,7 +45,8 @@ def test_answers_are_those_of_plain_generate_one_by_one(tiny: TransformersEngine
             continue
         logprobs = [token.logprob for token in expected.tokens]
         assert [token.logprob for token in answer.tokens] == pytest.approx(logprobs, abs=1e-4)
-        assert (answer.passes, answer.finish_reason) == (len(answer.tokens), "stop")
+        assert answer.finish_reason == "stop"
+        assert answer.passes <= len(answer.tokens)
         assert answer.timings.prefill_s > 0
     assert ties == 0
 
@@ -60,7 +61,7 @@ def test_any_batch_gives_what_its_rows_give_alone(tiny: TransformersEngine, rows
         tiny.forget()
         alone = tiny.answer(request, never_stop)
         assert (answer.text, answer.finish_reason, answer.model_wh) == (alone.text, alone.finish_reason, alone.model_wh)
-        assert [(t.start, t.end) for t in answer.tokens] == [(t.start, t.end) for t in alone.tokens]
+        assert answer.tokens == alone.tokens, "to the last bit"
         assert len(answer.tokens) <= request.max_new_tokens
 
 
@@ -79,7 +80,7 @@ def test_a_stopped_row_ends_within_a_pass_and_the_others_go_on(tiny: Transformer
     told = [Told(), Told(stop_after=5), Told()]
     answers = tiny.answer_batch(requests, [each.should_stop for each in told], [each.on_text for each in told])
     assert [answer.finish_reason for answer in answers] == ["stop", "aborted", "stop"]
-    assert (len(answers[1].tokens), answers[1].passes) == (5, 5)
+    assert len(answers[1].tokens) == 5
     assert (answers[0].text, answers[2].text) == (whole[0].text, whole[2].text)
 
 

@@ -1,10 +1,10 @@
 """Greedy decoding that verifies drafts: one decoder pass for as many tokens as were drafted rightly.
 
-A pass reads the newest token and a draft of what follows it, and gives the model's own choice
-after each of them; the pass that reads the prompt does the same with a draft of how the answer
-begins. The draft is kept as far as it is what the model chose, plus the choice after
-that; keys and values of the rest are cropped away. So the tokens are those of plain greedy
-decoding whatever was drafted, and a pass with no draft is plain greedy decoding.
+A pass reads what is known of each reply, its prompt's end or the newest token, and behind it a
+draft of what follows; the model chooses a token behind each of them. The draft is kept as far as
+it is what the model chose, plus the choice after that; the next pass writes over the rest. So the
+tokens are those of plain greedy decoding whatever was drafted, and, as all passes have one shape
+(see `decoder_pass.py`), to the last bit those of passes without a draft.
 
 Source: "Fast Inference from Transformers via Speculative Decoding" (Leviathan et al., 2023), with
 a draft that is a guess without a model, so that its acceptance is equality.
@@ -12,82 +12,151 @@ a draft that is a guess without a model, so that its acceptance is equality.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from itertools import takewhile
+from dataclasses import dataclass
+from itertools import chain, islice, takewhile
 from operator import eq
-from typing import Any
-
-import torch
 
 from vlm_perception.engines.drafting.drafter import Drafter
-from vlm_perception.engines.transformers.prefill import PrefilledPrompt, run_decoder
+from vlm_perception.engines.transformers.decoder_pass import LANES, Choice, Decoder, PassToken
 from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
 
-def decode_speculatively(
-    model: Any, prefilled: PrefilledPrompt, reply: ReplyStream, drafter: Drafter, *, max_new_tokens: int
-) -> int:
-    """Write one reply, greedily.
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A reply before its first token.
 
-    Args:
-        model: A model of the Qwen2.5-VL family, as transformers loads it.
-        prefilled: The prompt as the model has read it, with a draft of `drafter`; its cache is used up.
-        reply: Reads the tokens in order and tells when the reply is over.
+    Attributes:
+        slot: Where the decoder has loaded the prompt's beginning.
+        place: How many tokens that has.
+        position: Text position of the token behind it.
+        instruction: The rest of the prompt, at least one token.
+        reply: Reads the reply's tokens in order and tells when it is over.
         drafter: Proposes what follows.
         max_new_tokens: The reply has no more tokens than this, at least 1.
-
-    Returns:
-        Decoder passes, the prefill counted as one; the reply itself is in `reply`.
     """
-    logits, draft, device = prefilled.logits, prefilled.draft, prefilled.logits.device
-    written_count, passes = 0, 1
-    while True:
-        written = _read_agreed(logits, draft, reply, max_new_tokens - written_count)
-        agreed = sum(map(eq, written, draft))  # only the last one can differ
-        written_count += len(written)
-        drafter.accept(written, agreed)
-        if reply.over or written_count >= max_new_tokens:
-            return passes
-        prefilled.cache.crop(agreed - len(draft))
-        draft = usable_draft(model, drafter, max_new_tokens - written_count)
-        ids = torch.tensor([[written[-1], *draft]], device=device)
-        # The cache holds every token but the newest one.
-        start = prefilled.next_position + written_count - 1
-        positions = torch.arange(start, start + ids.shape[1], device=device)[None]
-        logits = run_decoder(model, ids, positions, prefilled.cache)[0]
-        passes += 1
+
+    slot: int
+    place: int
+    position: int
+    instruction: Sequence[int]
+    reply: ReplyStream
+    drafter: Drafter
+    max_new_tokens: int
 
 
-def _read_agreed(logits: torch.Tensor, draft: Sequence[int], reply: ReplyStream, room: int) -> list[int]:
-    """Hand on the model's own choices until one is not what was drafted, the reply is over or `room` is full.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What writing a reply took; the reply itself is in its `ReplyStream`.
+
+    Attributes:
+        passes: Decoder passes, those that read the prompt counted as one; 0 if it was stopped before its first token.
+        first_token_s: Seconds until its first token; 0 if there was none.
+    """
+
+    passes: int
+    first_token_s: float
+
+
+def decode_speculatively(decoder: Decoder, rows: Sequence[Unwritten]) -> list[Written]:
+    """Write replies, greedily, together; one that is over leaves its rows to the others.
 
     Args:
-        logits: (1 + drafted, vocabulary) float32; row i follows the first i tokens of the draft.
-        draft: Tokens that were verified.
-        reply: Reads the choices.
-        room: How many it may read.
+        decoder: Reads them.
+        rows: The replies, each in a slot of its own.
     """
-    choices = logits.argmax(-1)
-    logprobs = (logits.gather(-1, choices[:, None])[:, 0] - logits.logsumexp(-1)).tolist()
-    written: list[int] = []
-    for place, (choice, logprob) in enumerate(zip(choices.tolist(), logprobs, strict=True)):
-        written.append(choice)
-        if reply.read(choice, logprob) or len(written) == room:
-            break
-        if place == len(draft) or draft[place] != choice:
-            break
-    return written
+    began_s = time.perf_counter()
+    writers = [_Writer(row, decoder, began_s) for row in rows]
+    while going := [writer for writer in writers if not writer.over]:
+        # Each sees its own bucket; those that are farther ahead, and those without a lane, wait for a pass of theirs.
+        bucket = min(writer.bucket for writer in going)
+        together = [writer for writer in going if writer.bucket == bucket][:LANES]
+        shares = [
+            decoder.shape.lane_rows * (LANES // len(together) + (index < LANES % len(together)))
+            for index in range(len(together))
+        ]
+        tokens = [writer.next(share) for writer, share in zip(together, shares, strict=True)]
+        choices = iter(decoder.read(list(chain.from_iterable(tokens))))
+        for writer, share in zip(together, shares, strict=True):
+            writer.take(list(islice(choices, share)))
+    return [Written(writer.passes, writer.first_token_s) for writer in writers]
 
 
-def usable_draft(model: Any, drafter: Drafter, room: int) -> tuple[int, ...]:
-    """Take a draft that fits, up to the first id that the model does not know.
+class _Writer:
+    """One reply while it is written: what its next pass reads, and what it makes of the choices.
 
     Args:
-        model: As in `decode_speculatively`.
-        drafter: Proposes it.
-        room: How many tokens the reply may still have; one of them is the model's own choice.
+        row: The reply.
+        decoder: Reads it.
+        began_s: When writing began.
     """
-    limit, vocabulary = room - 1, model.get_input_embeddings().num_embeddings
-    if limit <= 0:
-        return ()
-    return tuple(takewhile(lambda token: 0 <= token < vocabulary, drafter.propose(limit)[:limit]))
+
+    def __init__(self, row: Unwritten, decoder: Decoder, began_s: float) -> None:
+        self._row, self._decoder, self._began_s = row, decoder, began_s
+        self._place, self._position = row.place, row.position
+        # Tokens that the model has not read yet, and guesses of those behind them.
+        self._known, self._draft = list(row.instruction), tuple[int, ...]()
+        self._read_count, self._written_count = 0, 0
+        self.passes, self.first_token_s = 0, 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be written."""
+        return self._row.reply.over or self._written_count >= self._row.max_new_tokens
+
+    @property
+    def bucket(self) -> int:
+        """How many places its next pass sees."""
+        return self._decoder.shape.bucket_of(self._place)
+
+    def next(self, rows: int) -> list[PassToken]:
+        """Return the tokens of the next pass, filled up to `rows`; none that counts is behind the bucket."""
+        room = min(rows, self.bucket - self._place)
+        self._read_count = min(room, len(self._known))
+        self._draft = ()
+        if self._read_count == len(self._known):
+            self._draft = self._usable_draft(room - self._read_count)
+        ids = [*self._known[: self._read_count], *self._draft]
+        ids += ids[-1:] * (rows - len(ids))
+        place, position, slot = self._place, self._position, self._row.slot
+        return [PassToken(token, place + row, position + row, slot) for row, token in enumerate(ids)]
+
+    def take(self, choices: Sequence[Choice]) -> None:
+        """Read what the model chose behind each of those tokens."""
+        agreed = 0
+        if self._read_count < len(self._known):
+            self._known = self._known[self._read_count :]
+            self._row.reply.asked_to_stop()
+        else:
+            if not self.passes:
+                self.first_token_s = time.perf_counter() - self._began_s
+            self.passes += 1
+            written = self._read_agreed(choices[self._read_count - 1 :])
+            agreed = sum(map(eq, written, self._draft))  # only the last one can differ
+            self._written_count += len(written)
+            self._row.drafter.accept(written)
+            self._known = written[-1:]
+        self._place += self._read_count + agreed
+        self._position += self._read_count + agreed
+
+    def _read_agreed(self, choices: Sequence[Choice]) -> list[int]:
+        """Hand on the model's choices until one is not what was drafted, or the reply is over."""
+        written: list[int] = []
+        room = self._row.max_new_tokens - self._written_count
+        for place, (choice, logprob) in enumerate(choices):
+            written.append(choice)
+            if self._row.reply.read(choice, logprob) or len(written) == room:
+                break
+            if place == len(self._draft) or self._draft[place] != choice:
+                break
+        return written
+
+    def _usable_draft(self, rows: int) -> tuple[int, ...]:
+        """Take a draft that fits, up to the first id that the model does not know."""
+        # One of the tokens that the reply may still have is the model's own choice.
+        limit = min(rows, self._row.max_new_tokens - self._written_count - 1)
+        if limit <= 0:
+            return ()
+        draft = self._row.drafter.propose(limit)[:limit]
+        return tuple(takewhile(lambda token: 0 <= token < self._decoder.vocabulary_size, draft))

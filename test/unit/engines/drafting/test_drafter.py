@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.engines.drafting.drafter import (
-    LONGEST_DRAFT,
     MOST_PROMPTS,
     Drafter,
-    DraftLength,
     DraftMemory,
     NoDraft,
 )
@@ -56,11 +54,11 @@ def passes_for(reply: str, drafter: Drafter) -> int:
             agreed += 1
         written = ids[at : at + agreed + 1]
         at += len(written)
-        drafter.accept(written, min(agreed, len(written)))
+        drafter.accept(written)
         if at == len(ids):
             return passes
         draft = drafter.propose(len(ids) - at - 1)
-        assert len(draft) <= LONGEST_DRAFT
+        assert len(draft) <= len(ids) - at - 1
         passes += 1
 
 
@@ -113,25 +111,6 @@ def test_other_scripts_are_drafted_behind_whole_characters() -> None:
     known = memory()
     known.remember(request(1), WH, REPLY.replace("red cup", "紫色的杯子"))
     assert passes_for(reply, known.drafter(request(2), WH)) < len(reply.encode()) / 3
-
-
-def test_drafts_get_shorter_when_they_fail_and_longer_again() -> None:
-    length, draft = DraftLength(), [False, True, True] * 40
-    start = length.worth(draft)
-    for _ in range(10):
-        length.learn(draft[: length.worth(draft)], 0)
-    least = length.worth(draft)
-    assert least < start / 4
-    for _ in range(10):
-        length.learn(draft, len(draft))
-    assert length.worth(draft) > 2 * start
-
-
-def test_what_stands_between_the_numbers_is_trusted_longer_than_they_are() -> None:
-    length = DraftLength()
-    for _ in range(10):
-        length.learn([False] * 4 + [True], 4)
-    assert length.worth([True] * 50) < 10 < length.worth([False] * 50)
 
 
 @given(
