@@ -47,7 +47,9 @@ class Generator:
 
     def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None) -> None:
         self._loaded, self._drafts = loaded, drafts
-        self._preprocessor = Preprocessor(loaded.processor, int(loaded.model.config.image_token_id))
+        self._preprocessor = Preprocessor(
+            loaded.processor, int(loaded.model.config.image_token_id), loaded.model.device
+        )
         self.release()
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from vlm_perception.engines.transformers.preprocessor import Patches, PromptTokens
+from vlm_perception.engines.transformers.vision_tower import image_features
 from vlm_perception.types import WH, Frame
 
 # How much of the newest frames is kept: 8 frames and 256 MiB, whichever is less. A 1,024-token
@@ -61,7 +62,6 @@ class Prefill:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._merge = int(model.config.vision_config.spatial_merge_size)
-        self._placeholders = (model.config.image_token_id, model.config.video_token_id)
         self._constant: tuple[tuple[int, ...], Prefix] = ((), Prefix())
         self._frames: OrderedDict[Hashable, tuple[_Pixels, Prefix]] = OrderedDict()
 
@@ -96,37 +96,35 @@ class Prefill:
         before = self._read_constant(prompt.before)
         _, rows, columns = patches.grid_thw
         rows, columns = rows // self._merge, columns // self._merge
-        image = {"pixel_values": patches.pixels, "image_grid_thw": torch.tensor([patches.grid_thw])}
+        features = image_features(self._model, patches.pixels, patches.grid_thw)
         positions = image_positions(before.next_position, rows, columns)
-        next_position = before.next_position + max(rows, columns)
-        prefix = self._forward(before, (prompt.image_id,) * (rows * columns), positions, next_position, **image)
+        prefix = self._forward(before, features, positions, before.next_position + max(rows, columns))
         self._keep(_key(frame, model_wh, prompt), weakref.ref(frame.rgb), prefix)
         return prefix
 
     def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
         """Read what stands before the image; a template that changes it has it read again."""
         if ids and self._constant[0] != ids:
-            self._constant = ids, self._forward(Prefix(), ids, _text_positions(0, len(ids)), len(ids))
+            embeddings = self._model.get_input_embeddings()
+            words = embeddings(torch.tensor(ids, device=embeddings.weight.device))
+            self._constant = ids, self._forward(Prefix(), words, torch.arange(len(ids)).expand(3, -1), len(ids))
         return self._constant[1] if ids else Prefix()
 
-    def _forward(
-        self, before: Prefix, ids: Sequence[int], positions: torch.Tensor, next_position: int, **image: torch.Tensor
-    ) -> Prefix:
-        """Run the model over more tokens, in positions (3, tokens)."""
-        device, cache = self._model.device, DynamicCache()
+    def _forward(self, before: Prefix, tokens: torch.Tensor, positions: torch.Tensor, next_position: int) -> Prefix:
+        """Run the decoder over more tokens, (tokens, width), in positions (3, tokens)."""
+        cache = DynamicCache()
         for index, (keys, values) in enumerate(before.states):
             # What is put behind them goes into new memory: they stay as they are.
             cache.update(keys, values, index)
-        self._model.model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=positions[:, None].to(device),
+        self._model.model.language_model(
+            inputs_embeds=tokens[None],
+            position_ids=positions[:, None].to(tokens.device),
             past_key_values=cache,
             use_cache=True,
-            **{name: tensor.to(device) for name, tensor in image.items()},
         )
         layers: Any = cache.layers
         states = tuple((layer.keys, layer.values) for layer in layers)
-        return Prefix(states, before.length + len(ids), next_position)
+        return Prefix(states, before.length + len(tokens), next_position)
 
     def _keep(self, key: Hashable, pixels: _Pixels, prefix: Prefix) -> None:
         """Keep a frame; those that nobody holds any more, and then those asked about longest ago, make room."""
@@ -152,8 +150,3 @@ def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
     height = torch.arange(rows).repeat_interleave(columns)
     width = torch.arange(columns).repeat(rows)
     return start + torch.stack([torch.zeros_like(height), height, width])
-
-
-def _text_positions(start: int, count: int) -> torch.Tensor:
-    """Place text tokens one after another, (3, count)."""
-    return torch.arange(start, start + count).expand(3, -1)
