@@ -125,9 +125,15 @@ class Settings(BaseModel):
         "package flash-attn, on CUDA in half precision. The decoder takes sdpa.",
         json_schema_extra=_extra(live=False),
     )
+    decoder: Literal["auto", "eager", "graph"] = Field(
+        "auto",
+        description="How decoder passes are started: graph as CUDA graphs, eager one operation after the other; auto "
+        "takes graphs where the whole model is on one CUDA device.",
+        json_schema_extra=_extra(live=False),
+    )
     drafting: bool = Field(
         True,
-        description="Draft tokens from earlier answers; in float32 it changes no answer.",
+        description="Draft tokens from earlier answers; it changes no bit of an answer.",
         json_schema_extra=_extra(live=False),
     )
     autostart: bool = Field(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from checkout import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from told import Told
+from transformers import AutoModelForImageTextToText
 
 from benchmarks.plain import TIE, PlainModel, first_difference
-from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.factory import make_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.generator import Generator
 from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
@@ -138,3 +145,24 @@ def test_errors_are_those_of_one_answer(tiny: TransformersEngine) -> None:
     unloaded = make_engine(Settings)
     with pytest.raises(InferenceError, match="load"):
         unloaded.answer_batch([good], [never_stop])
+
+
+def test_a_model_that_accelerate_spreads_answers_batches_too(undrafted: TransformersEngine, tmp_path: Path) -> None:
+    """Half the layers lie on a disk, and accelerate brings them in; several GPUs look the same from here."""
+    assert undrafted._generator is not None
+    loaded = undrafted._generator._loaded
+    parts = ("visual", "language_model.embed_tokens", "language_model.norm", "language_model.rotary_emb")
+    layers = {f"model.language_model.layers.{layer}": "cpu" if layer < 3 else "disk" for layer in range(6)}
+    spread: Any = AutoModelForImageTextToText.from_pretrained(
+        TINY,
+        device_map={**{f"model.{part}": "cpu" for part in parts}, "lm_head": "cpu", **layers},
+        offload_folder=tmp_path,
+    )
+    generator = Generator(replace(loaded, model=spread.eval()), None)
+    requests = [ask(seed) for seed in (3, 50, 51)]
+    together = generator.answer_batch(requests, [never_stop] * 3, [ignore_text] * 3)
+    for request, answer in zip(requests, together, strict=True):
+        generator.forget()
+        alone = generator.answer(request, never_stop, ignore_text)
+        assert (answer.text, answer.tokens) == (alone.text, alone.tokens)
+        assert answer.text == undrafted.answer(request, never_stop).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -163,11 +164,16 @@ def test_no_frame_is_taken_for_another(plain: PlainModel) -> None:
     assert equal(parts.read(at_the_same_time), Parts(plain).read(at_the_same_time))
 
 
-def test_a_frame_that_nobody_holds_any_more_is_let_go(plain: PlainModel) -> None:
+def test_a_frame_that_nobody_holds_any_more_is_let_go_at_once(plain: PlainModel) -> None:
     parts = Parts(plain)
-    for seed in range(3):
-        parts.read(scene_request(seed, "red circle"))
+    requests = [scene_request(seed, "red circle") for seed in range(3)]
+    for request in requests:
+        parts.read(request)
+    assert parts.prefill.kept_frames == 3
+    del request, requests[1:]
+    gc.collect()
     assert parts.prefill.kept_frames == 1
+    assert layers_run(plain.model, lambda: parts.read(requests[0])) == (0, 0)
 
 
 def test_memory_is_bounded_in_frames_and_bytes(plain: PlainModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,12 +188,12 @@ def test_memory_is_bounded_in_frames_and_bytes(plain: PlainModel, monkeypatch: p
     assert one_frame == 6 * 2 * 2 * 32 * 4 * length
     assert layers_run(plain.model, lambda: parts.read(requests[0]))[0] == VISION, "the oldest has made room"
     assert layers_run(plain.model, lambda: parts.read(requests[-1]))[0] == 0
-    monkeypatch.setattr(prefill_module, "MAX_KEPT_BYTES", 3 * one_frame)
-    parts.read(requests[1])
-    assert parts.prefill.kept_frames == 3
-    monkeypatch.setattr(prefill_module, "MAX_KEPT_BYTES", one_frame - 1)
-    parts.read(requests[2])
-    assert (parts.prefill.kept_frames, parts.prefill.kept_bytes) == (0, 0)
+    for seed, (free, kept) in enumerate(((8 * 4 * one_frame, 4), (0, 0), (8 * one_frame, 1), (10**12, 2)), 1):
+        # What is kept would be free without it: an eighth of all that is the room.
+        monkeypatch.setattr(prefill_module, "free_bytes", lambda _, free=free: free - parts.prefill.kept_bytes)
+        parts.read(requests[seed])
+        assert parts.prefill.kept_frames == kept
+        assert parts.prefill.kept_bytes == kept * one_frame
 
 
 def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel, undrafted: TransformersEngine) -> None:

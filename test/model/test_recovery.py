@@ -136,13 +136,20 @@ def test_what_is_not_a_number_is_no_answer(weight: float, drafting: bool) -> Non
     """One bad weight gave the count 0, and said that all was well."""
     engine = open_engine("tiny", drafting=drafting)
     assert engine._generator is not None
+    expected = engine.answer(request(), never_stop)
+    bad = engine._generator._loaded.model.model.language_model.layers[0].mlp.down_proj.weight
+    good = float(bad.detach()[0, 0])
     with torch.no_grad():
-        engine._generator._loaded.model.model.language_model.layers[0].mlp.down_proj.weight[0, 0] = weight
+        bad[0, 0] = weight
     remedy = r"instead of a probability in float32; set dtype to bfloat16 or float32"
     with pytest.raises(InferenceError, match=remedy):
         engine.answer(request(), never_stop)
     with pytest.raises(InferenceError, match=remedy):
         engine.answer_batch([request(), request()], [never_stop, never_stop])
+    with torch.no_grad():
+        bad[0, 0] = good
+    # What is no number times nothing is no number: places that are masked must not keep any.
+    assert engine.answer(request(), never_stop).tokens == expected.tokens
     engine.close()
 
 

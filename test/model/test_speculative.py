@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.plain import TIE, PlainModel
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.drafting.drafter import NoDraft
+from vlm_perception.engines.transformers.cuda_graphs import Work
 from vlm_perception.engines.transformers.decoder_pass import Decoder
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.loading import load_checkpoint
@@ -194,6 +196,35 @@ def test_replies_of_one_batch_are_those_alone(case: Case, count: int) -> None:
     """Each drafts something else, so they go on at different speeds; with more than 8 some wait for a lane."""
     rows = [(Oracle(case.ids, wrong_every), Told()) for wrong_every in range(count)]
     assert [reply for reply, _ in case.scripted.write(case.request, *rows)] == [case.reply] * count
+
+
+class Counted:
+    """Records work, as a device would, and counts."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def __call__(self, work: Work) -> Work:
+        self.recorded += 1
+        found = work()
+
+        def again() -> torch.Tensor:
+            self.replayed += 1
+            return found.copy_(work())
+
+        return again
+
+
+def test_recorded_passes_write_what_eager_ones_do(case: Case) -> None:
+    """A graph is one of these: what differs from pass to pass comes in through one tensor, and leaves through one."""
+    scripted, counted = copy(case.scripted), Counted()
+    scripted.decoder = Decoder(scripted.loaded.model, counted)
+    for count, recorded in ((1, 1), (1, 1), (3, 2), (2, 2), (1, 3)):
+        # With more slots what is there moves, and is recorded anew when it is needed again.
+        rows = [(Oracle(case.ids, wrong_every), Told()) for wrong_every in range(count)]
+        assert [reply for reply, _ in scripted.write(case.request, *rows)] == [case.reply] * count
+        assert counted.recorded == recorded, count
+    assert counted.replayed > 2 * counted.recorded
 
 
 @pytest.mark.parametrize("bucket", [32, 48, 64])

@@ -20,7 +20,7 @@ from PIL import Image
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.checkpoint import _HUB_FILES
 from vlm_perception.engines.transformers.engine import TransformersEngine
-from vlm_perception.errors import InferenceError, ModelLoadError
+from vlm_perception.errors import ModelLoadError
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Request, Task
@@ -105,15 +105,13 @@ def test_no_pickle_and_no_code_is_fetched_from_the_hub() -> None:
     assert not [pattern for pattern in _HUB_FILES if pattern.endswith((".bin", ".py", ".pt", ".pkl", ".h5", "*"))]
 
 
-def test_a_chat_template_cannot_leave_its_sandbox(folder: Path, marker: Path, make_request: Any) -> None:
+def test_a_chat_template_cannot_leave_its_sandbox(folder: Path, marker: Path) -> None:
     escape = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     reach = f"{{{{ cycler.__init__.__globals__.os.system('touch {marker}') }}}}"
     for template in (escape, reach):
         (folder / "chat_template.jinja").write_text(template)
-        engine = open_engine(folder)
-        with pytest.raises(InferenceError):
-            engine.answer(make_request(), lambda: False)
-        engine.close()
+        with pytest.raises(ModelLoadError, match="cannot answer"):
+            open_engine(folder)
     assert not marker.exists()
 
 
@@ -195,7 +193,8 @@ def test_a_prompt_reaches_the_model_as_words_only(
                 perceive(random_engine, request)
             finally:
                 watched.active = False
-    assert watched.events == []
+    # How much memory is free is looked up for every frame.
+    assert [event for event in watched.events if "/proc/meminfo" not in event[1] and "/cgroup/" not in event[1]] == []
     assert asked == []
 
 

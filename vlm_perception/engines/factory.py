@@ -26,6 +26,7 @@ def open_engine(
     device: str = "auto",
     dtype: str = "auto",
     vision_attention: str = "auto",
+    decoder: str = "auto",
     drafting: bool = True,
 ) -> Engine:
     """Load a model, ready to be asked; `close` frees it.
@@ -35,7 +36,8 @@ def open_engine(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
         vision_attention: "auto", "sdpa" or "flash_attention_2".
-        drafting: Draft tokens from earlier answers; in float32 it changes no answer.
+        decoder: "auto", "eager" or "graph" (CUDA graphs).
+        drafting: Draft tokens from earlier answers; it changes no bit of an answer.
 
     Raises:
         SettingsError: An argument is none of those.
@@ -47,6 +49,7 @@ def open_engine(
             "device": device,
             "dtype": dtype,
             "vision_attention": vision_attention,
+            "decoder": decoder,
             "drafting": drafting,
         }
     )

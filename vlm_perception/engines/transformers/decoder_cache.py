@@ -28,15 +28,16 @@ class DecoderCache:
         """Places of a slot."""
         return self._length
 
-    def load(self, slot: int, prefix: Prefix) -> None:
-        """Copy a prompt's beginning to the first places of a slot."""
+    def load(self, slot: int, prefix: Prefix) -> bool:
+        """Copy a prompt's beginning to the first places of a slot. Returns whether anything else has moved."""
         if not self._states:
             self._states = [[_room_for(states) for states in layer] for layer in prefix.states]
-        self.reserve(slot + 1, prefix.length)
+        moved = self.reserve(slot + 1, prefix.length)
         start = slot * self._length
         for own, given in zip(self._states, prefix.states, strict=True):
             for to, states in zip(own, given, strict=True):
                 to[:, start : start + prefix.length].copy_(states[0])
+        return moved
 
     def reserve(self, slots: int, length: int) -> bool:
         """Make room for so many slots of so many places; what is there stays. Returns whether anything has moved."""

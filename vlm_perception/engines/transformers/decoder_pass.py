@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from vlm_perception.engines.transformers.cuda_graphs import Record, RecordedPasses, RunPass
 from vlm_perception.engines.transformers.decoder_cache import DecoderCache
 from vlm_perception.engines.transformers.prefill import Prefix
 
@@ -84,17 +86,23 @@ class Decoder:
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
+        record: How passes are recorded, such as `record_on_cuda`; None runs each one from the beginning.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, record: Record | None = None) -> None:
         model.model.language_model.set_attn_implementation(ATTENTION)
-        self._model, self._cache = model, DecoderCache()
+        self._cache = DecoderCache()
         self.shape = SHAPES.get(model.device.type, GPU_SHAPE)
         self.vocabulary_size = int(model.get_input_embeddings().num_embeddings)
+        run, device = partial(run_pass, model, self._cache), model.device
+        rows = torch.zeros(4, self.shape.rows, dtype=torch.int64, device=device)
+        self._recorded = RecordedPasses(run, record, rows) if record else None
+        self._run: RunPass = self._recorded or run
+        self._device = device
 
     def load(self, slot: int, prefix: Prefix) -> None:
         """Let the reply in `slot` go on behind this prefix."""
-        self._cache.load(slot, prefix)
+        self._note(self._cache.load(slot, prefix))
 
     @torch.inference_mode()
     def read(self, tokens: Sequence[PassToken]) -> list[Choice]:
@@ -108,14 +116,15 @@ class Decoder:
         """
         bucket, slots = self.shape.bucket_of(tokens[0].place), 1 + max(token.slot for token in tokens)
         # Rows that only fill up a pass are written behind the bucket.
-        self._cache.reserve(slots, bucket + self.shape.rows)
+        self._note(self._cache.reserve(slots, bucket + self.shape.rows))
         rows = torch.tensor([[token.id, token.place, token.position, token.slot] for token in tokens]).T.contiguous()
         # One copy to the device and one back: each waits for all that the device has to do.
-        choices, logprobs = self._run(rows, bucket, slots == 1).tolist()
+        choices, logprobs = self._run(rows.to(self._device), bucket, slots == 1).tolist()
         return [(int(choice), logprob) for choice, logprob in zip(choices, logprobs, strict=True)]
 
-    def _run(self, rows: torch.Tensor, bucket: int, alone: bool) -> torch.Tensor:
-        return run_pass(self._model, self._cache, rows.to(self._model.device), bucket, alone)
+    def _note(self, moved: bool) -> None:
+        if moved and self._recorded:
+            self._recorded.forget()
 
 
 def run_pass(model: Any, cache: DecoderCache, rows: torch.Tensor, bucket: int, alone: bool) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.drafting.drafter import DraftMemory
-from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError, ModelMemoryError
+from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError, ModelLoadError, ModelMemoryError
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
 
@@ -30,7 +30,7 @@ class TransformersEngine:
     processor states, for every checkpoint: one that was trained on small images keeps its maximum.
 
     Args:
-        settings: Asked at every `load` for model, device, dtype, attention and drafting; nothing is read before.
+        settings: Asked at every `load` for what concerns the model; nothing is read before.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -51,6 +51,7 @@ class TransformersEngine:
         settings = self._settings()
         self._tell("importing the libraries")
         try:
+            from vlm_perception.engines.transformers.cuda_graphs import choose_graph
             from vlm_perception.engines.transformers.generator import Generator
             from vlm_perception.engines.transformers.loading import load_checkpoint
 
@@ -61,8 +62,17 @@ class TransformersEngine:
                 self._tell,
                 vision_attention=settings.vision_attention,
             )
-            self._generator = Generator(loaded, DraftMemory(loaded.vocabulary) if settings.drafting else None)
-            self._facts = loaded.facts()
+            graph = choose_graph(settings.decoder, loaded.model)
+            drafts = DraftMemory(loaded.vocabulary) if settings.drafting else None
+            generator = Generator(loaded, drafts, graph=graph)
+            self._tell("answering a first image")
+            try:
+                generator.warm_up()
+            except Exception as error:
+                reason = f"{error}{_remedy_of(error, loaded.facts()['dtype'])}"
+                raise ModelLoadError(f"{settings.model} was loaded and cannot answer: {reason}") from error
+            self._generator = generator
+            self._facts = {**loaded.facts(), "decoder": "graph" if graph else "eager"}
         finally:
             self._tell("")
         _log.info("loaded %s", self._facts)
@@ -84,7 +94,7 @@ class TransformersEngine:
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`; `loading` while it loads."""
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`, `decoder`; `loading` while it loads."""
         if facts := self._facts:
             return dict(facts)
         asked, stage = self._settings(), self._loading
@@ -119,28 +129,29 @@ class TransformersEngine:
         except GeometryError:
             raise
         except Exception as error:
+            # What a failed pass has written may be no numbers; the next answer must not meet it.
+            self._loaded().release()
             sizes = ", ".join(str(request.frame.image_wh) for request in requests)
             if is_device_lost(error):
                 raise DeviceLostError(
                     f"{self.name} lost its device on a {sizes} frame; start the process again: {error}"
                 ) from error
             if not is_out_of_memory(error):
-                reason = f"{error}{self._remedy_of(error)}"
+                reason = f"{error}{_remedy_of(error, self._facts['dtype'])}"
                 raise InferenceError(f"{self.name} failed on a {sizes} frame: {reason}") from error
             reason = str(error).rstrip(".") or type(error).__name__
         # Not before here: the error held the frames of the failed try, and with them its tensors.
-        self._loaded().release()
         _free_memory()
         pixels = max(request.budget.max_pixels for request in requests)
         limit = max(request.max_new_tokens for request in requests)
         budget = f"{len(requests)} at once, max_pixels {pixels}, max_new_tokens {limit}"
         raise ModelMemoryError(f"out of memory with {budget}; lower them: {reason}")
 
-    def _remedy_of(self, error: Exception) -> str:
-        if not isinstance(error, FloatingPointError):
-            return ""
-        dtype = self._facts.get("dtype", "unknown")
-        return f" in {dtype}; set dtype to bfloat16 or float32 (float16 overflows in this family), or check the weights"
+
+def _remedy_of(error: Exception, dtype: str) -> str:
+    if not isinstance(error, FloatingPointError):
+        return ""
+    return f" in {dtype}; set dtype to bfloat16 or float32 (float16 overflows in this family), or check the weights"
 
 
 def _free_memory() -> None:

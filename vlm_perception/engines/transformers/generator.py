@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from vlm_perception.engines.base import OnText, ShouldStop
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text, never_stop
 from vlm_perception.engines.drafting.drafter import DraftMemory, NoDraft
+from vlm_perception.engines.families import CELL_PX
+from vlm_perception.engines.transformers.cuda_graphs import record_on_cuda
 from vlm_perception.engines.transformers.decoder_pass import Decoder
 from vlm_perception.engines.transformers.loading import LoadedModel
 from vlm_perception.engines.transformers.prefill import Prefill
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
 from vlm_perception.engines.transformers.speculative import Unwritten, Written, decode_speculatively
-from vlm_perception.types import Answer, Request, Timings
+from vlm_perception.types import Answer, Frame, PixelBudget, Prompt, Request, Task, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,11 @@ class Generator:
     Args:
         loaded: The checkpoint.
         drafts: Proposes how answers go on, which changes none; None for plain decoding.
+        graph: Whether decoder passes are CUDA graphs.
     """
 
-    def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None) -> None:
-        self._loaded, self._drafts = loaded, drafts
+    def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None, *, graph: bool = False) -> None:
+        self._loaded, self._drafts, self._record = loaded, drafts, record_on_cuda if graph else None
         self._preprocessor = Preprocessor(
             loaded.processor, int(loaded.model.config.image_token_id), loaded.model.device
         )
@@ -60,7 +64,16 @@ class Generator:
 
     def release(self) -> None:
         """Let go of what earlier frames keep in the device's memory; what answers told stays known."""
-        self._prefill, self._decoder = Prefill(self._loaded.model), Decoder(self._loaded.model)
+        self._prefill, self._decoder = Prefill(self._loaded.model), Decoder(self._loaded.model, self._record)
+
+    def warm_up(self) -> None:
+        """Answer a grey image, so that a first frame finds everything made that is made once."""
+        side = 8 * CELL_PX
+        frame = Frame(np.full((side, side, 3), 128, np.uint8))
+        prompt = Prompt("", Task.RAW, "What is in the image?")
+        self.answer(Request(frame, prompt, PixelBudget(side**2, side**2), 2), never_stop, ignore_text)
+        if self._drafts is not None:
+            self._drafts.forget()
 
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`."""

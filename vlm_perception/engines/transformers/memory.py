@@ -55,6 +55,14 @@ def free_memory() -> None:
             trim(0)
 
 
+def free_bytes(device: str) -> int:
+    """Return the memory that tensors may still take on a device, what torch holds ready included."""
+    free, _ = _free_bytes(device)
+    if device.startswith("cuda"):
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free
+
+
 def _free_bytes(device: str) -> tuple[int, str]:
     """Return the free memory of where the weights will lie; `auto` may spread over GPUs and the host."""
     kind, _, index = device.partition(":")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,15 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
+from vlm_perception.engines.transformers.memory import free_bytes
 from vlm_perception.engines.transformers.preprocessor import Patches, PromptTokens
 from vlm_perception.engines.transformers.vision_tower import image_features
 from vlm_perception.types import WH, Frame
 
-# How much of the newest frames is kept: 8 frames and 256 MiB, whichever is less. A 1,024-token
-# frame takes 36 MiB in Qwen2.5-VL-3B (bfloat16).
+# How many of the newest frames are kept, and in how much of the memory that is free. A 1,024-token frame takes 36 MiB
+# in Qwen2.5-VL-3B (bfloat16).
 MAX_KEPT_FRAMES = 8
-MAX_KEPT_BYTES = 256 * 2**20
+MAX_KEPT_SHARE = 0.125
 
 _Pixels = weakref.ref[NDArray[np.uint8]]
 
@@ -72,8 +74,8 @@ class Prefill:
 
     @property
     def kept_bytes(self) -> int:
-        """Memory that the kept frames take, bytes; at most `MAX_KEPT_BYTES`."""
-        return sum(prefix.nbytes for _, prefix in self._frames.values())
+        """Memory that the kept frames take, bytes; at most `MAX_KEPT_SHARE` of what would be free without them."""
+        return sum(prefix.nbytes for _, prefix in list(self._frames.values()))
 
     def find(self, frame: Frame, model_wh: WH, prompt: PromptTokens) -> Prefix | None:
         """Return what is kept of a frame in the size `model_wh`, for prompts that begin as this one."""
@@ -99,7 +101,7 @@ class Prefill:
         features = image_features(self._model, patches.pixels, patches.grid_thw)
         positions = image_positions(before.next_position, rows, columns)
         prefix = self._forward(before, features, positions, before.next_position + max(rows, columns))
-        self._keep(_key(frame, model_wh, prompt), weakref.ref(frame.rgb), prefix)
+        self._keep(_key(frame, model_wh, prompt), frame.rgb, prefix)
         return prefix
 
     def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
@@ -126,13 +128,21 @@ class Prefill:
         states = tuple((layer.keys, layer.values) for layer in layers)
         return Prefix(states, before.length + len(tokens), next_position)
 
-    def _keep(self, key: Hashable, pixels: _Pixels, prefix: Prefix) -> None:
-        """Keep a frame; those that nobody holds any more, and then those asked about longest ago, make room."""
-        self._frames[key] = pixels, prefix
-        for gone in [key for key, (pixels, _) in self._frames.items() if pixels() is None]:
-            del self._frames[gone]
-        while len(self._frames) > MAX_KEPT_FRAMES or self.kept_bytes > MAX_KEPT_BYTES:
-            self._frames.popitem(last=False)
+    def _keep(self, key: Hashable, rgb: NDArray[np.uint8], prefix: Prefix) -> None:
+        """Keep a frame as long as somebody holds it; those asked about longest ago make room."""
+        frames = self._frames
+
+        def let_go(pixels: _Pixels) -> None:
+            # Called by whichever thread drops the frame last. Another one may have its key by now.
+            if frames.get(key, (None, None))[0] is pixels:
+                frames.pop(key, None)
+
+        frames[key] = weakref.ref(rgb, let_go), prefix
+        frames.move_to_end(key)
+        room = MAX_KEPT_SHARE * (free_bytes(str(self._model.device)) + self.kept_bytes)
+        while frames and (len(frames) > MAX_KEPT_FRAMES or self.kept_bytes > room):
+            with suppress(KeyError):
+                frames.popitem(last=False)
 
 
 def _key(frame: Frame, model_wh: WH, prompt: PromptTokens) -> Hashable:
