@@ -1,7 +1,7 @@
 """Several requests in one batch against one by one: `python -m benchmarks.batch`.
 
 Cameras of different sizes look at slowly moving scenes; every round asks about the newest frame of
-each. `plain` and `drafted` answer one after another, without and with drafts, `batch` all at once.
+each. `plain` and `drafted` answer one after another, without and with drafts, `batch` all at once, drafted.
 Each round is answered in all three ways one after the other, so that a busy machine slows all of
 them alike. Wall time is that of the whole round, from pixels to texts.
 """

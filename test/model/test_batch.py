@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from told import Told
 from transformers import AutoModelForImageTextToText
 
+import vlm_perception.engines.transformers.prefill as prefill_module
 from benchmarks.plain import TIE, PlainModel, first_difference
 from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.factory import make_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.generator import Generator
+from vlm_perception.engines.transformers.prefill import Prefix
 from vlm_perception.errors import GeometryError, InferenceError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
@@ -166,3 +169,20 @@ def test_a_model_that_accelerate_spreads_answers_batches_too(undrafted: Transfor
         alone = generator.answer(request, never_stop, ignore_text)
         assert (answer.text, answer.tokens) == (alone.text, alone.tokens)
         assert answer.text == undrafted.answer(request, never_stop).text
+
+
+def test_what_was_read_of_a_prompt_is_let_go_once_its_reply_begins(
+    tiny: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decoder has its own copy: two of each would double what a batch takes."""
+    monkeypatch.setattr(prefill_module, "MAX_KEPT_FRAMES", 0)
+    tiny.forget()
+    alive: list[int] = []
+
+    def look(*_: object) -> None:
+        alive.extend(each.length for each in gc.get_objects() if type(each) is Prefix)
+
+    tiny.answer_batch([ask(60, limit=2), ask(61, limit=2)], [never_stop] * 2, [look] * 2)
+    assert tiny._generator is not None
+    before = tiny._generator._preprocessor.tokens("").before
+    assert set(alive) == {len(before)}, "the words before the image alone"

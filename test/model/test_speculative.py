@@ -13,6 +13,7 @@ from checkout import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from told import Told
+from transformers import AutoModelForImageTextToText
 
 from benchmarks.lossless import PROMPTS, judge
 from benchmarks.plain import TIE, PlainModel
@@ -20,10 +21,11 @@ from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.drafting.drafter import NoDraft
 from vlm_perception.engines.transformers.cuda_graphs import Work
-from vlm_perception.engines.transformers.decoder_pass import Decoder
+from vlm_perception.engines.transformers.decoder_cache import DecoderCache
+from vlm_perception.engines.transformers.decoder_pass import Decoder, run_pass
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.loading import load_checkpoint
-from vlm_perception.engines.transformers.prefill import Prefill
+from vlm_perception.engines.transformers.prefill import Prefill, Prefix
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import ReplyStream
 from vlm_perception.engines.transformers.speculative import Unwritten, decode_speculatively
@@ -265,6 +267,19 @@ def test_a_stop_ends_the_reply_within_its_pass(case: Case, stop_after: int) -> N
 def test_a_stop_between_the_parts_of_the_instruction_writes_nothing(case: Case) -> None:
     (text, tokens, reason), passes = case.write(NoDraft(), Told(stop_asked=0))
     assert (text, tokens, reason, passes) == ("", (), "aborted", 0)
+
+
+def test_a_pass_waits_for_nothing_on_the_device(case: Case) -> None:
+    """A tensor on `meta` has no values, so reading one back raises; on a GPU it would wait, and end a recording."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(case.scripted.loaded.model.config)
+        Decoder(model)
+        cache, states = DecoderCache(), torch.zeros(1, 2, 30, 32, dtype=model.dtype)
+        cache.load(1, Prefix(((states, states),) * 6, 30, 30))
+        cache.reserve(2, 272)
+        rows = torch.zeros(4, 16, dtype=torch.int64)
+        for alone in (True, False):
+            assert run_pass(model, cache, rows, 256, alone).shape == (2, 16)
 
 
 def test_the_tie_is_far_below_what_tells_tokens_apart(plain: PlainModel, case: Case) -> None:
