@@ -28,7 +28,7 @@ from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.engines.transformers.prefill import Prefill, Prefix
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import ReplyStream
-from vlm_perception.engines.transformers.speculative import Unwritten, decode_speculatively
+from vlm_perception.engines.transformers.speculative import ReplyStart, decode_speculatively
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Frame, PixelBudget, Request, Token
 
@@ -85,14 +85,14 @@ class Scripted:
         tokens = self.preprocessor.tokens(request.prompt.instruction)
         frame = request.frame, self.preprocessor.plan_wh(request), tokens
         prefix = Prefill(self.loaded.model).read(*frame, self.preprocessor.patches(request))
-        unwritten = []
+        starts = []
         for slot, (drafter, told) in enumerate(rows):
             self.decoder.load(slot, prefix)
             reply = ReplyStream(self.loaded.vocabulary, self.loaded.end_ids, told.should_stop, told.on_text)
             place = prefix.length, prefix.next_position
-            unwritten.append(Unwritten(slot, *place, tokens.after, reply, drafter, request.max_new_tokens))
-        written = decode_speculatively(self.decoder, unwritten)
-        return [(row.reply.finish(), each.passes) for row, each in zip(unwritten, written, strict=True)]
+            starts.append(ReplyStart(slot, *place, tokens.after, reply, drafter, request.max_new_tokens))
+        written = decode_speculatively(self.decoder, starts)
+        return [(row.reply.finish(), each.passes) for row, each in zip(starts, written, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -54,24 +54,35 @@ class RecordedPasses:
         self._recorded.clear()
 
 
-def record_on_cuda(work: Work) -> Work:
-    """Record work for the current CUDA device as a graph. No other work of this thread may be under way."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        # Libraries choose their kernels and make their workspaces the first time, which no graph can hold.
-        work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may use the device meanwhile: another model, or an image on its way.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        found = work()
+class RecordOnCuda:
+    """Records work as a CUDA graph. No other work of this thread may be under way on the device.
 
-    def again() -> torch.Tensor:
-        graph.replay()
-        return found
+    Args:
+        device: Where the work is.
+    """
 
-    return again
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __call__(self, work: Work) -> Work:
+        """See `Record`."""
+        with torch.cuda.device(self._device):
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                # Libraries choose their kernels and make their workspaces the first time, which no graph can hold.
+                work()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may use the device meanwhile: another model, or an image on its way.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                found = work()
+
+        def again() -> torch.Tensor:
+            graph.replay()
+            return found
+
+        return again
 
 
 def can_record(model: Any) -> bool:

@@ -59,7 +59,7 @@ class PassShape:
 
 # A pass of the tiny model over 32 rows takes 1.25 times as long as one over 16, and saves 1 % of the passes
 # (`python -m benchmarks.pass_cost`). A GPU waits for the weights, whatever the rows, and has a graph for each bucket.
-SHAPES = {"cpu": PassShape(16, 256)}
+CPU_SHAPE = PassShape(16, 256)
 GPU_SHAPE = PassShape(32, 1024)
 
 
@@ -86,19 +86,19 @@ class Decoder:
 
     Args:
         model: A model of the Qwen2.5-VL family, as transformers loads it.
-        record: How passes are recorded, such as `record_on_cuda`; None runs each one from the beginning.
+        record: How passes are recorded, such as `RecordOnCuda`; None runs each one from the beginning.
     """
 
     def __init__(self, model: Any, record: Record | None = None) -> None:
         model.model.language_model.set_attn_implementation(ATTENTION)
         self._cache = DecoderCache()
-        self.shape = SHAPES.get(model.device.type, GPU_SHAPE)
+        self.shape = CPU_SHAPE if model.device.type == "cpu" else GPU_SHAPE
         self.vocabulary_size = int(model.get_input_embeddings().num_embeddings)
-        run, device = partial(run_pass, model, self._cache), model.device
-        rows = torch.zeros(4, self.shape.rows, dtype=torch.int64, device=device)
+        self._device = model.device
+        run = partial(run_pass, model, self._cache)
+        rows = torch.zeros(4, self.shape.rows, dtype=torch.int64, device=self._device)
         self._recorded = RecordedPasses(run, record, rows) if record else None
         self._run: RunPass = self._recorded or run
-        self._device = device
 
     def load(self, slot: int, prefix: Prefix) -> None:
         """Let the reply in `slot` go on behind this prefix."""

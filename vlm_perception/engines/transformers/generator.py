@@ -13,13 +13,13 @@ import torch
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text, never_stop
 from vlm_perception.engines.drafting.drafter import DraftMemory, NoDraft
 from vlm_perception.engines.families import CELL_PX
-from vlm_perception.engines.transformers.cuda_graphs import record_on_cuda
+from vlm_perception.engines.transformers.cuda_graphs import RecordOnCuda
 from vlm_perception.engines.transformers.decoder_pass import Decoder
 from vlm_perception.engines.transformers.loading import LoadedModel
 from vlm_perception.engines.transformers.prefill import Prefill
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
-from vlm_perception.engines.transformers.speculative import Unwritten, Written, decode_speculatively
+from vlm_perception.engines.transformers.speculative import ReplyStart, Written, decode_speculatively
 from vlm_perception.types import Answer, Frame, PixelBudget, Prompt, Request, Task, Timings
 
 
@@ -31,13 +31,13 @@ class _Begun:
         request: What is asked.
         blank: The answer before its first word, with the timings until here.
         reply: Reads what is written.
-        row: What the decoder needs; None when it was stopped before.
+        start: What the decoder needs; None when it was stopped before.
     """
 
     request: Request
     blank: Answer
     reply: ReplyStream
-    row: Unwritten | None
+    start: ReplyStart | None
 
 
 class Generator:
@@ -50,7 +50,7 @@ class Generator:
     """
 
     def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None, *, graph: bool = False) -> None:
-        self._loaded, self._drafts, self._record = loaded, drafts, record_on_cuda if graph else None
+        self._loaded, self._drafts, self._record = loaded, drafts, RecordOnCuda(loaded.model.device) if graph else None
         self._preprocessor = Preprocessor(
             loaded.processor, int(loaded.model.config.image_token_id), loaded.model.device
         )
@@ -90,12 +90,12 @@ class Generator:
         self, requests: Sequence[Request], should_stop: Sequence[ShouldStop], on_text: Sequence[OnText]
     ) -> list[Answer]:
         """See `BatchEngine.answer_batch`."""
-        rows = zip(requests, should_stop, on_text, strict=True)
-        begun = [self._begin(slot, *row) for slot, row in enumerate(rows)]
+        asked = zip(requests, should_stop, on_text, strict=True)
+        begun = [self._begin(slot, *each) for slot, each in enumerate(asked)]
         began_s = time.perf_counter()
-        written = iter(decode_speculatively(self._decoder, [each.row for each in begun if each.row]))
+        written = iter(decode_speculatively(self._decoder, [each.start for each in begun if each.start]))
         decoding_s = time.perf_counter() - began_s
-        return [self._finish(each, next(written), decoding_s) if each.row else _stopped(each) for each in begun]
+        return [self._finish(each, next(written), decoding_s) if each.start else _stopped(each) for each in begun]
 
     def _begin(self, slot: int, request: Request, should_stop: ShouldStop, on_text: OnText) -> _Begun:
         """Prepare a request and have the model read it up to the end of its image."""
@@ -110,15 +110,15 @@ class Generator:
         if patches is not None:
             with suppress(PrefillStopped), stoppable_prefill(model, reply):
                 prefix = self._prefill.read(*frame, patches)
-        row = None
+        start = None
         if prefix is not None:
             self._decoder.load(slot, prefix)
             drafter = self._drafts.drafter(request, blank.model_wh) if self._drafts else NoDraft()
             place, position = prefix.length, prefix.next_position
-            row = Unwritten(slot, place, position, tokens.after, reply, drafter, request.max_new_tokens)
+            start = ReplyStart(slot, place, position, tokens.after, reply, drafter, request.max_new_tokens)
         prefill_s = time.perf_counter() - prepared_s
         timings = Timings(prepared_s - began_s, prefill_s, 0.0, prefill_s=prefill_s)
-        return _Begun(request, replace(blank, timings=timings), reply, row)
+        return _Begun(request, replace(blank, timings=timings), reply, start)
 
     def _finish(self, begun: _Begun, written: Written, decoding_s: float) -> Answer:
         """Make the answer of what was written, and remember it."""

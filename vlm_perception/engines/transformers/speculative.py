@@ -24,7 +24,7 @@ from vlm_perception.engines.transformers.reply_stream import ReplyStream
 
 
 @dataclass(frozen=True, slots=True)
-class Unwritten:
+class ReplyStart:
     """A reply before its first token.
 
     Attributes:
@@ -59,15 +59,15 @@ class Written:
     first_token_s: float
 
 
-def decode_speculatively(decoder: Decoder, rows: Sequence[Unwritten]) -> list[Written]:
+def decode_speculatively(decoder: Decoder, replies: Sequence[ReplyStart]) -> list[Written]:
     """Write replies, greedily, together; one that is over leaves its rows to the others.
 
     Args:
         decoder: Reads them.
-        rows: The replies, each in a slot of its own.
+        replies: What to write, each in a slot of its own.
     """
     began_s = time.perf_counter()
-    writers = [_Writer(row, decoder, began_s) for row in rows]
+    writers = [_Writer(reply, decoder, began_s) for reply in replies]
     while going := [writer for writer in writers if not writer.over]:
         # Each sees its own bucket; those that are farther ahead, and those without a lane, wait for a pass of theirs.
         bucket = min(writer.bucket for writer in going)
@@ -87,23 +87,23 @@ class _Writer:
     """One reply while it is written: what its next pass reads, and what it makes of the choices.
 
     Args:
-        row: The reply.
+        start: The reply.
         decoder: Reads it.
         began_s: When writing began.
     """
 
-    def __init__(self, row: Unwritten, decoder: Decoder, began_s: float) -> None:
-        self._row, self._decoder, self._began_s = row, decoder, began_s
-        self._place, self._position = row.place, row.position
+    def __init__(self, start: ReplyStart, decoder: Decoder, began_s: float) -> None:
+        self._start, self._decoder, self._began_s = start, decoder, began_s
+        self._place, self._position = start.place, start.position
         # Tokens that the model has not read yet, and guesses of those behind them.
-        self._known, self._draft = list(row.instruction), tuple[int, ...]()
+        self._known, self._draft = list(start.instruction), tuple[int, ...]()
         self._read_count, self._written_count = 0, 0
         self.passes, self.first_token_s = 0, 0.0
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to be written."""
-        return self._row.reply.over or self._written_count >= self._row.max_new_tokens
+        return self._start.reply.over or self._written_count >= self._start.max_new_tokens
 
     @property
     def bucket(self) -> int:
@@ -119,7 +119,7 @@ class _Writer:
             self._draft = self._usable_draft(room - self._read_count)
         ids = [*self._known[: self._read_count], *self._draft]
         ids += ids[-1:] * (rows - len(ids))
-        place, position, slot = self._place, self._position, self._row.slot
+        place, position, slot = self._place, self._position, self._start.slot
         return [PassToken(token, place + row, position + row, slot) for row, token in enumerate(ids)]
 
     def take(self, choices: Sequence[Choice]) -> None:
@@ -127,7 +127,7 @@ class _Writer:
         agreed = 0
         if self._read_count < len(self._known):
             self._known = self._known[self._read_count :]
-            self._row.reply.asked_to_stop()
+            self._start.reply.asked_to_stop()
         else:
             if not self.passes:
                 self.first_token_s = time.perf_counter() - self._began_s
@@ -135,7 +135,7 @@ class _Writer:
             written = self._read_agreed(choices[self._read_count - 1 :])
             agreed = sum(map(eq, written, self._draft))  # only the last one can differ
             self._written_count += len(written)
-            self._row.drafter.accept(written)
+            self._start.drafter.accept(written)
             self._known = written[-1:]
         self._place += self._read_count + agreed
         self._position += self._read_count + agreed
@@ -143,10 +143,10 @@ class _Writer:
     def _read_agreed(self, choices: Sequence[Choice]) -> list[int]:
         """Hand on the model's choices until one is not what was drafted, or the reply is over."""
         written: list[int] = []
-        room = self._row.max_new_tokens - self._written_count
+        room = self._start.max_new_tokens - self._written_count
         for place, (choice, logprob) in enumerate(choices):
             written.append(choice)
-            if self._row.reply.read(choice, logprob) or len(written) == room:
+            if self._start.reply.read(choice, logprob) or len(written) == room:
                 break
             if place == len(self._draft) or self._draft[place] != choice:
                 break
@@ -155,8 +155,8 @@ class _Writer:
     def _usable_draft(self, rows: int) -> tuple[int, ...]:
         """Take a draft that fits, up to the first id that the model does not know."""
         # One of the tokens that the reply may still have is the model's own choice.
-        limit = min(rows, self._row.max_new_tokens - self._written_count - 1)
+        limit = min(rows, self._start.max_new_tokens - self._written_count - 1)
         if limit <= 0:
             return ()
-        draft = self._row.drafter.propose(limit)[:limit]
+        draft = self._start.drafter.propose(limit)[:limit]
         return tuple(takewhile(lambda token: 0 <= token < self._decoder.vocabulary_size, draft))
