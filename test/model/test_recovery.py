@@ -121,10 +121,17 @@ def test_the_engine_says_that_memory_ran_out_and_keeps_nothing(
     ids=str,
 )
 def test_other_failures_are_no_lack_of_memory(
-    wide: TransformersEngine, memory: SmallMemory, error: Exception, kind: type[InferenceError]
+    wide: TransformersEngine,
+    memory: SmallMemory,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: type[InferenceError],
 ) -> None:
     wide.forget()
     memory.room_px, memory.raises = 0, lambda: error
+    if kind is DeviceLostError:
+        # A device that is gone makes no new tensor either.
+        monkeypatch.setattr("vlm_perception.engines.transformers.generator.Decoder", lambda *_: 1 / 0)
     with pytest.raises(InferenceError, match=re.escape(str(error))) as caught:
         wide.answer(request(), never_stop)
     assert type(caught.value) is kind

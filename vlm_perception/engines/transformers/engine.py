@@ -129,18 +129,20 @@ class TransformersEngine:
         except GeometryError:
             raise
         except Exception as error:
-            # What a failed pass has written may be no numbers; the next answer must not meet it.
-            self._loaded().release()
             sizes = ", ".join(str(request.frame.image_wh) for request in requests)
             if is_device_lost(error):
+                # Nothing more is asked of the device before: it would fail in its own words.
                 raise DeviceLostError(
                     f"{self.name} lost its device on a {sizes} frame; start the process again: {error}"
                 ) from error
             if not is_out_of_memory(error):
+                # What a failed pass has written may be no numbers; the next answer must not meet it.
+                self._loaded().release()
                 reason = f"{error}{_remedy_of(error, self._facts['dtype'])}"
                 raise InferenceError(f"{self.name} failed on a {sizes} frame: {reason}") from error
             reason = str(error).rstrip(".") or type(error).__name__
         # Not before here: the error held the frames of the failed try, and with them its tensors.
+        self._loaded().release()
         _free_memory()
         pixels = max(request.budget.max_pixels for request in requests)
         limit = max(request.max_new_tokens for request in requests)
