@@ -68,7 +68,7 @@ class Generator:
 
     def warm_up(self) -> None:
         """Answer a grey image, so that a first frame finds everything made that is made once."""
-        side = 8 * CELL_PX
+        side = 2 * CELL_PX
         frame = Frame(np.full((side, side, 3), 128, np.uint8))
         prompt = Prompt("", Task.RAW, "What is in the image?")
         self.answer(Request(frame, prompt, PixelBudget(side**2, side**2), 2), never_stop, ignore_text)
