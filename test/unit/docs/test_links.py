@@ -1,4 +1,4 @@
-"""Links and names of the documentation lead somewhere: pages, files, sections, modules, arguments, targets.
+"""Links and names of the documentation lead somewhere: pages, files, sections, modules, parameters, targets.
 
 Addresses elsewhere are only looked at.
 """
@@ -13,7 +13,6 @@ import pytest
 from checkout import ROOT
 
 from vlm_perception.settings import parameters
-from vlm_perception.startup.arguments import ENDING_ARGUMENTS, LAUNCH_ARGUMENTS
 from vlm_perception.startup.commands import COMMANDS
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -72,8 +71,6 @@ def test_commands_that_are_named_exist(page: Path) -> None:
             source = Path(str(found.origin)).read_text(encoding="utf-8")
             for option in re.findall(r"--[\w-]+", arguments):
                 assert f'"{option}"' in source, f"{page.name}: python -m {module} {option}"
-    for command in set(re.findall(r"ros2 run vlm_perception ([\w-]+)", text)):
-        assert command in COMMANDS, f"{page.name}: {command}"
     for code in CODE.findall(text):
         for command in re.findall(r"^(?:\.venv/bin/)?(vlm[-_][\w-]+)", code, re.MULTILINE):
             assert command in COMMANDS, f"{page.name}: {command}"
@@ -88,14 +85,9 @@ def test_targets_of_make_that_are_named_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_arguments_and_parameters_that_are_set_exist(page: Path) -> None:
+def test_parameters_that_are_set_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    arguments = {argument.name for argument in (*LAUNCH_ARGUMENTS, *ENDING_ARGUMENTS)}
     ours = {parameter.name for parameter in parameters()} | {"use_sim_time", "path", "seed", "n_objects"}
-    for line in re.findall(r"ros2 launch vlm_perception [^`\n]*", text):
-        assert set(re.findall(r"(\w+):=", line)) <= arguments, line
-    for name in re.findall(r"ros2 param set /vlm_perception ([a-z_]+)", text):
-        assert name in ours, f"{page.name}: {name}"
     for name in re.findall(r"-p (\w+):=", text):
         assert name in ours, f"{page.name}: {name}"
 
