@@ -42,7 +42,8 @@ def perceive(
         should_stop: See `Engine.answer`; an aborted answer still yields its complete objects.
         on_partial: Told, on the calling thread, each time objects became complete while the model
             is still writing: a `Result` with `partial` set, whose objects are those so far. They
-            are the first ones of the final result, with the same names and scores. Its rejects
+            are the first ones of the final result, with the same names and scores, unless the model
+            ends a thinking that it never began: then they are gone. Its rejects
             are those below the threshold alone; prose and count are known only at the end.
 
     Returns:
@@ -86,6 +87,9 @@ class Follower:
             self._reader = self._reader_of(self._blank)
         self._tokens += tokens
         complete = self._reader.feed(chunk)
+        if self._reader.told == len(complete):
+            # What was told before, if anything, was thought only.
+            self._objects, self._weak = (), ()
         if not complete:
             return
         now_s = time.perf_counter() - self._began_s
@@ -109,7 +113,15 @@ class Follower:
         count = count_answer(self._request.prompt.task, answer, parsed, objects)
         rejects, calibrated = (*parsed.rejects, *weak), are_calibrated(objects, answer)
         return Result(
-            self._request, answer, objects, rejects, parsed.text, count.number, count.agrees, calibrated=calibrated
+            self._request,
+            answer,
+            objects,
+            rejects,
+            parsed.text,
+            count.number,
+            count.agrees,
+            calibrated=calibrated,
+            thinking=parsed.thinking,
         )
 
     def _reader_of(self, answer: Answer) -> AnswerReader:

@@ -242,11 +242,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """Objects, rejects and the prose outside the objects."""
+    """Objects, rejects, the prose outside of the objects, and what the model thought before it answered."""
 
     objects: tuple[DetectedObject, ...]
     rejects: tuple[Reject, ...]
     text: str
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,7 @@ class Result:
         count_agrees: For a count that was said: whether it is the number of listed objects.
         calibrated: Whether the scores are calibrated by the checkpoint's card.
         partial: Whether the model is still writing and more may follow.
+        thinking: What the model thought before it answered; nothing of it is an object or a count.
     """
 
     request: Request
@@ -274,6 +276,7 @@ class Result:
     count_agrees: bool | None = None
     calibrated: bool = False
     partial: bool = False
+    thinking: str = ""
 
     @property
     def truncated(self) -> bool:

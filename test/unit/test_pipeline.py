@@ -124,6 +124,8 @@ COUNTS: list[tuple[Task, str, FinishReason, int | None]] = [
     (Task.COUNT, f"[{CAT}, {DOG}", "length", None),  # a cut-off list is not
     (Task.COUNT, '[{"bbox_2d": null}]', "stop", None),
     (Task.DETECT, f"[{CAT}]\nThere are 3.", "stop", None),  # nobody asked
+    (Task.COUNT, f"<think>[{CAT}] or []", "stop", None),  # it never came to an answer
+    (Task.COUNT, "<think>4 or 5</think>[]", "stop", 0),
 ]
 
 
@@ -135,6 +137,15 @@ def test_counting(task: Task, text: str, ends: FinishReason, count: int | None) 
 def test_text_only_answers_are_kept() -> None:
     result = perceive(whole("A red cart beside a face."), request(Task.DESCRIBE))
     assert (result.objects, result.text) == ((), "A red cart beside a face.")
+
+
+def test_what_turns_out_to_be_thought_is_taken_back() -> None:
+    told: list[list[str]] = []
+    engine = WritingEngine(by_letters(f"[{CAT}, {DOG}] No.</think>[{DOG}, {CAT}]"))
+    result = perceive(engine, request(), on_partial=lambda part: told.append([o.label for o in part.objects]))
+    assert told == [["cat"], ["cat", "dog"], ["dog"], ["dog", "cat"]]
+    assert [found.label for found in result.objects] == ["dog", "cat"]
+    assert (result.text, result.thinking) == ("", f"[{CAT}, {DOG}] No.")
 
 
 def test_an_aborted_answer_is_a_result_without_objects() -> None:

@@ -25,6 +25,7 @@ _ENGLISH = rf"\b(?ai:{_TENS_AND_ONES}|{'|'.join(_WORDS)})\b"
 _DIGITS = r"(?<![A-Za-z0-9_.])(?<!\d,)\d{1,6}(?![\d%]|[.,]\d|st\b|nd\b|rd\b|th\b)(?![.)]\s+\S+.*\n\s*\d+[.)])"
 _HAN = r"没有|(?<!第)(?!一[共起些样直般边旁定下])[零〇一二两三四五六七八九十百]+"
 _QUANTITY = re.compile(rf"{_ENGLISH}|{_DIGITS}|{_HAN}")
+_OPENS_LIST = re.compile(r"[\[{［｛]")
 _TOTAL_BEFORE = re.compile(r"(?i:\b(?:total|altogether|count)\b[^.\n\d]{0,24}|[共计][^。\n\d]{0,4})\Z")
 _TOTAL_AFTER = re.compile(r"(?i:[^.,\n\d]{0,24}?\b(?:in total|in all|altogether)\b)")
 
@@ -57,8 +58,9 @@ def count_answer(task: Task, answer: Answer, parsed: ParsedAnswer, kept: Sequenc
     said = count_of(parsed.text, parsed.objects)
     if said is not None:
         return Count(said, said == len(parsed.objects))
-    # A finished list without a sentence is an answer too; a cut-off one is not.
-    listed = bool(parsed.objects) or not (parsed.rejects or parsed.text)
+    # A finished list without a sentence is an answer too; a cut-off one is not, nor is nothing behind the thinking.
+    written = answer.text.rpartition(parsed.thinking)[2] if parsed.thinking else answer.text
+    listed = bool(parsed.objects) or not (parsed.rejects or parsed.text or not _OPENS_LIST.search(written))
     return Count(len(kept)) if answer.finish_reason == "stop" and listed else Count()
 
 

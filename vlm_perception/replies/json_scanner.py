@@ -182,7 +182,7 @@ class JsonScanner:
         return self._take()
 
     def finish(self) -> list[Segment]:
-        """End the reply and return what it left open."""
+        """End the reply, or a part of it, and return what it left open."""
         self._ended = True
         found = self.feed("")
         for opened in self._stack:
@@ -192,7 +192,18 @@ class JsonScanner:
         start = self._stack[0].start if self._stack else self._text_from
         self._stack.clear()
         self._report_text(start, len(self._text))
-        return found + self._take()
+        found += self._take()
+        self._quote = self._comment_end = ""
+        self._ended = False
+        return found
+
+    def skip(self, length: int) -> None:
+        """Pass over characters that are no part of the answer; the part before them was finished.
+
+        What follows begins a line, and no object's evidence reaches back over them.
+        """
+        self.feed("\0" * (length - 1) + "\n")
+        self._at = self._text_from = len(self._text)
 
     def _take(self) -> list[Segment]:
         found, self._found = self._found, []

@@ -16,6 +16,7 @@ from vlm_perception.replies.candidates import Candidate, json_candidates, lead_s
 from vlm_perception.replies.coordinates import image_scale
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
+from vlm_perception.replies.sections import Section, SectionSplitter, without_tags
 from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
 from vlm_perception.replies.validation import Validator
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
@@ -38,8 +39,8 @@ def parse_answer(text: str, *, model_wh: WH, image_wh: WH, coordinates: Coordina
 
     Returns:
         Objects in image pixels in the order they end in the text, each with its `span` in it;
-        rejects with a reason and a span each, in the order they begin; the prose outside of both.
-        An object the model gave no name has an empty label.
+        rejects with a reason and a span each, in the order they begin; the prose outside of both; and
+        the thinking, of which nothing is an object. An object the model gave no name has an empty label.
 
     Raises:
         GeometryError: A side of `model_wh` or `image_wh` is not positive, or `coordinates` is
@@ -55,7 +56,8 @@ class AnswerReader:
 
     JSON items are read with their closing brace, lines with their line end, and tags and boxes in
     text with the line they are in. What `feed` returned is the beginning of what `finish`
-    returns, and stays as it is. Time is linear in the text, whatever the chunks.
+    returns, and stays as it is, unless a `</think>` or `<answer>` tells that it was thinking: see `told`.
+    Time is linear in the text, whatever the chunks.
 
     Args:
         model_wh: Size of the image as the model saw it, pixels.
@@ -67,8 +69,11 @@ class AnswerReader:
     """
 
     def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
-        self._validator = Validator(image_wh, image_scale(model_wh, image_wh, coordinates))
-        self._scanner = JsonScanner()
+        self._image_wh, self._scale = image_wh, image_scale(model_wh, image_wh, coordinates)
+        self._validator = Validator(self._image_wh, self._scale)
+        self._splitter, self._scanner = SectionSplitter(), JsonScanner()
+        self._raw = ""
+        self._apart: list[Span] = []
         self._read_to = 0
         self._looked_to = 0
         self._taken: list[Span] = []
@@ -79,7 +84,12 @@ class AnswerReader:
     @property
     def text(self) -> str:
         """The reply so far."""
-        return self._scanner.text
+        return self._raw
+
+    @property
+    def told(self) -> int:
+        """How many objects stand; fewer than `feed` returned where some of them turned out to be thought only."""
+        return len(self._validator.objects)
 
     def feed(self, chunk: str) -> tuple[DetectedObject, ...]:
         """Take more of the reply and return the objects that became complete with it.
@@ -87,23 +97,54 @@ class AnswerReader:
         Args:
             chunk: What comes next, of any length.
         """
-        known = len(self._validator.objects)
-        for segment in self._scanner.feed(chunk):
-            self._read(segment)
-        self._read_lines()
-        return tuple(self._validator.objects[known:])
+        # Python appends to a string in place, in constant time, only while nothing else holds it.
+        raw, self._raw = self._raw, ""
+        raw += chunk
+        self._raw = raw
+        del raw
+        return self._pass(self._splitter.feed(chunk))
 
     def finish(self) -> ParsedAnswer:
         """End the reply and return all of it."""
-        for segment in self._scanner.finish():
-            self._read(segment)
-        text = self._scanner.text
-        prose = _prose_between(text, _merged(self._taken))
+        self._pass(self._splitter.finish())
+        self._end_part()
+        prose = _prose_between(self._scanner.text, _merged(self._taken + self._apart))
         return ParsedAnswer(
             tuple(self._validator.objects),
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
             "\n".join(part for part in (prose, *self._said) if part),
+            without_tags("".join(self._raw[slice(*span)] for span in self._apart)),
         )
+
+    def _pass(self, sections: Iterable[Section]) -> tuple[DetectedObject, ...]:
+        validator, known = self._validator, len(self._validator.objects)
+        for kind, text in sections:
+            if kind == "answer":
+                for segment in self._scanner.feed(text):
+                    self._read(segment)
+                self._read_lines()
+                continue
+            if not text:
+                continue
+            self._end_part()
+            start = len(self._scanner.text)
+            self._scanner.skip(len(text))
+            if kind == "forget":
+                self._forget()
+                start = 0
+            self._apart.append((start, len(self._scanner.text)))
+        return tuple(self._validator.objects[known if self._validator is validator else 0 :])
+
+    def _end_part(self) -> None:
+        for segment in self._scanner.finish():
+            self._read(segment)
+        self._ref = None
+
+    def _forget(self) -> None:
+        """Drop what was read so far."""
+        self._validator = Validator(self._image_wh, self._scale)
+        for kept in (self._taken, self._said, self._apart, self._unnamed):
+            kept.clear()
 
     def _read(self, segment: Segment) -> None:
         if segment.kind == "text":

@@ -15,9 +15,9 @@ def result_fields(result: Result) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
     Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
-    as it came), `text` (prose outside the objects), `count` (or null), `count_agrees` (or null),
-    `objects` (see `object_fields`), `score` (`formula`, `calibrated`), `rejects` (reason, text),
-    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),
+    as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
+    null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `calibrated`),
+    `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),
     `timings` (seconds; see `Timings`).
     """
     answer = result.answer
@@ -27,6 +27,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "task": result.request.prompt.task.value,
         "raw_text": answer.text,
         "text": result.text,
+        "thinking": result.thinking,
         "count": result.count,
         "count_agrees": result.count_agrees,
         "objects": [object_fields(item) for item in result.objects],

@@ -1,0 +1,87 @@
+"""Which parts of a reply are its answer, told while it is written; the rest is thinking.
+
+Thinking is what stands in `<think>`, `<reasoning>`, `<thought>` and their like, closed or not, and everything
+before a `</think>`, whose opening may have been a part of the prompt. Where there is an `<answer>`, only what it
+holds is the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+_NAMES = "think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad"
+_TAG = re.compile(
+    rf"<(?P<close>/)?(?:seed:)?(?:{_NAMES})>|◁(?P<close2>/)?think▷|\[(?P<close3>/)?THINK\]"
+    r"|<(?P<close4>/)?(?P<answer>(?:final_?)?answer)>",
+    re.IGNORECASE,
+)
+_BEGINS_TAG = re.compile(r"[<◁\[]")
+# What may still become a tag.
+_LONGEST_TAG = 16
+_MAY_GO_ON = re.compile(r"(?:</?[a-z_:]*|◁/?[a-z]*|\[/?(?:T[HINK]*)?)\Z", re.IGNORECASE)
+
+
+class Section(NamedTuple):
+    """A piece of a reply.
+
+    Attributes:
+        kind: `answer` goes on with the answer; `apart` ends what the answer has been so far and is no part of it;
+            `forget` is apart, too, and so is all that came before it.
+        text: Its characters.
+    """
+
+    kind: Literal["answer", "apart", "forget"]
+    text: str
+
+
+class SectionSplitter:
+    """Parts one reply, in chunks of any length."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._apart = False
+        self._answers = 0
+
+    def feed(self, chunk: str) -> Iterator[Section]:
+        """Take more of the reply and return what is certain of it, in order."""
+        text = self._held + chunk
+        if not _BEGINS_TAG.search(text):
+            self._held = ""
+            yield Section("apart" if self._apart else "answer", text)
+            return
+        tail = max(0, len(text) - _LONGEST_TAG)
+        begun = _MAY_GO_ON.search(text, tail)
+        end = begun.start() if begun else len(text)
+        self._held = text[end:]
+        yield from self._split(text[:end])
+
+    def finish(self) -> Iterator[Section]:
+        """End the reply."""
+        held, self._held = self._held, ""
+        yield Section("apart" if self._apart else "answer", held)
+
+    def _split(self, text: str) -> Iterator[Section]:
+        at = 0
+        for tag in _TAG.finditer(text):
+            if tag.start() > at:
+                yield Section("apart" if self._apart else "answer", text[at : tag.start()])
+            yield Section(self._pass(tag), tag[0])
+            at = tag.end()
+        if at < len(text):
+            yield Section("apart" if self._apart else "answer", text[at:])
+
+    def _pass(self, tag: re.Match[str]) -> Literal["apart", "forget"]:
+        closes = any(tag[name] for name in ("close", "close2", "close3", "close4"))
+        if tag["answer"] is None:
+            self._apart = not closes
+            return "forget" if closes else "apart"
+        self._apart = closes
+        self._answers += not closes
+        return "forget" if self._answers == 1 and not closes else "apart"
+
+
+def without_tags(text: str) -> str:
+    """Return thinking as it is told."""
+    return _TAG.sub("", text).strip()
