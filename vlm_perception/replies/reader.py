@@ -16,7 +16,7 @@ from vlm_perception.replies.candidates import Candidate, json_candidates, lead_s
 from vlm_perception.replies.coordinates import image_scale
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
-from vlm_perception.replies.sections import Section, SectionSplitter, without_tags
+from vlm_perception.replies.sections import ReplySection, SectionSplitter, without_tags
 from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
 from vlm_perception.replies.validation import Validator
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
@@ -116,7 +116,7 @@ class AnswerReader:
             without_tags("".join(self._raw[slice(*span)] for span in self._apart)),
         )
 
-    def _pass(self, sections: Iterable[Section]) -> tuple[DetectedObject, ...]:
+    def _pass(self, sections: Iterable[ReplySection]) -> tuple[DetectedObject, ...]:
         validator, known = self._validator, len(self._validator.objects)
         for kind, text in sections:
             if kind == "answer":

@@ -17,8 +17,8 @@ def result_fields(result: Result) -> dict[str, Any]:
     Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
     null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `calibrated`),
-    `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder),
-    `timings` (seconds; see `Timings`).
+    `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes`
+    (of the decoder), `timings` (seconds; see `Timings`).
     """
     answer = result.answer
     return {

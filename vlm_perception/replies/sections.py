@@ -23,7 +23,7 @@ _LONGEST_TAG = 16
 _MAY_GO_ON = re.compile(r"(?:</?[a-z_:]*|◁/?[a-z]*|\[/?(?:T[HINK]*)?)\Z", re.IGNORECASE)
 
 
-class Section(NamedTuple):
+class ReplySection(NamedTuple):
     """A piece of a reply.
 
     Attributes:
@@ -44,12 +44,12 @@ class SectionSplitter:
         self._apart = False
         self._answers = 0
 
-    def feed(self, chunk: str) -> Iterator[Section]:
+    def feed(self, chunk: str) -> Iterator[ReplySection]:
         """Take more of the reply and return what is certain of it, in order."""
         text = self._held + chunk
         if not _BEGINS_TAG.search(text):
             self._held = ""
-            yield Section("apart" if self._apart else "answer", text)
+            yield ReplySection("apart" if self._apart else "answer", text)
             return
         tail = max(0, len(text) - _LONGEST_TAG)
         begun = _MAY_GO_ON.search(text, tail)
@@ -57,20 +57,20 @@ class SectionSplitter:
         self._held = text[end:]
         yield from self._split(text[:end])
 
-    def finish(self) -> Iterator[Section]:
+    def finish(self) -> Iterator[ReplySection]:
         """End the reply."""
         held, self._held = self._held, ""
-        yield Section("apart" if self._apart else "answer", held)
+        yield ReplySection("apart" if self._apart else "answer", held)
 
-    def _split(self, text: str) -> Iterator[Section]:
+    def _split(self, text: str) -> Iterator[ReplySection]:
         at = 0
         for tag in _TAG.finditer(text):
             if tag.start() > at:
-                yield Section("apart" if self._apart else "answer", text[at : tag.start()])
-            yield Section(self._pass(tag), tag[0])
+                yield ReplySection("apart" if self._apart else "answer", text[at : tag.start()])
+            yield ReplySection(self._pass(tag), tag[0])
             at = tag.end()
         if at < len(text):
-            yield Section("apart" if self._apart else "answer", text[at:])
+            yield ReplySection("apart" if self._apart else "answer", text[at:])
 
     def _pass(self, tag: re.Match[str]) -> Literal["apart", "forget"]:
         closes = any(tag[name] for name in ("close", "close2", "close3", "close4"))
