@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-
-import cv2
-import numpy as np
-from PIL import Image, ImageOps
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.frames.pictures import count_frames
+from vlm_perception.frames.pictures import read_image as read_image
+from vlm_perception.frames.signatures import Signature, signature_of
 from vlm_perception.frames.videos import read_video
 
+# What an ending promises counts only where the bytes say nothing: a damaged file is told as such, not left out.
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# Only for choosing files out of folders; a file that is named itself is tried whatever its ending.
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+# These images have no beginning of their own.
+_BARE_SUFFIXES = (".pcx", ".tga")
+# Formats whose files every reader takes, and how their names end; the first is the usual one.
+_USUAL = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+}
 
 
-def frames_of(path: Path, loop: bool, on_skip: Callable[[ImageError], None]) -> Generator[Pixels, None, None]:
+def frames_of(
+    path: Path, loop: bool, on_skip: Callable[[ImageError], None], note: Callable[[str], object] = lambda text: None
+) -> Generator[Pixels, None, None]:
     """Read frames one at a time.
 
     Images are turned upright as their EXIF data says. A folder's images come in the order of their
@@ -29,6 +40,7 @@ def frames_of(path: Path, loop: bool, on_skip: Callable[[ImageError], None]) -> 
         path: An image, a folder with images, or a video.
         loop: Begin again at the end.
         on_skip: Told about every image of a folder that was skipped.
+        note: Told once and in words what a folder holds besides, and that a video ends early.
 
     Yields:
         (height, width, 3) uint8 RGB.
@@ -38,30 +50,82 @@ def frames_of(path: Path, loop: bool, on_skip: Callable[[ImageError], None]) -> 
     """
     if not path.exists():
         raise ImageError(f"{path} does not exist: set path to an image, a folder or a video", cause="missing_file")
-    yield from _once(path, on_skip)
+    yield from _once(path, on_skip, note)
     while loop:
-        yield from _once(path, on_skip)
+        yield from _once(path, on_skip, lambda text: None)
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is read as a video: everything that has not the ending of an image."""
-    return path.suffix.lower() not in IMAGE_SUFFIXES and not path.is_dir()
-
-
-def _once(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixels]:
+    """Whether a file has several frames: a video or an animation; its bytes decide, whatever its name ends in."""
     if path.is_dir():
-        yield from _folder(path, on_skip)
+        return False
+    signature = signature_of(path)
+    if signature is None:
+        return path.suffix.lower() not in IMAGE_SUFFIXES + _BARE_SUFFIXES
+    return signature.medium == "video" or (signature.medium == "image" and count_frames(path) > 1)
+
+
+def worth_reading(path: Path) -> bool:
+    """Whether a file that was found in a folder is to be read: it is an image or a video, or is called like one."""
+    if path.is_dir() or path.name.startswith("."):
+        return False
+    known = IMAGE_SUFFIXES + VIDEO_SUFFIXES + _BARE_SUFFIXES
+    return path.suffix.lower() in known or _is_picture(signature_of(path))
+
+
+def left_out(paths: Iterable[Path]) -> str:
+    """Say in words what is not read of a folder, every kind of it; empty for nothing."""
+    folders, kinds = 0, Counter[str]()
+    for path in paths:
+        if path.is_dir():
+            folders += 1
+        else:
+            kinds["hidden" if path.name.startswith(".") else path.suffix.lower() or "no ending"] += 1
+    said = []
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
+        said.append(f"{kinds.total()} file{'s' * (kinds.total() > 1)} ({listed})")
+    if folders:
+        said.append(f"{folders} folder{'s' * (folders > 1)}")
+    return " and ".join(said)
+
+
+def usual_suffix(path: Path) -> str | None:
+    """Return how the name of a copy of an image should end, so that every reader knows what it is.
+
+    Returns:
+        Its own ending where that fits its bytes; None for kinds that few can read.
+    """
+    signature = signature_of(path)
+    fitting = _USUAL.get(signature.name, ()) if signature is not None else ()
+    if path.suffix.lower() in fitting:
+        return path.suffix
+    return fitting[0] if fitting else None
+
+
+def _is_picture(signature: Signature | None) -> bool:
+    return signature is not None and signature.medium != "other"
+
+
+def _once(path: Path, on_skip: Callable[[ImageError], None], note: Callable[[str], object]) -> Iterator[Pixels]:
+    if path.is_dir():
+        yield from _folder(path, on_skip, note)
     elif is_video(path):
-        for frame in read_video(path):
+        for frame in read_video(path, note=note):
             yield frame.rgb
     else:
         yield read_image(path)
 
 
-def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixels]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+def _folder(path: Path, on_skip: Callable[[ImageError], None], note: Callable[[str], object]) -> Iterator[Pixels]:
+    files = sorted(path.iterdir())
+    images = [file for file in files if worth_reading(file) and not is_video(file)]
+    shown = set(images)
+    others = left_out(file for file in files if file not in shown)
+    if others and images:
+        note(f"{path}: {others} left out; only the images in it are shown")
     readable = 0
-    for file in files:
+    for file in images:
         try:
             rgb = read_image(file)
         except ImageError as error:
@@ -70,41 +134,9 @@ def _folder(path: Path, on_skip: Callable[[ImageError], None]) -> Iterator[Pixel
         readable += 1
         yield rgb
     if not readable:
+        besides = f", {others}" if others else ""
         raise ImageError(
-            f"{path} holds no readable image ({len(files)} files end in {', '.join(IMAGE_SUFFIXES)}): "
-            f"set path to a folder with images",
+            f"{path} holds no readable image ({len(images)} files that should be one{besides}): set path to a folder "
+            f"with images",
             cause="no_images",
         )
-
-
-def read_image(path: Path) -> Pixels:
-    """Read an image file, turned upright as its EXIF data says.
-
-    Returns:
-        (height, width, 3) uint8 RGB; grey, 16-bit and palette pictures are converted, transparency is dropped.
-
-    Raises:
-        ImageError: `undecodable`: no permission, not an image, or its end is missing.
-    """
-    try:
-        # Not OpenCV first: it fills the missing end of a cut-off JPEG with grey and reports success.
-        with Image.open(path) as image:
-            if not image.mode.startswith(("I", "F")):
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise ImageError(
-            f"{path} cannot be decoded as an image ({error}): check the file, or save it as JPEG or PNG",
-            cause="undecodable",
-        ) from error
-    return _deep_image(path)
-
-
-def _deep_image(path: Path) -> Pixels:
-    """Read more than 8 bits a channel, which Pillow would clip instead of scaling down."""
-    try:
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"{path} cannot be decoded: {error}", cause="undecodable") from error
-    if bgr is None:
-        raise ImageError(f"{path} cannot be decoded as an image: save it as JPEG or PNG", cause="undecodable")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

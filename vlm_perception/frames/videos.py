@@ -1,23 +1,19 @@
-"""Frames of a video with their times, upright, read by FFmpeg through PyAV."""
+"""Frames of whatever moves, with their times: videos through FFmpeg; animations and pages through Pillow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-
-import av
-import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
+from typing import Any
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
-
-# Containers only estimate how many frames they hold; a video that ends this much earlier is damaged.
-_WHOLE_SHARE = 0.9
+from vlm_perception.frames.ffmpeg import Film, open_film, unreadable, upright
+from vlm_perception.frames.pictures import count_frames, read_frames, rgb_of
+from vlm_perception.frames.signatures import signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +48,57 @@ class Thinning:
 
 ALL_FRAMES = Thinning()
 
+Note = Callable[[str], object]
+# The time of a frame, seconds, and what makes its pixels, so that those of frames nobody wants are not made.
+_Frames = Iterator[tuple[float, Callable[[], Pixels]]]
+
 
 def read_video(
-    path: Path, thinning: Thinning = ALL_FRAMES, note: Callable[[str], object] = lambda text: None
+    path: Path, thinning: Thinning = ALL_FRAMES, note: Note = lambda text: None
 ) -> Generator[VideoFrame, None, None]:
-    """Read a video's frames one at a time; the file is closed with the generator.
+    """Read the frames of a video, an animation or a document one at a time; the file is closed with the generator.
 
     Args:
-        path: The video.
+        path: A video, an animated GIF, WebP, PNG or AVIF, or a TIFF of several pages (one a second).
         thinning: Which frames are wanted.
         note: Told in words when the video ends early.
 
     Raises:
-        ImageError: `undecodable`: no permission, no video, or not one frame of it can be decoded.
+        ImageError: `undecodable`: empty, no permission, no video, or not one frame of it can be decoded.
     """
-    with _opened(path) as (container, stream):
-        expected = _n_frames(stream)
-        count, taken, due_s, start_s = 0, 0, 0.0, 0.0
-        for index, frame in enumerate(_decoded(container, stream)):
-            count = index + 1
-            # Not every container carries time stamps, and some begin far from 0.
-            raw_s = frame.time if frame.time is not None else start_s + index / (_rate_hz(stream) or 1.0)
-            start_s = start_s if index else raw_s
-            time_s = round(max(0.0, raw_s - start_s), 6)
-            if index % thinning.every or (thinning.rate_hz is not None and time_s < due_s - 1e-6):
-                continue
-            yield VideoFrame(_upright(frame), index, time_s)
-            taken += 1
-            if taken == thinning.max_frames:
-                return
-            if thinning.rate_hz is not None:
-                due_s = _next_due_s(due_s, time_s, thinning.rate_hz)
-    if not count:
-        raise _unreadable(path, "not one frame can be decoded")
-    if count < expected * _WHOLE_SHARE:
-        note(f"{path} ended after {count} of {expected:.0f} frames: it is damaged or was cut off")
+    frames = _image_frames(path, note) if _is_image(path) else _film_frames(path, note)
+    taken, due_s = 0, 0.0
+    for index, (time_s, pixels) in enumerate(frames):
+        if index % thinning.every or (thinning.rate_hz is not None and time_s < due_s - 1e-6):
+            continue
+        yield VideoFrame(pixels(), index, time_s)
+        taken += 1
+        if taken == thinning.max_frames:
+            return
+        if thinning.rate_hz is not None:
+            due_s = _next_due_s(due_s, time_s, thinning.rate_hz)
 
 
 def video_rate_hz(path: Path) -> float | None:
-    """The mean rate a video was recorded at, or None when it does not say.
+    """The mean rate a video was recorded at, or that of an animation's beginning; None when it does not say.
 
     Raises:
         ImageError: As `read_video`.
     """
-    with _opened(path) as (_, stream):
-        return _rate_hz(stream)
+    if _is_image(path):
+        return 1.0 / next(shown_s for _, shown_s in read_frames(path))
+    with open_film(path) as film:
+        return film.rate_hz
 
 
 def expected_frames(path: Path, thinning: Thinning) -> int:
     """Estimate how many frames `read_video` gives; 1 for a file that is none of a video."""
     try:
-        with _opened(path) as (_, stream):
-            count, rate_hz = _n_frames(stream), _rate_hz(stream)
+        if _is_image(path):
+            count, rate_hz = float(count_frames(path)), video_rate_hz(path)
+        else:
+            with open_film(path) as film:
+                count, rate_hz = film.n_frames, film.rate_hz
     except ImageError:
         return 1
     expected = ceil(max(1.0, count) / thinning.every)
@@ -112,64 +107,45 @@ def expected_frames(path: Path, thinning: Thinning) -> int:
     return expected if thinning.max_frames is None else min(expected, thinning.max_frames)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _is_image(path: Path) -> bool:
+    signature = signature_of(path)
+    return signature is not None and signature.medium == "image"
+
+
+def _film_frames(path: Path, note: Note) -> _Frames:
+    with open_film(path) as film:
+        count = 0
+        for index, (time_s, frame) in enumerate(_timed(film)):
+            count = index + 1
+            yield time_s, partial(upright, frame)
+        if not count:
+            raise unreadable(path, "not one frame can be decoded")
+        if damage := film.damage(count):
+            note(damage)
+
+
+def _timed(film: Film) -> Iterator[tuple[float, Any]]:
+    start_s = 0.0
+    for index, frame in enumerate(film.frames()):
+        # Not every container carries time stamps, and some begin far from 0.
+        raw_s = frame.time if frame.time is not None else start_s + index / (film.rate_hz or 1.0)
+        start_s = start_s if index else raw_s
+        yield round(max(0.0, raw_s - start_s), 6), frame
+
+
+def _image_frames(path: Path, note: Note) -> _Frames:
+    time_s, count = 0.0, 0
     try:
-        # `file:`, because FFmpeg takes what stands before a colon for a protocol.
-        container = av.open(f"file:{path}", metadata_errors="replace")
-    except (av.FFmpegError, ValueError) as error:
-        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
-    with container:
-        if not container.streams.video:
-            raise _unreadable(path, "it has no pictures")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Decode what can be decoded: a damaged packet costs its own frame only, a damaged file its end."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
-
-
-def _upright(frame: av.VideoFrame) -> Pixels:
-    rgb = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)), np.uint8)
-
-
-def _rate_hz(stream: VideoStream) -> float | None:
-    rate_hz = float(stream.average_rate or 0.0)
-    return rate_hz if 0.1 <= rate_hz <= 1000.0 else None
-
-
-def _n_frames(stream: VideoStream) -> float:
-    """How many frames the file says it holds; 0 when it does not say."""
-    if stream.frames or stream.duration is None or stream.time_base is None:
-        return stream.frames
-    return float(stream.duration * stream.time_base) * (_rate_hz(stream) or 0.0)
+        for image, shown_s in read_frames(path):
+            yield round(time_s, 6), partial(rgb_of, path, image)
+            time_s, count = time_s + shown_s, count + 1
+    except ImageError:
+        if not count:
+            raise
+        note(f"{path} ended after {count} of {count_frames(path)} frames: it is damaged or was cut off")
 
 
 def _next_due_s(due_s: float, time_s: float, rate_hz: float) -> float:
     """Keep the beat, so that 10 Hz out of 29.97 Hz does not drift; after a gap begin anew."""
     step_s = 1 / rate_hz
     return due_s + step_s if time_s < due_s + step_s else time_s + step_s
-
-
-def _unreadable(path: Path, reason: str) -> ImageError:
-    return ImageError(
-        f"{path} is neither an image nor a video that FFmpeg can read ({reason}): check it, or convert it to MP4 with "
-        f"H.264",
-        cause="undecodable",
-    )

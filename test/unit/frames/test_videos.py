@@ -25,9 +25,9 @@ def write(path: Path, times_s: Sequence[float] = EVEN_S, codec: str = "mjpeg", *
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000 if path.suffix == ".mkv" else 10)
+        stream.codec_context.time_base = Fraction(1, 1000 if path.suffix in (".mkv", ".webm") else 10)
         for index, time_s in enumerate(times_s):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index * 20, np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), min(index * 20, 255), np.uint8), format="rgb24")
             frame.time_base = stream.codec_context.time_base
             frame.pts = round(time_s / frame.time_base)
             container.mux(stream.encode(frame))
@@ -100,6 +100,69 @@ def test_a_video_that_ends_early_is_told(tmp_path: Path) -> None:
     assert 0 < count < FRAMES
     assert len(notes) == 1
     assert f"ended after {count} of {FRAMES} frames" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.avi", "clip.mp4"])
+def test_half_of_a_file_is_told_and_its_beginning_kept(tmp_path: Path, name: str) -> None:
+    """Of a container that only estimates its frames, the times tell."""
+    options = {"movflags": "faststart"} if name.endswith("mp4") else {}
+    path = write(tmp_path / name, [index / 10 for index in range(60)], "mjpeg", **options)
+    assert len(read(path)) == 60
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    notes: list[str] = []
+    assert 15 < len(list(read_video(path, note=notes.append))) < 45
+    assert ["damaged or was cut off" in note for note in notes] == [True]
+
+
+UNEVEN = {
+    "slides": [0.0, 5.0, 10.0],
+    "a burst and then little": [*(index / 10 for index in range(20)), 10.0, 11.0],
+    "begins late": [100.0, 100.1, 100.2],
+    "one": [0.0],
+}
+
+
+@pytest.mark.parametrize("times_s", UNEVEN.values(), ids=UNEVEN)
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "mpeg4"), ("a.webm", "libvpx"), ("a.mp4", "mpeg4")])
+def test_a_healthy_video_of_any_rate_is_not_called_damaged(
+    tmp_path: Path, name: str, codec: str, times_s: list[float]
+) -> None:
+    path = write(tmp_path / name, times_s, codec)
+    assert [frame.time_s for frame in read(path)] == pytest.approx(
+        [time_s - times_s[0] for time_s in times_s], abs=0.06 if name.endswith("mp4") else 1e-3
+    )
+    assert expected_frames(path, ALL_FRAMES) >= 1
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "mpeg4"), ("a.webm", "libvpx"), ("a.mp4", "mpeg4")])
+def test_sound_that_goes_on_after_the_pictures_is_no_damage(tmp_path: Path, name: str, codec: str) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("libopus" if name.endswith("webm") else "aac", rate=48000, layout="mono")
+        for _ in range(10):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(video.encode(None))
+        for index in range(300):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+            sound.rate, sound.pts, sound.time_base = 48000, index * 960, Fraction(1, 48000)
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    assert len(read(path)) == 10
+
+
+def test_the_cover_of_a_song_is_no_film(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        audio = container.add_stream("aac", rate=48000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+        sound.rate = 48000
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    with pytest.raises(ImageError, match="it has no pictures"):
+        read(path)
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"", ""), (b"no film" * 50, ""), (None, "No such file")])

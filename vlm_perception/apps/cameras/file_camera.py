@@ -48,7 +48,7 @@ class FileCamera:
         path = Path(values["path"]).expanduser()
         self.finished = False
         self._frame_id = values["frame_id"]
-        self._frames = frames_of(path, values["loop"], self._on_skip)
+        self._frames = frames_of(path, values["loop"], self._on_skip, self.node.get_logger().warning)
         # Read now, so that a wrong path ends the program at once.
         self._next: Pixels | None = next(self._frames)
         rate_hz = values["rate_hz"] or (video_rate_hz(path) if is_video(path) else None) or _DEFAULT_RATE_HZ

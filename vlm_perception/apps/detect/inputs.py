@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.frames.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video, read_image
+from vlm_perception.frames.files import is_video, left_out, read_image, worth_reading
 from vlm_perception.frames.videos import Thinning, expected_frames, read_video
-
-_KNOWN = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 Note = Callable[[str], None]
 
@@ -76,7 +73,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
             its sub-folders.
 
     Returns:
-        What was found; nothing is opened.
+        What was found; of the files of folders and patterns the first bytes are looked at.
     """
     named: list[Path] = []
     failures: list[Failure] = []
@@ -92,15 +89,15 @@ def find_inputs(names: Sequence[str]) -> Inputs:
         except OSError as error:
             failures.append(Failure(str(path), f"{path} cannot be listed ({error}): check its permissions"))
             continue
-        known = [entry for entry in entries if entry.suffix.lower() in _KNOWN]
+        known = [entry for entry in entries if worth_reading(entry)]
         named += known
-        others = Counter(entry.suffix or "no ending" for entry in entries if entry.suffix.lower() not in _KNOWN)
-        listed = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+        read = set(known)
+        others = left_out(entry for entry in entries if entry not in read)
         if not known:
-            instead = f"; it holds {others.total()} other files: {listed}" if others else ""
+            instead = f"; it holds {others}" if others else ""
             failures.append(Failure(name, f"{name} {remedy.format(instead=instead)}"))
         elif others:
-            notes.append(f"{name}: {others.total()} files that are neither images nor videos left out ({listed})")
+            notes.append(f"{name}: {others} left out, which are neither images nor videos")
     files: dict[str, Path] = {}
     for path in named:
         files.setdefault(os.path.realpath(path), path)
@@ -114,7 +111,7 @@ def _entries(name: str, path: Path) -> tuple[list[Path], str]:
     nothing = "holds no image and no video{instead}: "
     if os.path.isdir(path):
         remedy = nothing + "name a folder that holds some, or a pattern such as 'photos/**/*.jpg'"
-        return sorted(entry for entry in path.iterdir() if not entry.is_dir()), remedy
+        return sorted(path.iterdir()), remedy
     if glob.has_magic(name):
         matches = sorted(glob.glob(os.path.expanduser(name), recursive=True))
         remedy = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vlm_perception.engines.families import MAX_ASPECT_RATIO
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.frames.files import read_image
+from vlm_perception.frames.pictures import open_image, read_image
 from vlm_perception.types import WH
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
@@ -47,19 +47,17 @@ def _header_wh(path: Path, shown_name: str) -> WH:
     if path.stat().st_size == 0:
         raise ImageError(f"{shown_name} holds 0 bytes: choose a JPEG, PNG or WebP image", cause="empty")
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"{shown_name} is too large ({error}): at most {MAX_IMAGE_PIXELS / 1e6:.0f} million pixels are read; "
-            f"shrink it",
-            cause="size",
-        ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ImageError(
-            f"{shown_name} is not an image that can be read: choose a JPEG, PNG, WebP, BMP or TIFF file",
-            cause="undecodable",
-        ) from error
+    except ImageError as error:
+        if isinstance(error.__cause__, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+            raise ImageError(
+                f"{shown_name} is too large ({error.__cause__}): at most {MAX_IMAGE_PIXELS / 1e6:.0f} million pixels "
+                f"are read; shrink it",
+                cause="size",
+            ) from error
+        reason = str(error).replace(str(path), shown_name)
+        raise ImageError(f"{reason}. Or choose a JPEG, PNG, WebP, BMP or TIFF file", cause="undecodable") from error
 
 
 def _check_size(image_wh: WH, shown_name: str) -> None:

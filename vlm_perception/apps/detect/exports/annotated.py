@@ -17,7 +17,7 @@ from vlm_perception.apps.detect.inputs import Picture
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.errors import OutputError
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.frames.files import is_video
+from vlm_perception.frames.files import usual_suffix
 from vlm_perception.frames.whole_files import make_folder, whole_file
 from vlm_perception.types import Result
 
@@ -31,8 +31,8 @@ _CLOCK = Fraction(1, 1000)
 class AnnotatedFiles:
     """Draws every answer on its picture.
 
-    An image keeps its name and format; a video becomes `NAME.mp4` with the frames that were asked
-    about, each at its own time.
+    An image keeps its name and format, or becomes a JPEG where few can read its format; a video becomes
+    `NAME.mp4` with the frames that were asked about, each at its own time.
 
     Args:
         folder: Where to; it is made.
@@ -57,8 +57,8 @@ class AnnotatedFiles:
         if picture.path != self._source:
             self.close()
         stem = self._names.stem(picture.path)
-        if not is_video(picture.path):
-            with whole_file(self._folder / f"{stem}{picture.path.suffix}") as part:
+        if picture.frame_index is None:
+            with whole_file(self._folder / f"{stem}{usual_suffix(picture.path) or '.jpg'}") as part:
                 Image.fromarray(drawn).save(part, quality=_QUALITY)
             return
         if self._video is None:

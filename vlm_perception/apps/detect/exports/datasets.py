@@ -18,6 +18,7 @@ import yaml
 from vlm_perception.apps.detect.exports.base import ClassNumbers, FileNames, FrameFiles
 from vlm_perception.apps.detect.inputs import Picture
 from vlm_perception.errors import OutputError
+from vlm_perception.frames.files import usual_suffix
 from vlm_perception.frames.whole_files import check_file, disk_errors, make_folder, whole_file
 from vlm_perception.types import WH, XYXY, Prompt, Result
 
@@ -141,10 +142,11 @@ class YoloFolder:
         ]
         self._points += len(result.objects) - len(lines)
         stem = self._names.picture_stem(picture)
-        if picture.frame_index is not None:
+        suffix = usual_suffix(picture.path) if picture.frame_index is None else None
+        if suffix is None:
             self._frames.keep(picture)
         else:
-            with whole_file(self._folder / "images" / f"{stem}{picture.path.suffix}") as part:
+            with whole_file(self._folder / "images" / f"{stem}{suffix}") as part:
                 shutil.copyfile(picture.path, part)
         self._write(f"labels/{stem}.txt", "".join(lines))
 
