@@ -34,14 +34,17 @@ def generate_launch_description() -> LaunchDescription:
 
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     endings = given(context, ENDING_ARGUMENTS)
-    return [node_of(plan, ending_of(plan, endings)) for plan in plan_processes(given(context, LAUNCH_ARGUMENTS))]
+    # What push_ros_namespace has set; the name of the node's logger begins with it.
+    pushed = LaunchConfiguration("ros_namespace", default="").perform(context)
+    plans = plan_processes(given(context, LAUNCH_ARGUMENTS))
+    return [node_of(plan, ending_of(plan, endings), plan.log_arguments(pushed)) for plan in plans]
 
 
 def given(context: LaunchContext, arguments: Sequence[LaunchArgument]) -> dict[str, str]:
     return {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments}
 
 
-def node_of(plan: ProcessPlan, ending: Ending) -> Node:
+def node_of(plan: ProcessPlan, ending: Ending, log_arguments: list[str]) -> Node:
     # Files first, so that what was given as an argument wins. ParameterValue keeps a prompt such as "yes" a string.
     parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in plan.parameters.items()}
     return Node(
@@ -52,7 +55,7 @@ def node_of(plan: ProcessPlan, ending: Ending) -> Node:
         parameters=[*plan.parameter_files, *([parameters] if parameters else [])],
         remappings=list(plan.remappings),
         arguments=list(plan.arguments),
-        ros_arguments=["--log-level", plan.log_level],
+        ros_arguments=log_arguments,
         output="screen",
         respawn=ending.respawn,
         respawn_delay=ending.respawn_delay_s,

@@ -52,7 +52,7 @@ class RecordedConfiguration(Recorded):
     """A launch configuration that is read from a plain mapping."""
 
     def perform(self, context: dict[str, str]) -> str:
-        return context[self.args[0]]
+        return context.get(self.args[0], self.kwargs.get("default", ""))
 
 
 def load(path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

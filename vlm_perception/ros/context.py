@@ -46,6 +46,10 @@ class NodeContext:
         """The settings in force now."""
         return self.parameters.current
 
+    def debug(self, text: str) -> None:
+        """Log what happens often; on any thread."""
+        self.node.get_logger().debug(text)
+
     def info(self, text: str) -> None:
         """Log what people may want to know; on any thread."""
         self.node.get_logger().info(text)

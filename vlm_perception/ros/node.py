@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -29,6 +30,7 @@ from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
 from vlm_perception.ros.parameters import unknown_overrides
+from vlm_perception.ros.python_log import forward_python_log
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.spin import leave, run
 from vlm_perception.settings import Settings
@@ -119,7 +121,9 @@ class VlmPerceptionNode(Node):
         """Listen to the cameras and answer."""
         self._worker.activate()
         self._cameras.use(self._topics, self._shared.settings.frame_policy == "every")
-        self.get_logger().info(f"looking at {', '.join(self._cameras.topics)}")
+        # Whom it hears already is in the log.
+        if waiting := [topic for topic in self._cameras.topics if not self.count_publishers(topic)]:
+            self.get_logger().info(f"waiting for a camera on {', '.join(waiting)}")
 
     def deactivate(self) -> None:
         """Abort the running answer and listen to no camera; the model stays loaded."""
@@ -139,7 +143,7 @@ class VlmPerceptionNode(Node):
 
     def _greet(self) -> None:
         """Say where the node runs, and which of its parameters mean nothing."""
-        self._shared.info(describe_environment())
+        self._shared.info("; ".join(describe_environment().splitlines()))
         for name, advice in unknown_overrides(self).items():
             self._shared.counters.total.count_error("unknown_parameter")
             self.get_logger().warning(f"there is no parameter {name}, which was set to {advice}")
@@ -207,9 +211,17 @@ class VlmPerceptionNode(Node):
         self._diagnostics.publish(diagnostics_message(name, snapshot, stamp))
 
 
+def _node_of_this_process() -> VlmPerceptionNode:
+    node = VlmPerceptionNode()
+    forward_python_log(node.get_logger())
+    return node
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM, then end the process; returns only when it could not start."""
-    exit_code = run("vlm_perception", VlmPerceptionNode, args)
+    # The node says itself how far loading is; a bar belongs to no log. The libraries read it when they are imported.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    exit_code = run("vlm_perception", _node_of_this_process, args)
     if exit_code == 0:
         # Everything is closed; torch alone would take a second or two to unload.
         leave(0)

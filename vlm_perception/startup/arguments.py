@@ -99,7 +99,10 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("scene_camera", "false", "Also start a camera that publishes drawn scenes.", BOOLEANS),
     LaunchArgument("rviz", "false", "Also start RViz 2 with the layout of the package.", BOOLEANS),
     LaunchArgument(
-        "log_level", "info", "Least severe log lines that are shown.", ("debug", "info", "warn", "error", "fatal")
+        "log_level",
+        "info",
+        "Least severe log lines that are shown; debug: of the nodes of this package alone, a line for each answer.",
+        ("debug", "info", "warn", "error", "fatal"),
     ),
 )
 

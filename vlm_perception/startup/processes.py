@@ -47,7 +47,7 @@ class ProcessPlan:
         parameters: Parameters set after the files, so that they win.
         remappings: Pairs of topic names, from and to.
         arguments: Arguments before `--ros-args`.
-        log_level: Least severe log lines that are shown.
+        log_level: Least severe log lines that are shown; debug counts for the node of that name alone.
     """
 
     executable: str
@@ -66,7 +66,7 @@ class ProcessPlan:
             program = [sys.executable, "-m", "vlm_perception.startup.commands", self.executable]
         else:
             program = [self.executable]
-        ros_arguments = ["--log-level", self.log_level]
+        ros_arguments = self.log_arguments()
         if self.name:
             ros_arguments += ["-r", f"__node:={self.name}"]
         if self.namespace:
@@ -79,6 +79,22 @@ class ProcessPlan:
         for source, target in self.remappings:
             ros_arguments += ["-r", f"{source}:={target}"]
         return [*program, *self.arguments, "--ros-args", *ros_arguments]
+
+    def log_arguments(self, pushed_namespace: str = "") -> list[str]:
+        """Return the ROS arguments that set the log level.
+
+        More than usual is shown of the node alone: rcl and the middleware below it write thousands of lines.
+
+        Args:
+            pushed_namespace: That of the launch group around it, which a namespace without a leading slash is added to.
+        """
+        if self.log_level != "debug":
+            return ["--log-level", self.log_level]
+        if not self.name:
+            return ["--log-level", "info"]
+        outer = "" if self.namespace.startswith("/") else pushed_namespace
+        parts = [*f"{outer}/{self.namespace}/{self.name}".split("/")]
+        return ["--log-level", f"{'.'.join(filter(None, parts))}:=debug"]
 
 
 class Processes:

@@ -82,6 +82,25 @@ def test_node_gets_file_first_and_arguments_second(start: Start) -> None:
     assert (given["autostart"].args, given["autostart"].kwargs) == ((False,), {"value_type": bool})
 
 
+@pytest.mark.parametrize(
+    ("given", "logger"),
+    [
+        ({}, "vlm_perception"),
+        ({"ros_namespace": "/robot1"}, "robot1.vlm_perception"),
+        ({"ros_namespace": "/robot1", "namespace": "front"}, "robot1.front.vlm_perception"),
+        ({"ros_namespace": "/robot1", "namespace": "/front"}, "front.vlm_perception"),
+    ],
+)
+def test_debug_counts_for_the_node_s_own_logger_and_not_for_rviz(
+    start: Start, given: dict[str, str], logger: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "rviz2").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    node, rviz = start(log_level="debug", rviz="true", **given)
+    assert node["ros_arguments"] == ["--log-level", f"{logger}:=debug"]
+    assert rviz["ros_arguments"] == ["--log-level", "info"]
+
+
 def test_unless_told_otherwise_a_group_s_namespace_counts_and_a_node_that_ends_leaves_the_robot_running(
     start: Start,
 ) -> None:

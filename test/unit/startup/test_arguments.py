@@ -75,7 +75,10 @@ def test_given_parameters_come_after_the_file_so_that_they_win() -> None:
         ({"max_rate_hz": "2"}, "-p", ["max_rate_hz:=2.0"]),  # a double parameter refuses an integer
         ({"model": "tiny"}, "-p", [f"model:={json.dumps(str(share_directory() / 'models' / 'tiny'))}"]),
         ({"namespace": "robot_1/"}, "-r", ["__ns:=/robot_1"]),
-        ({"log_level": "debug"}, "--log-level", ["debug"]),
+        ({}, "--log-level", ["info"]),
+        ({"log_level": "warn"}, "--log-level", ["warn"]),
+        ({"log_level": "debug"}, "--log-level", ["vlm_perception:=debug"]),
+        ({"log_level": "debug", "namespace": "/a/b/"}, "--log-level", ["a.b.vlm_perception:=debug"]),
         ({"image_topic": "/camera/color"}, "-r", ["image:=/camera/color"]),
         ({"image_topic": "image"}, "-r", []),
         # A drawn camera that is started is looked at.

@@ -15,6 +15,8 @@ from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.worker.worker import Worker
 
 _LOG_PERIOD_S = 5.0
+# A stage that lasts, such as a download, is a fact that was told already.
+_SAME_STAGE_LOG_PERIOD_S = 60.0
 
 
 class ModelLifecycle:
@@ -28,6 +30,7 @@ class ModelLifecycle:
     def __init__(self, context: NodeContext, engine: Engine) -> None:
         self._context, self._engine = context, engine
         self._is_loading, self._throttle = False, Throttle(_LOG_PERIOD_S)
+        self._stage_throttle = Throttle(_SAME_STAGE_LOG_PERIOD_S)
         self._change: Future[None] | None = None
         self._then: Callable[[], None] = lambda: None
 
@@ -56,7 +59,9 @@ class ModelLifecycle:
     def tell_loading(self) -> None:
         """Log how far loading is, now and then; nothing when no model is being loaded."""
         if self._is_loading and self._throttle.allows("loading"):
-            self._context.info(f"loading: {self._engine.describe().get('loading', 'begins')}")
+            stage = self._engine.describe().get("loading", "begins")
+            if self._stage_throttle.allows(stage):
+                self._context.info(f"loading: {stage}")
 
     def on_engine(self, state: EngineState, detail: str) -> None:
         """Hear about the model's state, on the worker's thread."""

@@ -12,8 +12,11 @@ from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.result_messages import answer_json
+from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.types import Result
 from vlm_perception.worker.listener import Deliver
+
+_ANSWERS_LOG_PERIOD_S = 60.0
 
 
 class Reporter:
@@ -28,6 +31,7 @@ class Reporter:
     def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
         self._context, self._outputs, self._on_engine = context, outputs, on_engine
         self._counters = context.counters
+        self._untold, self._tell_throttle = 0, Throttle(_ANSWERS_LOG_PERIOD_S)
 
     def on_state(self, state: EngineState, detail: str) -> None:
         """See `WorkerListener`."""
@@ -49,6 +53,7 @@ class Reporter:
         weak = sum(reject.score is not None for reject in result.rejects)
         for counters in self._counters.of(result.request.frame.camera):
             counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
+        self._tell(result, latency_s)
         self._note_age(result)
         self._note_ending(result)
         try:
@@ -84,6 +89,20 @@ class Reporter:
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
         return time.monotonic() - result.request.frame.received_s, self._age_of(result).age_s
+
+    def _tell(self, result: Result, latency_s: float) -> None:
+        """Log each answer for those who look closely, and now and then that they come."""
+        said = f"{result.request.frame.camera}, {len(result.objects)} objects in {latency_s:.3f} s"
+        prompt, answer = result.request.prompt, result.answer
+        # An engine that is a server does not tell its passes.
+        passes = f"{answer.passes} passes, " if answer.passes else ""
+        refused = f"{len(result.rejects)} refused"
+        self._context.debug(f"answer: {said}, {passes}{refused}, {answer.finish_reason}: {prompt.text!r}")
+        self._untold += 1
+        if self._tell_throttle.allows("answers"):
+            since = f"{self._untold} since the last such line; " if self._untold > 1 else ""
+            self._context.info(f"answers come: {since}{said}")
+            self._untold = 0
 
     def _age_of(self, result: Result) -> FrameAge:
         frame = result.request.frame
