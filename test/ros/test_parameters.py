@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import yaml
 from checkout import ROOT
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import DescribeParameters
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from vlm_perception.errors import SettingsError
@@ -128,6 +130,37 @@ def test_weights_may_be_whole_numbers_are_set_live_and_refused_with_a_reason(rob
     for weights, refusal in (([2], ""), ([1.0, 2.0], "2 values for 1 cameras"), ([], "")):
         (done,) = node.set_parameters([Parameter("camera_weights", value=weights)])
         assert (done.successful, refusal in done.reason) == (not refusal, True)
+
+
+DOUBLES = [parameter for parameter in KNOWN.values() if parameter.kind == "double"]
+WHOLE = {parameter.name: max(1, math.ceil(parameter.minimum or 0)) for parameter in DOUBLES}
+
+
+def test_a_double_that_is_set_to_a_whole_number_stays_a_double(robot, scripted) -> None:
+    """At the start, later, and as others see it."""
+    node = robot.node(scripted, reaches=None, autostart=False, camera_weights=[1], **WHOLE)
+    request = DescribeParameters.Request(names=[*WHOLE, "camera_weights"])
+
+    def seen() -> list[tuple[str, int, object]]:
+        found = robot.call(DescribeParameters, "describe_parameters", request).descriptors
+        return [(each.name, each.type, node.get_parameter(each.name).value) for each in found]
+
+    expected = [*((name, 3, float(value)) for name, value in WHOLE.items()), ("camera_weights", 8, [1.0])]
+    assert seen() == expected
+    assert all(type(value) is not int for _, _, value in seen())
+    assert robot.set_parameters(**WHOLE, camera_weights=[1]).successful
+    assert seen() == expected
+    refused = robot.set_parameters(max_rate_hz=True)
+    assert (refused.successful, "max_rate_hz" in refused.reason) == (False, True)
+
+
+def test_a_double_stays_one_where_rclpy_asks_nobody_before_a_change(robot, scripted, monkeypatch) -> None:
+    """As in Humble."""
+    monkeypatch.delattr(Node, "add_pre_set_parameters_callback")
+    node = robot.node(scripted)
+    assert robot.set_parameters(max_rate_hz=5).successful
+    read = node.get_parameter("max_rate_hz")
+    assert (read.value, read.type_, node._shared.settings.max_rate_hz) == (5.0, Parameter.Type.DOUBLE, 5.0)
 
 
 def test_every_shipped_parameter_file_is_good() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -16,6 +16,8 @@ from vlm_perception.settings import Parameter, Settings, parameters
 
 # Declared when a topic, a clock or a service that they are about is made.
 _OF_ROS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+# What is written of these may look like another type to ROS.
+_TYPED = ("double", "double_array", "string_array")
 
 Commit = Callable[[], None]
 PrepareSettings = Callable[[Settings, Settings], Commit]
@@ -33,8 +35,7 @@ class LiveSettings:
 
     def __init__(self, node: Node) -> None:
         self._known = {parameter.name: parameter for parameter in parameters()}
-        values = {name: declare(node, parameter) for name, parameter in self._known.items()}
-        self.current = Settings.from_mapping(values)
+        self.current = Settings.from_mapping(declare(node, parameters()))
         self._prepare: PrepareSettings = lambda old, new: lambda: None
         self._locked: Callable[[], str] = lambda: ""
         self._pending: tuple[Settings, Commit] | None = None
@@ -97,15 +98,25 @@ def unknown_overrides(node: Node) -> dict[str, str]:
     return found
 
 
-def declare(node: Node, parameter: Parameter) -> Any:
-    """Declare one parameter with its limits.
+def declare(node: Node, declared: Sequence[Parameter]) -> dict[str, Any]:
+    """Declare parameters with their limits; each keeps its type, so that a double that is set to `1` becomes 1.0.
 
     Returns:
-        Its start value: the override if there is one, else the default.
+        Name to start value: the override if there is one, else the default.
 
     Raises:
-        SettingsError: The override has the wrong type or is out of bounds.
+        SettingsError: An override has the wrong type or is out of bounds.
     """
+    known = {parameter.name: parameter for parameter in declared}
+    values = {name: _declare(node, parameter) for name, parameter in known.items()}
+    if hasattr(node, "add_pre_set_parameters_callback"):
+        node.add_pre_set_parameters_callback(lambda changes: _typed(changes, known))
+    else:
+        node.add_on_set_parameters_callback(lambda changes: _typed_in_place(changes, known))
+    return values
+
+
+def _declare(node: Node, parameter: Parameter) -> Any:
     allowed = f"{parameter.kind} {parameter.limits} {parameter.unit}".strip()
     try:
         declared = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
@@ -116,10 +127,10 @@ def declare(node: Node, parameter: Parameter) -> Any:
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None and not low <= value <= high:
         raise SettingsError(f"{parameter.name} is {value!r}, allowed: {allowed}; default {parameter.default!r}")
-    if value == []:
-        # To rclpy an empty list is one of bytes, and in a file it is no value at all.
-        kind = RosParameter.Type[parameter.kind.upper()]
-        node.set_parameters([RosParameter(parameter.name, kind, [])])
+    kind = _kind(parameter)
+    # To rclpy an empty list is one of bytes, and in a file it is no value at all.
+    if declared.type_ is not kind and kind.check(value):
+        node.set_parameters([RosParameter(parameter.name, kind, value)])
     return value
 
 
@@ -132,7 +143,7 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
         read_only=parameter.fixed,
         # Without this `max_rate_hz: 5` would be refused, because 5 is not 5.0 to ROS, and so would every list
         # where an empty one was.
-        dynamic_typing=parameter.kind in ("double", "double_array", "string_array"),
+        dynamic_typing=parameter.kind in _TYPED,
     )
     if parameter.minimum is not None and parameter.maximum is not None:
         if parameter.kind == "integer":
@@ -147,6 +158,28 @@ def _descriptor(parameter: Parameter) -> ParameterDescriptor:
 def _constraints(parameter: Parameter) -> list[str]:
     choices = [f"one of: {parameter.limits}"] if parameter.choices else []
     return choices if parameter.live or parameter.fixed else [*choices, "only while the node is unconfigured"]
+
+
+def _typed(changes: Sequence[RosParameter], known: Mapping[str, Parameter]) -> list[RosParameter]:
+    """Give numbers and lists the type of their parameter; what does not fit stays, and is refused with a reason."""
+    typed = []
+    for item in changes:
+        parameter = known.get(item.name)
+        if parameter is not None and parameter.kind in _TYPED and item.type_ is not RosParameter.Type.NOT_SET:
+            kind, value = _kind(parameter), _plain(parameter, item.value)
+            item = RosParameter(item.name, kind, value) if kind.check(value) else item
+        typed.append(item)
+    return typed
+
+
+def _typed_in_place(changes: list[RosParameter], known: Mapping[str, Parameter]) -> SetParametersResult:
+    """Do so in the list that rclpy of Humble keeps afterwards, which can be changed in no other place."""
+    changes[:] = _typed(changes, known)
+    return SetParametersResult(successful=True)
+
+
+def _kind(parameter: Parameter) -> RosParameter.Type:
+    return RosParameter.Type[parameter.kind.upper()]
 
 
 def _plain(parameter: Parameter, value: Any) -> Any:

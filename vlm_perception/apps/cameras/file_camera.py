@@ -42,7 +42,7 @@ class FileCamera:
 
     def __init__(self, **node_arguments: Any) -> None:
         self.node = Node("file_camera", **node_arguments)
-        values = {parameter.name: declare(self.node, parameter) for parameter in PARAMETERS}
+        values = declare(self.node, PARAMETERS)
         if not values["path"]:
             raise SettingsError("path is empty: set it to an image, a folder or a video (-p path:=/data/street.mp4)")
         path = Path(values["path"]).expanduser()

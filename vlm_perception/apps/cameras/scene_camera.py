@@ -53,7 +53,7 @@ class SceneCamera:
 
     def __init__(self, **node_arguments: Any) -> None:
         self.node = Node("scene_camera", **node_arguments)
-        values = {parameter.name: declare(self.node, parameter) for parameter in PARAMETERS}
+        values = declare(self.node, PARAMETERS)
         self._image_wh = (values["width"], values["height"])
         self._seed, self._n_objects = values["seed"], values["n_objects"] or None
         self._speed, self._scene_change_s = values["speed"], values["scene_change_s"]
