@@ -110,7 +110,8 @@ class Follower:
             reader.feed(answer.text)
         parsed = reader.finish()
         objects, weak = self._kept_and_weak(parsed.objects, answer)
-        count = count_answer(self._request.prompt.task, answer, parsed, objects)
+        prompt = self._request.prompt
+        count = count_answer(prompt.task, answer, parsed, objects, prompt.targets)
         rejects, calibrated = (*parsed.rejects, *weak), are_calibrated(objects, answer)
         return Result(
             self._request,
