@@ -18,40 +18,18 @@ import time
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, DynamicCache, Qwen2_5_VLConfig
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding, Qwen2_5_VLTextModel
+from transformers import AutoModelForImageTextToText, DynamicCache
 
 from benchmarks.report import print_table, silence_libraries, write_json
+from benchmarks.shapes import SHAPE_3B, random_model
 from vlm_perception.startup.arguments import resolve_model
 
 LENGTHS = (1, 8, 16, 32, 64)
-# Sizes of the language model as published in Qwen2.5-VL-3B-Instruct's config.json.
-TEXT_3B: dict[str, Any] = {
-    "hidden_size": 2048,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-    "max_position_embeddings": 128000,
-    "rms_norm_eps": 1e-6,
-    "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1000000.0},
-}
 
 
 def text_model_3b() -> Any:
-    """Make the language model; filled once, in the format it is kept in, to stay within its 6 GB."""
-    config = Qwen2_5_VLConfig(text_config=TEXT_3B).get_text_config()
-    config._attn_implementation = "sdpa"
-    with torch.device("meta"):
-        model = Qwen2_5_VLTextModel(config).to(torch.bfloat16)
-    model = model.to_empty(device="cpu").eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(0.0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
-    # Its frequencies are a buffer, which stayed empty.
-    model.rotary_emb = Qwen2_5_VLRotaryEmbedding(config)
-    return model
+    """Make the language model, with next to nothing of the vision tower."""
+    return random_model(SHAPE_3B.cut(SHAPE_3B.text["num_hidden_layers"], blocks=1)).model.language_model
 
 
 def prefix_of(model: Any, length: int) -> DynamicCache:

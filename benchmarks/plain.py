@@ -40,11 +40,19 @@ class PlainAnswer:
 
 
 class PlainModel:
-    """One checkpoint, asked by `generate`, in a number format of torch."""
+    """One model, asked by `generate`.
 
-    def __init__(self, folder: str, dtype: str = "float32") -> None:
+    Args:
+        folder: Checkpoint.
+        dtype: Number format of torch.
+        device: Where it runs.
+        model: Asked instead of the checkpoint's own, whose processor it takes.
+    """
+
+    def __init__(self, folder: str, dtype: str = "float32", device: str = "cpu", model: Any = None) -> None:
         self.processor: Any = AutoProcessor.from_pretrained(folder)
-        self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval()
+        own = model or AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device)
+        self.model: Any = own.eval()
         self._passes = 0
         self.model.model.language_model.register_forward_hook(self._count)
 
@@ -62,7 +70,7 @@ class PlainModel:
     @torch.inference_mode()
     def answer(self, request: Request, *, logits: bool = False, **options: Any) -> PlainAnswer:
         """Answer one request greedily; `options` go to `generate`."""
-        inputs = self.prepare(request)
+        inputs = self.prepare(request).to(self.model.device)
         self._passes = 0
         written = self.model.generate(
             **inputs,
@@ -78,7 +86,8 @@ class PlainModel:
             rows = torch.stack([row[0].float() for row in written.logits])
             top = rows.topk(2).values
             gaps = (top[:, 0] - top[:, 1]).tolist()
-            logprobs = rows.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)].tolist()
+            chosen = torch.tensor(ids, device=rows.device)[:, None]
+            logprobs = rows.log_softmax(-1).gather(-1, chosen)[:, 0].tolist()
         text, tokens = align_tokens(self.processor.tokenizer, ids, logprobs)
         return PlainAnswer(tuple(ids), text, tokens, tuple(gaps), self._passes)
 

@@ -18,14 +18,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.pass_cost import TEXT_3B
 from benchmarks.report import print_table, silence_libraries, write_json
+from benchmarks.shapes import SHAPE_3B, random_model
 from benchmarks.videos import video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.factory import open_engine
@@ -37,17 +35,6 @@ from vlm_perception.types import Answer, Frame, FrameHeader, PixelBudget, Reques
 
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)
 MAX_NEW_TOKENS = 512
-# As published in Qwen2.5-VL-3B-Instruct's config.json.
-VISION_3B: dict[str, Any] = {
-    "depth": 32,
-    "hidden_size": 1280,
-    "intermediate_size": 3420,
-    "num_heads": 16,
-    "out_hidden_size": 2048,
-    "fullatt_block_indexes": [7, 15, 23, 31],
-    "window_size": 112,
-}
-IMAGE_ID = 151655
 TEXT_BEFORE, TEXT_AFTER = 15, 60
 
 Pair = tuple[float, float]
@@ -83,31 +70,13 @@ def read_s(answer: Answer) -> float:
     return answer.timings.preprocess_s + answer.timings.prefill_s
 
 
-def model_3b() -> Any:
-    """Make the whole model; filled once, in the format it is kept in."""
-    config = Qwen2_5_VLConfig(text_config=TEXT_3B, vision_config=VISION_3B, image_token_id=IMAGE_ID)
-    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
-    with torch.device("meta"):
-        skeleton = Qwen2_5_VLForConditionalGeneration(config).to(torch.bfloat16)
-    buffers = {name for name, _ in skeleton.named_buffers()}
-    model = skeleton.to_empty(device="cpu").eval()
-    model.tie_weights()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(0.0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
-        for name in buffers:
-            # Rotary frequencies stayed empty; which ones they are does not change the cost.
-            model.get_buffer(name).uniform_(0.0, 1.0)
-    return model
-
-
 @torch.inference_mode()
 def time_3b(runs: int, cells: int) -> dict[str, list[Pair]]:
     """Time `Prefill` on a square image of `cells` x `cells` tokens; (with, without) in seconds, a pair a run."""
-    model = model_3b()
+    model = random_model(SHAPE_3B)
     values = 3 * 2 * 14 * 14
     pairs: dict[str, list[Pair]] = {"constant": [], "frame": []}
-    prompt = PromptTokens(tuple(range(TEXT_BEFORE)), IMAGE_ID, tuple(range(100, 100 + TEXT_AFTER)))
+    prompt = PromptTokens(tuple(range(TEXT_BEFORE)), model.config.image_token_id, tuple(range(100, 100 + TEXT_AFTER)))
     wh = (28 * cells, 28 * cells)
     for run in range(runs):
         frames = [Frame(np.zeros((1, 1, 3), np.uint8), FrameHeader(run, 0, ""), "/image", place) for place in range(2)]

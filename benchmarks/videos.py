@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vlm_perception.scenes import MovingScene, render
+from vlm_perception.scenes import MovingScene, Scene, render
 from vlm_perception.types import Frame, FrameHeader
 
 IMAGE_WH = (640, 480)
@@ -33,12 +33,18 @@ def video(kind: str, n_objects: int, frames: int, seed: int) -> Iterator[Frame]:
         frames: How many frames.
         seed: The same arguments give the same pixels.
     """
+    for index, scene in enumerate(scenes(kind, n_objects, frames, seed)):
+        yield frame_of(scene.rgb, index, seed)
+
+
+def scenes(kind: str, n_objects: int, frames: int, seed: int) -> Iterator[Scene]:
+    """Draw what a video shows, without noise, and tell what is in it; arguments as for `video`."""
     speed = SPEEDS[kind]
     scene = _scene_of(n_objects, seed, speed or 0.0)
     for index in range(frames):
         if speed is None:
             scene = _scene_of(n_objects, seed + (index + 1) * 7919, 0.0)
-        yield frame_of(scene.at(index * PERIOD_S).rgb, index, seed)
+        yield scene.at(index * PERIOD_S)
 
 
 def come_and_go(frames: int, seed: int, n_objects: int = 6, speed: float = 0.08) -> Iterator[Frame]:
