@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlm_perception.errors import PromptError
+from vlm_perception.prompts.phrases import names_a_thing, phrases_of, unquoted
 from vlm_perception.prompts.templates import WHAT, Language, PromptRules, built_in_rules, read_rules
 from vlm_perception.types import Prompt, Task
 
@@ -37,7 +38,6 @@ _SENT_WHOLE = (Task.DESCRIBE, Task.RAW)
 _CHAT_TOKEN = re.compile(r"<(?=[|｜][^<>|｜\n]{1,64}[|｜]>)")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
-_SEPARATOR = re.compile(r"[;；]")
 # Runs of spaces mean nothing, and patterns would walk through them again and again.
 _SPACES = re.compile(r"\s{2,}")
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
@@ -53,13 +53,15 @@ class PromptBook:
         templates: Instruction by task and language, with `{what}` in it.
         joint: What stands between several targets, by language.
         prefixes: Task and the patterns of its prefix.
+        boxes: What is said about drawing or giving boxes, which every template asks for.
         auto: Task and the patterns that choose it, in the order in which they are tried.
-        strip: What is taken away around a target, in order.
+        strip: What is taken away around a target, in order; of what named groups found nothing is.
     """
 
     templates: Mapping[Task, Mapping[Language, str]]
     joint: Mapping[Language, str]
     prefixes: _TaskPatterns
+    boxes: tuple[re.Pattern[str], ...]
     auto: _TaskPatterns
     strip: tuple[re.Pattern[str], ...]
 
@@ -67,7 +69,7 @@ class PromptBook:
         """Turn what the user typed into the full instruction for the model.
 
         Args:
-            text: What was typed, in any language; several targets are separated by semicolons.
+            text: What was typed, in any language; several targets are separated as `phrases_of` reads them.
             task: Task to use; `Task.AUTO` chooses by the rules of this module. A prefix in the text
                 wins over it.
 
@@ -76,7 +78,7 @@ class PromptBook:
             are broken up, so that a prompt cannot end its own turn, and counted in `neutralised`.
 
         Raises:
-            PromptError: The text is empty, longer than `MAX_PROMPT_CHARS` characters or no Unicode.
+            PromptError: The text is empty or names no thing, longer than `MAX_PROMPT_CHARS` characters or no Unicode.
         """
         text = text.strip()
         _check(text)
@@ -91,6 +93,8 @@ class PromptBook:
         if task is Task.AUTO:
             task = self.task_of(body)
         language: Language = "chinese" if _HAN.search(body) and not _KANA.search(body) else "english"
+        if task not in _SENT_WHOLE and not names_a_thing(body):
+            raise PromptError(f"prompt {text[:80]!r} names nothing to look for: send what to find, e.g. 'red cup'")
         targets = () if task in _SENT_WHOLE else self._targets(body)
         what = self.joint[language].join(targets) if targets else body
         instruction = self.templates[task][language].replace(WHAT, what)
@@ -106,22 +110,19 @@ class PromptBook:
             A task, never `Task.AUTO`.
         """
         text = _SPACES.sub(" ", text)
+        thing = _without(self.boxes, text)
         for task, patterns in self.auto:
-            if any(pattern.search(text) for pattern in patterns):
-                return task
+            if any(pattern.search(thing) for pattern in patterns):
+                # Who asks for boxes wants things, whatever else is asked about them.
+                return Task.DETECT if task is Task.DESCRIBE and thing != text else task
         return Task.DETECT
 
     def _targets(self, body: str) -> tuple[str, ...]:
         """Phrases asked for, each once, without the words that the template repeats; never empty."""
-        parts = (self._stripped(part.strip()) for part in _SEPARATOR.split(_SPACES.sub(" ", body)))
-        return tuple(dict.fromkeys(part for part in parts if part)) or (body,)
-
-    def _stripped(self, phrase: str) -> str:
-        for pattern in self.strip:
-            shorter = pattern.sub("", phrase, count=1).strip()
-            # "where is" alone is what was asked for, whatever is meant by it.
-            phrase = shorter or phrase
-        return phrase
+        # Twice, because a verb stands in front of a whole list or of each of its things.
+        text = _without(self.strip, _without(self.boxes, body))
+        parts = (unquoted(_without(self.strip, phrase)) for phrase in phrases_of(text))
+        return tuple(dict.fromkeys(_SPACES.sub(" ", part) for part in parts if part)) or (body,)
 
 
 def load_prompts(path: str = "") -> PromptBook:
@@ -158,8 +159,20 @@ def _book(rules: PromptRules) -> PromptBook:
         joint=dict(rules.joint),
         prefixes=tuple((Task(name), (_compiled(rf"(?:{words})\s*[:：]\s*"),)) for name, words in prefixes),
         auto=tuple((task, compiled[task]) for task in _AUTO_ORDER),
+        boxes=tuple(map(_compiled, rules.boxes)),
         strip=tuple(map(_compiled, rules.strip)),
     )
+
+
+def _without(patterns: tuple[re.Pattern[str], ...], phrase: str) -> str:
+    """Take each pattern away once, but never all that there is: "where is" alone is what was asked for."""
+    for pattern in patterns:
+        phrase = pattern.sub(_kept, phrase, count=1).strip() or phrase
+    return phrase
+
+
+def _kept(found: re.Match[str]) -> str:
+    return "".join(text or "" for text in found.groupdict().values())
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

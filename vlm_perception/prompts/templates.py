@@ -56,6 +56,7 @@ class PromptRules(BaseModel):
         templates: Instruction by task and language, with `{what}` in it.
         joint: What stands between several targets, by language.
         prefixes: Pattern of the words that choose a task when a colon follows.
+        boxes: Patterns of what is said about drawing or giving boxes, taken away before a task is chosen.
         auto: Patterns that choose a task; tasks are tried in the order of the built-in file.
         strip: Patterns of what is taken away around a target, in order.
     """
@@ -65,6 +66,7 @@ class PromptRules(BaseModel):
     templates: dict[TaskName, dict[Language, Template]]
     joint: dict[Language, str]
     prefixes: dict[PrefixName, Pattern]
+    boxes: list[Pattern]
     auto: dict[TaskName, list[Pattern]]
     strip: list[Pattern]
 

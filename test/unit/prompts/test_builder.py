@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import time
+from contextlib import suppress
 from typing import get_args
 
 import pytest
@@ -116,6 +118,79 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("how many cups? answer in JSON", Task.RAW, ()),
     ("boxes of the cups in YOLO format", Task.RAW, ()),
     ("以JSON格式输出杯子的坐标", Task.RAW, ()),
+    # Asking for boxes is asking for the thing: the template asks for them.
+    ("draw a box around the dog", Task.DETECT, ("the dog",)),
+    ("Draw a bounding box around every person in the picture.", Task.DETECT, ("every person in the picture",)),
+    ("bounding boxes of the cups", Task.DETECT, ("the cups",)),
+    ("give me the location of the cup", Task.DETECT, ("the cup",)),
+    ("Find the dog, then draw a box around it.", Task.DETECT, ("the dog",)),
+    ("Is there a dog? Draw a box around it.", Task.DETECT, ("a dog",)),
+    ("How many cups are there? Also give their boxes.", Task.COUNT, ("cups",)),
+    ("How many cups are there? Please mark them.", Task.COUNT, ("cups",)),
+    ("how many cups are there and where are they?", Task.COUNT, ("cups",)),
+    ("count the people and draw boxes", Task.COUNT, ("the people",)),
+    ("图中有几只羊？请框出来", Task.COUNT, ("羊",)),
+    ("检测图片中的狗，并用框标出来", Task.DETECT, ("图片中的狗",)),
+    ('输出"狗"的检测框', Task.DETECT, ("狗",)),
+    ("请输出狗的边界框", Task.DETECT, ("狗",)),
+    ("给狗画个框", Task.DETECT, ("狗",)),
+    ("请把图中的狗都框出来", Task.DETECT, ("图中的狗",)),
+    ("Zeichne einen Rahmen um den Hund", Task.DETECT, ("den Hund",)),
+    # Boxes that are things themselves.
+    ("a box on the table", Task.DETECT, ("a box on the table",)),
+    ("the man with the box", Task.DETECT, ("the man with the box",)),
+    ("how many boxes are there?", Task.COUNT, ("boxes",)),
+    ("红色的框", Task.DETECT, ("红色的框",)),
+    ("相框", Task.DETECT, ("相框",)),
+    # Other verbs, in other languages, and things that are only spelt like them.
+    ("segment the dog", Task.DETECT, ("the dog",)),
+    ("Could you please segment all cars?", Task.DETECT, ("all cars",)),
+    ("segment display", Task.DETECT, ("segment display",)),
+    ("list the objects in this image", Task.DETECT, ("the objects in this image",)),
+    ("list all animals you can see", Task.DETECT, ("all animals",)),
+    ("I want you to detect the red ball.", Task.DETECT, ("the red ball",)),
+    ("tell me where the cup is", Task.DETECT, ("the cup",)),
+    ("name tag", Task.DETECT, ("name tag",)),
+    ("Finde alle roten Tassen", Task.DETECT, ("alle roten Tassen",)),
+    ("such a nice dog", Task.DETECT, ("such a nice dog",)),
+    ("Encuentra las tazas rojas", Task.DETECT, ("las tazas rojas",)),
+    ("Trouve toutes les tasses rouges", Task.DETECT, ("toutes les tasses rouges",)),
+    ("Trova tutte le tazze", Task.DETECT, ("tutte le tazze",)),
+    ("猫を見つけてください", Task.DETECT, ("猫",)),
+    ("고양이를 찾아줘", Task.DETECT, ("고양이",)),
+    ("Найди красную чашку", Task.DETECT, ("красную чашку",)),
+    ("¿Cuántas tazas hay?", Task.COUNT, ("tazas",)),
+    ("¿Cuántas tazas hay en la mesa?", Task.COUNT, ("tazas en la mesa",)),
+    ("Wie viele Tassen sind auf dem Tisch?", Task.COUNT, ("Tassen auf dem Tisch",)),
+    ("Combien de chats y a-t-il ?", Task.COUNT, ("chats",)),
+    ("Quante tazze ci sono sul tavolo?", Task.COUNT, ("tazze sul tavolo",)),
+    ("猫は何匹いますか？", Task.COUNT, ("猫",)),
+    ("a bale of hay in the barn", Task.DETECT, ("a bale of hay in the barn",)),
+    ("Tel Aviv sign", Task.DETECT, ("Tel Aviv sign",)),
+    ("Zahl auf dem Schild", Task.DETECT, ("Zahl auf dem Schild",)),
+    ("quantity of cups", Task.DETECT, ("quantity of cups",)),
+    # Several things, as people and programs write them down.
+    ("chair . person . dog", Task.DETECT, ("chair", "person", "dog")),
+    ("a cat. a remote control.", Task.DETECT, ("a cat", "a remote control")),
+    ("cup|bottle", Task.DETECT, ("cup", "bottle")),
+    ("find the cup | the bottle", Task.DETECT, ("the cup", "the bottle")),
+    ("['cup', 'bottle']", Task.DETECT, ("cup", "bottle")),
+    ('["red, green cup", "bottle"]', Task.DETECT, ("red, green cup", "bottle")),
+    ("[cup, bottle]", Task.DETECT, ("cup", "bottle")),
+    ('"cup", "bottle"', Task.DETECT, ("cup", "bottle")),
+    ("- cup\n- bottle", Task.DETECT, ("cup", "bottle")),
+    ("1. cup\n2. bottle", Task.DETECT, ("cup", "bottle")),
+    ('"the dog"', Task.DETECT, ("the dog",)),
+    # And what only looks like a list.
+    ("the sign of St. Bernard", Task.DETECT, ("the sign of St. Bernard",)),
+    ("3.5 inch disk", Task.DETECT, ("3.5 inch disk",)),
+    ("42", Task.DETECT, ("42",)),
+    ("🐕", Task.DETECT, ("🐕",)),
+    # Documents, and words to be read.
+    ("QwenVL HTML", Task.RAW, ()),
+    ("QwenVL Markdown", Task.RAW, ()),
+    ("read the text on the sign", Task.DESCRIBE, ()),
+    ("reading lamp", Task.DETECT, ("reading lamp",)),
     # A prefix wins over every rule.
     ("point: the handle", Task.POINT, ("the handle",)),
     ("Count : how many cups are there?", Task.COUNT, ("cups",)),
@@ -226,6 +301,10 @@ def test_no_mixture_leaves_a_token(mixture: str) -> None:
 REFUSED = [
     *((text, "send what to find") for text in ("", "  \n", "point:  ", "检测：")),
     ("x" * (MAX_PROMPT_CHARS + 1), f"{MAX_PROMPT_CHARS + 1} characters, the limit is {MAX_PROMPT_CHARS}"),
+    *(
+        (text, "names nothing to look for")
+        for text in ("[1, 2]", "[10, 20, 30, 40]", "{}", "...", "1, 2", "detect: ;;")
+    ),
     ("cup \ud83d", "half a character at position 4"),  # a tokenizer would fail on it, for every frame
 ]
 
@@ -247,6 +326,39 @@ def test_any_text_gives_an_instruction_or_a_prompt_error(text: str) -> None:
     assert prompt.task is not Task.AUTO
     assert prompt.instruction.strip()
     assert all(target.strip() for target in prompt.targets)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a ",
+        " . ",
+        "[",
+        "'",
+        "|",
+        "1. ",
+        "draw a box around ",
+        "把",
+        "的框",
+        "how many ",
+        "wie viele a sind ",
+        "and then ",
+        "draw the the the ",
+        "框出来，",
+        ". ",
+        "请把它们都",
+        "(a",
+        '", "',
+    ],
+)
+def test_the_longest_prompt_takes_no_time(piece: str) -> None:
+    """Whatever is repeated in it: anybody may send one."""
+    text = (piece * MAX_PROMPT_CHARS)[:MAX_PROMPT_CHARS]
+    started_s = time.perf_counter()
+    with suppress(PromptError):
+        build_prompt(text)
+        build_prompt(text[:-1] + "!")
+    assert time.perf_counter() - started_s < 1.0
 
 
 def test_every_task_has_its_place_everywhere() -> None:

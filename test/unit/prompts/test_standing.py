@@ -32,7 +32,7 @@ READ = [
     ('[{"id": "7", "prompt": "cup"}, "cup"]', [("7", "cup", "detect"), ("2", "cup", "detect")]),
     # What only begins like a list is one plain prompt.
     ("[the red one", [("", "[the red one", "detect")]),
-    ("[1, 2]", [("", "[1, 2]", "detect")]),
+    ("['cup', 'bottle']", [("", "['cup', 'bottle']", "detect")]),
     ('["cup", 3]', [("", '["cup", 3]', "detect")]),
     ('[{"label": "cup"}]', [("", '[{"label": "cup"}]', "detect")]),
     ('["cup"] and more', [("", '["cup"] and more', "detect")]),
@@ -65,6 +65,8 @@ REFUSED = [
     ('[{"prompt": "cup", "taks": "count"}]', ["'taks'", "task"]),
     ('[{"prompt": "cup", "task": "dtect"}]', ["'dtect'", "detect"]),
     ('[{"prompt": null}]', ["prompt", "None"]),
+    ("[1, 2]", ["'[1, 2]'", "nothing to look for"]),
+    ('["cup", "[1, 2]"]', ["prompt 2", "nothing to look for"]),
     ('["cup", " "]', ["prompt 2", "nothing to look for"]),
     (json.dumps(["cup", "x" * (MAX_PROMPT_CHARS + 1)]), ["prompt 2", str(MAX_PROMPT_CHARS)]),
 ]
