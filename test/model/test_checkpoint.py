@@ -43,12 +43,19 @@ def test_a_folder_is_found_and_said_to_be_offline(folder: Path, caplog: pytest.L
     assert found.weight_bytes == (folder / "model.safetensors").stat().st_size
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "models/no_such", "./Qwen/Qwen2.5", "~/no_such", "tiny"])
+@pytest.mark.parametrize("path", ["/no/such/folder", "models/no_such", "./Qwen/Qwen2.5", "~/no_such", "tinny"])
 def test_a_missing_folder_is_not_looked_for_on_the_hub(path: str) -> None:
     with pytest.raises(ModelLoadError, match="does not exist") as caught:
         find_checkpoint(path)
     assert Path(path).name in str(caught.value)
     assert "set model to" in str(caught.value)
+
+
+def test_tiny_is_the_shipped_one_wherever_the_parameter_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_checkpoint("tiny").folder == TINY
+    monkeypatch.setattr(arguments, "__file__", "/nowhere/else/arguments.py")
+    with pytest.raises(ModelLoadError, match="the files of vlm_perception were not found"):
+        find_checkpoint("tiny")
 
 
 def test_the_remedy_names_the_tiny_model_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

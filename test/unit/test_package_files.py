@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import xml.etree.ElementTree as ET
 from importlib import import_module, metadata
 
@@ -16,13 +17,31 @@ from vlm_perception.startup import commands as console
 PACKAGE_XML = ET.parse(ROOT / "package.xml").getroot()
 ROSDEP_KEYS = {
     "rclpy", "cv_bridge", "vision_msgs", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs",
-    "visualization_msgs", "launch", "launch_ros", "ament_index_python",
+    "visualization_msgs", "launch", "launch_ros", "ros2launch",
 }  # fmt: skip
 
 
 def test_package_xml_names_every_rosdep_key() -> None:
     named = {element.text for element in PACKAGE_XML if element.tag.endswith("depend")}
     assert named >= ROSDEP_KEYS
+
+
+def test_package_xml_names_nothing_that_is_imported_nowhere() -> None:
+    """But for what is used by name alone: the launch command, and the environment of `make setup`."""
+    sources = [*(ROOT / "vlm_perception").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
+    named = {element.text for element in PACKAGE_XML if element.tag == "exec_depend"}
+    assert named - imported == {"ros2launch", "python3-venv"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/robot.md"])
+def test_the_apt_line_installs_what_the_lines_below_it_use(page: str) -> None:
+    """What neither `ros-base` nor a fresh machine has."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = re.findall(r"^sudo apt install (.*?)(?: &&.*)?$", text, re.MULTILINE)
+    ours = {f"ros-$ROS_DISTRO-{name}" for name in ("vision-msgs", "cv-bridge", "rviz2")}
+    assert set(line.split()) == {"git", "make", "python3-venv", "python3-colcon-common-extensions", *ours}
 
 
 def test_package_xml_and_package_agree_on_name_and_version() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.settings import Settings
-from vlm_perception.startup.arguments import resolve_model
 
 
 def make_engine(settings: Callable[[], Settings]) -> Engine:
@@ -45,7 +44,7 @@ def open_engine(
     """
     settings = Settings.from_mapping(
         {
-            "model": resolve_model(str(model)),
+            "model": str(model),
             "device": device,
             "dtype": dtype,
             "vision_attention": vision_attention,

@@ -12,7 +12,7 @@ with cv_bridge; what cv_bridge leaves open is decided here:
 * YUV is BT.601 in studio range (16..235), as OpenCV and cv_bridge read it; an odd width is stored with
   the missing half of its last pair, an odd height of `nv12` and `nv21` with a chroma row of its own.
 
-`nv24` is not read: sensor_msgs counts two bytes a pixel, the kernel's format of that name has three.
+`nv24` is not read here: sensor_msgs counts two bytes a pixel, the kernel's format of that name has three.
 
 Compressed images are in `frames/compressed.py`.
 """

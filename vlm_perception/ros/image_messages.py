@@ -1,4 +1,7 @@
-"""sensor_msgs Image and CompressedImage <-> RGB arrays. What the encodings mean is in `frames/encodings.py`."""
+"""sensor_msgs Image and CompressedImage <-> RGB arrays.
+
+What the encodings mean is in `frames/encodings.py`; one that is not in there goes through cv_bridge.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from std_msgs.msg import Header
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
 from vlm_perception.frames.encodings import Pixels, RawLayout, check_raw, raw_to_rgb
+from vlm_perception.ros import cv_bridge_images
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.types import Frame, FrameHeader
 
@@ -47,7 +51,12 @@ def rgb_of(message: Image | CompressedImage) -> Pixels:
     """
     if isinstance(message, CompressedImage):
         return compressed_to_rgb(message.data, message.format)
-    return raw_to_rgb(message.data, _layout(message))
+    try:
+        return raw_to_rgb(message.data, _layout(message))
+    except ImageError as error:
+        if not _is_for_cv_bridge(error):
+            raise
+        return cv_bridge_images.read(message, error)
 
 
 def image_message(rgb: Pixels, header: Header) -> Image:
@@ -79,8 +88,16 @@ def _layout(message: Image) -> RawLayout:
 def _check(message: Image | CompressedImage) -> None:
     if isinstance(message, CompressedImage):
         check_compressed(message.data, message.format)
-    else:
+        return
+    try:
         check_raw(_layout(message), len(message.data))
+    except ImageError as error:
+        if not _is_for_cv_bridge(error):
+            raise
+
+
+def _is_for_cv_bridge(error: ImageError) -> bool:
+    return error.cause == "unknown_encoding" and cv_bridge_images.may_read()
 
 
 def _naming(camera: str, action: Callable[[], _T]) -> _T:

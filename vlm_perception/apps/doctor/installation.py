@@ -175,13 +175,13 @@ def check_gpu(torch: Mapping[str, Any], *, has_nvidia: bool) -> list[Finding]:
 
 
 def check_cv_bridge(probe: Probe) -> Finding:
-    """Check cv_bridge, which this node does not need, but nodes beside it in the same environment do."""
+    """Check cv_bridge, which this node takes for rare encodings alone; nodes beside it may need it."""
     if probe.problem:
         return warning(
             "cv_bridge does not work here",
             probe.problem,
-            "vlm_perception does not use it; for other nodes in this environment: pip install 'numpy<2', "
-            "or keep them in an environment of their own",
+            "vlm_perception reads all but rare encodings without it; for other nodes in this environment: "
+            "pip install 'numpy<2', or keep them in an environment of their own",
         )
     seen = "works" if probe.facts["found"] else "is not installed, and not needed"
     return ok("cv_bridge", f"{seen}; numpy {probe.facts['numpy']}")

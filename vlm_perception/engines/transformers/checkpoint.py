@@ -52,7 +52,7 @@ def find_checkpoint(model: str) -> Checkpoint:
     """Find a checkpoint: a local folder, then the hub's cache, then the hub itself.
 
     Args:
-        model: Folder, or hub id such as `Qwen/Qwen2.5-VL-3B-Instruct`.
+        model: Folder, hub id such as `Qwen/Qwen2.5-VL-3B-Instruct`, or "tiny" for the shipped one.
 
     Returns:
         A complete checkpoint of a known family, on this disk.
@@ -60,6 +60,10 @@ def find_checkpoint(model: str) -> Checkpoint:
     Raises:
         ModelLoadError: There is none; the message says where it looked and what to do.
     """
+    try:
+        model = resolve_model(model)
+    except StartupError as error:
+        raise ModelLoadError(str(error)) from error
     folder = Path(model).expanduser()
     if folder.exists():
         _log.info("model %s is a local folder: loading it offline", folder)
