@@ -104,7 +104,7 @@ class Settings(BaseModel):
     model: str = Field(
         "Qwen/Qwen2.5-VL-3B-Instruct",
         min_length=1,
-        description="Hub id of a Qwen2.5-VL checkpoint, a local folder, which works offline, or tiny, which is shipped.",
+        description="Hub id of a Qwen2.5-VL checkpoint, a local folder, which works offline, or the shipped tiny.",
         json_schema_extra=_extra(live=False),
     )
     device: str = Field(
