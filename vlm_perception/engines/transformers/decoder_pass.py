@@ -182,6 +182,10 @@ class _Lanes:
     bucket: int
     alone: bool
 
+    def get_seq_length(self) -> int:
+        """Return nothing of use: transformers before 5.3 counts on from it where positions are given anyway."""
+        return 0
+
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object) -> list[torch.Tensor]:
         """Write keys and values, (LANES, heads, rows of a lane, size); return what each lane sees of them."""
         flat = [states.transpose(0, 1).flatten(1, 2) for states in (keys, values)]
