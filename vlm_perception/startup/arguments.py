@@ -97,7 +97,7 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("namespace", "", "Namespace of every node that is started; empty: the root or the launch group's."),
     LaunchArgument("config_file", "", "Parameter file; empty: the config/vlm_perception.yaml of the package."),
     LaunchArgument("scene_camera", "false", "Also start a camera that publishes drawn scenes.", BOOLEANS),
-    LaunchArgument("rviz", "false", "Also start RViz 2 with the layout of the package.", BOOLEANS),
+    LaunchArgument("rviz", "false", "Also start RViz 2 with a picture of each camera.", BOOLEANS),
     LaunchArgument(
         "log_level",
         "info",
@@ -195,7 +195,7 @@ def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:
     if chosen["scene_camera"] == "true":
         plans.append(ProcessPlan("scene_camera", name="scene_camera", namespace=namespace, log_level=log_level))
     if chosen["rviz"] == "true":
-        plans += _rviz_plan(chosen)
+        plans += _rviz_plan(chosen, node.remappings)
     return tuple(plans)
 
 
@@ -284,25 +284,18 @@ def _parameters(chosen: Mapping[str, str]) -> dict[str, ParameterValue]:
     return parameters
 
 
-def _rviz_plan(chosen: Mapping[str, str]) -> list[ProcessPlan]:
+def _rviz_plan(chosen: Mapping[str, str], remappings: tuple[tuple[str, str], ...]) -> list[ProcessPlan]:
     if shutil.which("rviz2") is None:
         print("vlm-perception: rviz2 is not installed, going on without it", file=sys.stderr)
         return []
-    namespace = chosen["namespace"].strip("/")
-    base = f"/{namespace}/" if namespace else "/"
-    camera = chosen["image_topic"]
-    annotated = f"{base}vlm_perception/annotated_image"
-    remappings = (
-        ("/vlm_perception/annotated_image", annotated),
-        ("/image", camera if camera.startswith("/") else base + camera),
-    )
-    layout = share_directory() / "rviz" / "vlm_perception.rviz"
+    # A program of ours that asks the node for its cameras and then becomes RViz; it needs the environment of the node.
     return [
         ProcessPlan(
-            "rviz2",
-            package="rviz2",
+            sys.executable,
+            package="",
+            namespace=chosen["namespace"],
+            arguments=("-m", "vlm_perception.startup.commands", "rviz"),
             remappings=remappings,
-            arguments=("-d", str(layout)),
             log_level=chosen["log_level"],
         )
     ]

@@ -23,6 +23,8 @@ COMMANDS = {
     "vlm-perception-ui": "vlm_perception.apps.web.app",
     "vlm-perception-doctor": "vlm_perception.apps.doctor.command",
 }
+# Started by launch files alone, and no console scripts.
+INNER_COMMANDS = {"rviz": "vlm_perception.apps.rviz.rviz"}
 # What a shell reports of a process that SIGINT has ended.
 INTERRUPTED = 130
 # Whatever is missing, they have to say so themselves.
@@ -32,7 +34,7 @@ STAYS_IN_THE_BACKGROUND = ("vlm-detect",)
 
 
 def run(command: str) -> int:
-    """Run one command of `COMMANDS` with the arguments of this process and return its exit code.
+    """Run one command of `COMMANDS` or `INNER_COMMANDS` with the arguments of this process and return its exit code.
 
     With `--check-environment` it says instead what it found, imports the heavy packages and ends.
     """
@@ -42,7 +44,7 @@ def run(command: str) -> int:
     if "--check-environment" in sys.argv[1:]:
         return check_environment()
     try:
-        return int(importlib.import_module(COMMANDS[command]).main() or 0)
+        return int(importlib.import_module({**COMMANDS, **INNER_COMMANDS}[command]).main() or 0)
     except KeyboardInterrupt:
         # Before it listens to signals itself: most of the time of a start goes into imports.
         return INTERRUPTED
@@ -52,7 +54,7 @@ def main() -> int:
     """Run the command that the process was started as, or else the one named by the first argument."""
     if (started_as := Path(sys.argv[0]).name) in COMMANDS:
         return run(started_as)
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+    if len(sys.argv) < 2 or sys.argv[1] not in {**COMMANDS, **INNER_COMMANDS}:
         print(f"usage: python -m vlm_perception.startup.commands {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
         return 2
     return run(sys.argv.pop(1))

@@ -39,8 +39,8 @@ class ProcessPlan:
     """One process to start.
 
     Attributes:
-        executable: Installed command.
-        package: ROS package that installs it.
+        executable: Installed command, or a path where there is no package.
+        package: ROS package that installs it; empty for none.
         name: Node name; empty keeps the program's own.
         namespace: Node namespace; empty for none.
         parameter_files: Parameter files, read in this order.

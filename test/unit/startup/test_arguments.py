@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from vlm_perception.startup.arguments import (
     LAUNCH_ARGUMENTS,
     StartupError,
     argument_parser,
+    ending_of,
     main,
     plan_processes,
     share_directory,
@@ -109,14 +111,15 @@ def test_rviz_that_is_not_installed_is_left_out(
     assert "rviz2 is not installed" in capsys.readouterr().err
 
 
-def test_rviz_sees_the_topics_of_the_namespace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rviz_stands_beside_the_node_and_is_never_a_process_to_start_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "rviz2").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    rviz = plan_processes({"rviz": "true", "namespace": "robot", "image_topic": "camera/image"})[1]
-    layout = yaml.safe_load(Path(rviz.arguments[1]).read_text())
-    shown = {display["Topic"]["Value"] for display in layout["Visualization Manager"]["Displays"]}
-    assert {source for source, _ in rviz.remappings} == shown
-    assert {target for _, target in rviz.remappings} == {"/robot/vlm_perception/annotated_image", "/robot/camera/image"}
+    node, rviz = plan_processes({"rviz": "true", "namespace": "robot", "image_topic": "camera/image"})
+    assert (rviz.namespace, rviz.remappings) == (node.namespace, node.remappings)
+    assert rviz.command()[:4] == [sys.executable, "-m", "vlm_perception.startup.commands", "rviz"]
+    assert not ending_of(rviz, {"respawn": "true", "respawn_delay_s": "1", "exit_ends_launch": "false"}).respawn
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""RViz starts with the cameras of the running node, whatever its namespace; rviz2 itself is a stand-in that says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+import yaml
+from scripted_engine import PATIENCE_S
+
+from vlm_perception.startup.arguments import plan_processes
+
+RVIZ = '#!/bin/sh\necho "$1"\ncat "$2"\n'
+
+
+@pytest.mark.parametrize(
+    ("topics", "shown"),
+    [
+        ([], ["/robot1/vlm_perception/annotated_image"]),
+        (
+            ["/front/image_raw", "rear/image_raw"],
+            ["/robot1/vlm_perception/front/annotated_image", "/robot1/vlm_perception/rear/annotated_image"],
+        ),
+    ],
+)
+def test_a_panel_for_each_camera(robot, scripted, tmp_path, monkeypatch, topics, shown):
+    (tmp_path / "rviz2").write_text(RVIZ)
+    (tmp_path / "rviz2").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros"))
+    robot.node(scripted, remap=("__ns:=/robot1",), image_topics=topics)
+    _, rviz = plan_processes({"rviz": "true", "namespace": "robot1", "image_topic": "camera/image"})
+    process = robot.start(*rviz.command()[1:], stdout=subprocess.PIPE)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    option, layout = said.split("\n", 1)
+    displays = yaml.safe_load(layout)["Visualization Manager"]["Displays"]
+    assert (option, process.returncode) == ("-d", 0)
+    assert [each["Topic"]["Value"] for each in displays if each["Enabled"]] == shown
+    plain = [each["Topic"]["Value"] for each in displays if not each["Enabled"]]
+    assert plain == (["/front/image_raw", "/robot1/rear/image_raw"] if topics else ["/robot1/camera/image"])

@@ -1,0 +1,41 @@
+"""The layout of RViz: a panel for each camera."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from checkout import ROOT
+
+from vlm_perception.apps.rviz.layout import layout_of
+
+TEMPLATE = yaml.safe_load((ROOT / "rviz" / "vlm_perception.rviz").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("cameras", "shown"),
+    [
+        (["/image"], {"Annotated image": "/r/vlm_perception/annotated_image"}),
+        (
+            ["/front/image_raw", "/rear/image_raw"],
+            {
+                "Annotated image front": "/r/vlm_perception/front/annotated_image",
+                "Annotated image rear": "/r/vlm_perception/rear/annotated_image",
+            },
+        ),
+        (
+            ["/a/camera/image", "/b/camera/image", "/c"],
+            {
+                f"Annotated image {name}": f"/r/vlm_perception/{name}/annotated_image"
+                for name in ("a_camera", "b_camera", "c")
+            },
+        ),
+    ],
+)
+def test_each_camera_has_a_picture_that_is_shown_and_one_that_is_not(cameras, shown) -> None:
+    layout = layout_of(TEMPLATE, cameras, "/r/vlm_perception")
+    displays = layout["Visualization Manager"]["Displays"]
+    assert {each["Name"]: each["Topic"]["Value"] for each in displays if each["Enabled"]} == shown
+    assert [each["Topic"]["Value"] for each in displays if not each["Enabled"]] == cameras
+    assert len({each["Name"] for each in displays}) == len(displays)
+    rest = {**layout["Visualization Manager"], "Displays": 0}
+    assert rest == {**TEMPLATE["Visualization Manager"], "Displays": 0}

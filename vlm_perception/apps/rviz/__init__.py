@@ -1,0 +1,1 @@
+"""RViz 2 with a picture of every camera that the node has."""
