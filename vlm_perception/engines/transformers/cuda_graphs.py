@@ -7,6 +7,7 @@ tensors stay where they are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from vlm_perception.errors import ModelLoadError
 # Work of a device, and a way to have it done again: the same operations on the same tensors.
 Work = Callable[[], torch.Tensor]
 Record = Callable[[Work], Work]
+
+# Recording begins with waiting for the whole device, which fails while another thread of the process records.
+_recording = threading.Lock()
 
 
 class RunPass(Protocol):
@@ -66,7 +70,7 @@ class RecordOnCuda:
 
     def __call__(self, work: Work) -> Work:
         """See `Record`."""
-        with torch.cuda.device(self._device):
+        with _recording, torch.cuda.device(self._device):
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -75,7 +79,7 @@ class RecordOnCuda:
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             # Other threads may use the device meanwhile: another model, or an image on its way.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 found = work()
 
         def again() -> torch.Tensor:
