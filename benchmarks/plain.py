@@ -67,7 +67,8 @@ class PlainModel:
         size = {"shortest_edge": areas.min_pixels, "longest_edge": areas.max_pixels}
         return self.processor(text=[prompt], images=[request.frame.rgb], size=size, return_tensors="pt")
 
-    @torch.inference_mode()
+    # As `generate` itself is called: what it compiles takes no tensors of inference mode.
+    @torch.no_grad()
     def answer(self, request: Request, *, logits: bool = False, **options: Any) -> PlainAnswer:
         """Answer one request greedily; `options` go to `generate`."""
         inputs = self.prepare(request).to(self.model.device)

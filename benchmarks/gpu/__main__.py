@@ -2,8 +2,9 @@
 
 Prints a table and writes `build/benchmarks/gpu.json`, anew after each section. `limit_ms` is what
 the bytes or the arithmetic of a thing take at the rates that a copy and a product reached on the
-same card. `identical` says how many answers agree to the last bit with plain eager passes, or, for
-`generate`, token for token. Without a card: `python -m benchmarks.gpu --device cpu --shape tiny`.
+same card; of an answer, what its passes take for the weights. `identical` says how many answers
+agree to the last bit with plain eager passes, or, for `generate`, token for token. Without a card:
+`python -m benchmarks.gpu --device cpu --shape tiny`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -142,8 +143,8 @@ class Exact:
             drafts = ToldDrafts(subject.loaded.vocabulary, ids, wrong_every) if wrong_every else None
             generator = subject.generator(graph, drafts)
             generator.answer(request, never_stop, ignore_text)
-            generator.forget()
-            ms, answer = timed(self._device, partial(generator.answer, request, never_stop, ignore_text))
+            again = replace(request, frame=replace(frame, received_s=1.0))
+            ms, answer = timed(self._device, partial(generator.answer, again, never_stop, ignore_text))
             same, note = bitwise(answer, baseline), f"{answer.passes} passes"
             report.add(subject.name, what, method, ms=ms, identical=same, note=note)
         ms, theirs = timed(self._device, partial(subject.plain.answer, request, logits=True))

@@ -153,7 +153,7 @@ class Speed:
                     report.skip(subject.name, what, method, "no time left")
                     continue
                 # What it is shown does not change how long it takes.
-                plain_answers(report, subject, what, method, videos[SLOW][:2], **options)
+                _plain_answers(report, subject, what, method, videos[SLOW][:2], self._limits, **options)
 
     def _our_answers(
         self, report: Report, what: str, method: str, graph: bool, video: list[Forced], deadline: Deadline
@@ -173,8 +173,10 @@ class Speed:
             passes.append(answer.passes)
         # The first two fill the memory of the drafts, and the graphs are recorded.
         ms = statistics.median(times[2:])
-        note = f"{statistics.mean(passes[2:]):.1f} passes for {len(video[-1].ids)} tokens"
-        report.add(subject.name, what, method, ms=ms, identical=True, note=note)
+        count = statistics.mean(passes[2:])
+        limit_ms = self._limits.read_ms(count * subject.pass_bytes(0))
+        note = f"{count:.1f} passes for {len(video[-1].ids)} tokens"
+        report.add(subject.name, what, method, ms=ms, limit_ms=limit_ms, identical=True, note=note)
 
     def compiled(self, report: Report, deadline: Deadline) -> None:
         """Time `generate` as fast as transformers makes it: a static cache, compiled and warmed up."""
@@ -186,12 +188,11 @@ class Speed:
         subject = self._subject
         vocabulary, preprocessor = subject.loaded.vocabulary, subject.preprocessor
         video = forced_video(SLOW, n_objects, 3, vocabulary, preprocessor)
-        plain_answers(report, subject, what, method, video, cache_implementation="static")
+        _plain_answers(report, subject, what, method, video, self._limits, cache_implementation="static")
 
 
-@torch.inference_mode()
-def plain_answers(
-    report: Report, subject: Subject, what: str, method: str, video: list[Forced], **options: Any
+def _plain_answers(
+    report: Report, subject: Subject, what: str, method: str, video: list[Forced], limits: Limits, **options: Any
 ) -> None:
     """Time `generate`; the last answer counts, those before warm it up."""
     ms, same, passes = 0.0, False, 0
@@ -203,7 +204,8 @@ def plain_answers(
         request = Request(forced.request.frame, forced.request.prompt, BUDGET, len(ids))
         ms, answer = timed(subject.device, partial(subject.plain.answer, request, **options))
         same, passes = answer.ids == ids, answer.passes
-    report.add(subject.name, what, method, ms=ms, identical=same, note=f"{passes} passes for {len(ids)} tokens")
+    limit_ms, note = limits.read_ms(passes * subject.pass_bytes(0)), f"{passes} passes for {len(ids)} tokens"
+    report.add(subject.name, what, method, ms=ms, limit_ms=limit_ms, identical=same, note=note)
 
 
 class _AttentionCalls(TorchFunctionMode):
