@@ -130,7 +130,7 @@ def _positive(text: str) -> float:
 
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
-    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, leading_failures, read_pictures
     from vlm_perception.apps.detect.run import StopSignals, detect_all
     from vlm_perception.apps.detect.terminal import Terminal
     from vlm_perception.frames.videos import Thinning
@@ -147,9 +147,14 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     if prompt.neutralised:
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
     engine = make(settings)
-    if found.files:
+    failures, pictures = leading_failures(chain(found.failures, read_pictures(found.files, thinning, terminal.note)))
+    # Told before the model is loaded, which takes long, and which only pictures need.
+    for failure in failures:
+        terminal.failed(failure)
+    first = None if failures and options.fail_fast else next(pictures, None)
+    if first is not None:
         engine.load()
-    items = chain(found.failures, read_pictures(found.files, thinning, terminal.note))
+    items = chain(failures, [first] if first is not None else (), pictures)
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
     with closing(engine), bar, StopSignals() as stop:

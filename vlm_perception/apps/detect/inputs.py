@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from vlm_perception.errors import ImageError
@@ -138,6 +139,20 @@ def read_pictures(files: Iterable[Path], thinning: Thinning, note: Note) -> Iter
                 yield Picture(path, frame.rgb, frame.index, frame.time_s)
         except ImageError as error:
             yield Failure(str(path), str(error))
+
+
+def leading_failures(items: Iterator[Picture | Failure]) -> tuple[tuple[Failure, ...], Iterator[Picture | Failure]]:
+    """Read until the first picture.
+
+    Returns:
+        The failures before it, and what comes from it on.
+    """
+    failures: list[Failure] = []
+    for item in items:
+        if isinstance(item, Picture):
+            return tuple(failures), chain([item], items)
+        failures.append(item)
+    return tuple(failures), items
 
 
 def expected_count(files: Iterable[Path], thinning: Thinning) -> int:

@@ -49,6 +49,7 @@ class Terminal:
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._bar: tqdm[None] | None = None
+        self._told: set[Failure] = set()
 
     @contextmanager
     def bar(self, count: Callable[[], int], *, stdout_shows_progress: bool) -> Iterator[None]:
@@ -76,8 +77,10 @@ class Terminal:
             self.say(text)
 
     def failed(self, failure: Failure) -> None:
-        """Say that something could not be answered."""
-        self.say(failure.message)
+        """Say that something could not be answered, once."""
+        if failure not in self._told:
+            self._told.add(failure)
+            self.say(failure.message)
 
     def step(self) -> None:
         """Move the bar by one picture."""

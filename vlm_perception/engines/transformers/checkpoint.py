@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import huggingface_hub
@@ -22,7 +25,10 @@ from vlm_perception.types import Calibration, CoordinateFrame
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "README.md"]
-_HUB_TIMEOUT_S = 5.0
+_HUB_TIMEOUT_S = 4.0
+# A name that nobody resolves, several addresses that are silent one after the other, or a server that only holds the
+# line take longer than any time-out of one request.
+_HUB_PATIENCE_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +96,7 @@ def remedy() -> str:
 def _download(model: str) -> Checkpoint:
     try:
         # A short look first: without a network the download itself would retry for minutes.
-        huggingface_hub.HfApi().model_info(model, timeout=_HUB_TIMEOUT_S)
+        _within(_HUB_PATIENCE_S, lambda: huggingface_hub.HfApi().model_info(model, timeout=_HUB_TIMEOUT_S))
         _log.info("downloading %s from the hub", model)
         folder = Path(huggingface_hub.snapshot_download(model, allow_patterns=_HUB_FILES))
     except GatedRepoError as error:
@@ -104,6 +110,26 @@ def _download(model: str) -> Checkpoint:
             f"({type(error).__name__}: {_first_line(error)}); {remedy()}"
         ) from error
     return _inspect(folder, "downloaded from the hub")
+
+
+def _within(timeout_s: float, ask: Callable[[], object]) -> None:
+    """Wait so long for an answer, and leave alone a request that does not come back."""
+    done: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            done.set_exception(error)
+
+    # No pool: Python would wait at its end for a thread that hangs.
+    Thread(target=run, name="hub", daemon=True).start()
+    try:
+        done.result(timeout_s)
+    except FutureTimeoutError as error:
+        if not done.done():
+            raise TimeoutError(f"no answer within {timeout_s:.0f} s") from error
+        raise
 
 
 def _inspect(folder: Path, origin: str) -> Checkpoint:

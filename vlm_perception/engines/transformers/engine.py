@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.drafting.drafter import DraftMemory
+from vlm_perception.engines.transformers.devices import refuse_absent_device
 from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError, ModelLoadError, ModelMemoryError
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, Request
@@ -49,14 +50,20 @@ class TransformersEngine:
         if self._generator is not None:
             return
         settings = self._settings()
-        self._tell("importing the libraries")
         try:
+            from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+
+            # What needs no torch comes first: a wrong folder or device is told within a second or two.
+            refuse_absent_device(settings.device)
+            self._tell(f"finding {settings.model}, which may mean to download it")
+            checkpoint = find_checkpoint(settings.model)
+            self._tell("importing the libraries")
             from vlm_perception.engines.transformers.cuda_graphs import choose_graph
             from vlm_perception.engines.transformers.generator import Generator
             from vlm_perception.engines.transformers.loading import load_checkpoint
 
             loaded = load_checkpoint(
-                settings.model,
+                checkpoint,
                 settings.device,
                 settings.dtype,
                 self._tell,

@@ -52,12 +52,12 @@ class LoadedModel:
 
 
 def load_checkpoint(
-    name: str, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
+    name: str | Checkpoint, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
 ) -> LoadedModel:
     """Find, check and load a checkpoint.
 
     Args:
-        name: Hub id or local folder.
+        name: Hub id or local folder, or what was found there.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
         tell: Hears how far it is, in words.
@@ -67,8 +67,8 @@ def load_checkpoint(
         ModelLoadError: Wrong path, no hub, unknown family, too little memory or no such attention, with the remedy.
     """
     check_device(device)
-    tell(f"finding {name}, which may mean to download it")
-    checkpoint = find_checkpoint(name)
+    tell(f"finding {name.folder if isinstance(name, Checkpoint) else name}, which may mean to download it")
+    checkpoint = name if isinstance(name, Checkpoint) else find_checkpoint(name)
     attend = find_attention(vision_attention, device, checkpoint.stored_dtype if dtype == "auto" else dtype)
     check_memory(checkpoint, device=device, dtype=dtype)
     try:
