@@ -205,7 +205,7 @@ class EvidenceSpans:
 
 @dataclass(frozen=True, slots=True)
 class DetectedObject:
-    """One thing found, in image pixels; exactly one of `xyxy` and `point_xy` is set.
+    """One thing found, in image pixels; `xyxy` or `point_xy` is set, or both.
 
     Attributes:
         label: Text the model (or the asked phrase) gives it.
@@ -215,6 +215,8 @@ class DetectedObject:
         span: Its characters; several boxes or points of one item share them.
         score: 0..1; None until `replies/scores.py` has filled it.
         evidence: Where its numbers, its name and its beginning stand, for its score.
+        polygon: Its outline where the model gave one; `xyxy` is then what bounds it.
+        keypoints: Points of it by their names.
     """
 
     label: str
@@ -224,6 +226,8 @@ class DetectedObject:
     span: Span = (0, 0)
     score: float | None = None
     evidence: EvidenceSpans = EvidenceSpans()
+    polygon: tuple[XY, ...] = ()
+    keypoints: Mapping[str, XY] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

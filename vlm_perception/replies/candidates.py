@@ -1,51 +1,41 @@
-"""What a JSON item of a reply states, as candidates that are validated later."""
+"""What a reply states of one thing, before it is validated."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from vlm_perception.replies.lenient_json import BOX_KEYS, COORDINATE_KEYS, TreeNode, Values, plain
+from vlm_perception.replies.lenient_json import TreeNode
 from vlm_perception.types import EvidenceSpans, Span
 
-LABEL_KEYS = ("label", "name", "class", "category", "object", "text_content", "class_name", "labels")
-
-_CORNERS = (
-    ("x1", "y1", "x2", "y2"),
-    ("x0", "y0", "x1", "y1"),
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x_min", "y_min", "x_max", "y_max"),
-    ("left", "top", "right", "bottom"),
-)
-_CORNER_AND_SIZE = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
-_POINT = ("x", "y")
-_NOTHING = TreeNode(None, (0, 0))
 # The form the model was trained for, read in one go where all of it is there; nothing but speed.
 CLEAN_ITEM = re.compile(
     r'\{\s*"bbox_2d"\s*:\s*\[\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})\s*,\s*(-?[0-9]{1,14})'
     r'\s*\]\s*,\s*"label"\s*:\s*"([^"\\{｛}\n]+)"\s*\}'
 )
-_IN_BRACKETS = re.compile(r"[\s\d.,;:()\[\]+\-eE]*\d[\s\d.,;:()\[\]+\-eE]*")
-_BETWEEN_SIGNS = re.compile(r"[^\s,;:()\[\]]+")
-_DEEPEST = 3
 _LEADS_IN = frozenset(" \t\r\n,[，［")
 _ENDS_OBJECT = frozenset("}]>)｝］）")
 
 
 class Candidate(NamedTuple):
-    """One box (`size` 4) or point (`size` 2) as the model wrote it.
+    """One thing as the model wrote it.
 
     Attributes:
         key: How to name it in a reason, such as `bbox_2d`.
         value: What stood for its coordinates, of any type.
-        size: Numbers it should have.
+        size: Numbers it should have, see `WrittenPlace`.
         label: Its name; empty when it has none.
         span: Its characters in the reply.
         evidence: Where its numbers, its name and its beginning stand.
         attributes: Other keys of its item, as text.
+        point: Key and numbers of a point of it, beside its box.
+        polygon: Key and numbers of its outline, beside its box.
+        keypoints: Numbers of points of it by their names.
+        grid: Its numbers are on a grid of 0 to this over the whole image; 0 for the frame of the reply.
+        second: Whether it is one more box of a thing that has one.
     """
 
     key: str
@@ -55,6 +45,11 @@ class Candidate(NamedTuple):
     span: Span
     evidence: EvidenceSpans
     attributes: Mapping[str, str] = {}
+    point: tuple[str, Any] | None = None
+    polygon: tuple[str, Any] | None = None
+    keypoints: Mapping[str, Any] = {}
+    grid: int = 0
+    second: bool = False
 
     def named(self, name: TreeNode | None) -> Candidate:
         """Return it with the name that stands beside it."""
@@ -73,53 +68,6 @@ def clean_candidate(text: str, match: re.Match[str]) -> Candidate:
     )
 
 
-def json_candidates(text: str, values: Values, span: Span) -> Iterator[Candidate]:
-    """Read one JSON item; several boxes or points under one key become one candidate each."""
-    label_key = next((key for key in LABEL_KEYS if key in values and values[key].value not in (None, "")), "")
-    label = values.get(label_key, _NOTHING)
-    located = {key: node for key, node in values.items() if key in COORDINATE_KEYS}
-    spread: Sequence[str] = ()
-    if not located:
-        spread, numbers = spread_coordinates(values) or ((), [])
-        located = {"box" if len(numbers) == 4 else "point": TreeNode(numbers, span)}
-    attributes = {
-        as_text(key): as_text(plain(node))
-        for key, node in values.items()
-        if key != label_key and key not in located and key not in spread and not _is_empty(node)
-    }
-    opened, content = lead_start(text, span[0]), leaf_spans(next(iter(values.values())))[0][0]
-    for key, node in located.items():
-        size = 4 if key in BOX_KEYS else 2
-        places = _places(node, size)
-        # As many names as boxes: one each.
-        each = isinstance(label.value, list) and len(label.value) == len(places)
-        for place, name in zip(places, label.value if each else [label] * len(places), strict=True):
-            spans = leaf_spans(place)
-            begin = (opened, max(opened, min(content, spans[0][0])))
-            said = as_text(plain(name))
-            evidence = EvidenceSpans(spans, leaf_spans(name) if said else (), begin)
-            value = [part.value for part in place.value] if isinstance(place.value, list) else place.value
-            yield Candidate(key, value, size, said, span, evidence, attributes)
-            # Another one begins where the numbers of the one before end.
-            opened, content = spans[-1][1], span[1]
-
-
-def spread_coordinates(values: Values) -> tuple[tuple[str, ...], list[TreeNode]] | None:
-    """Read coordinates that have a key each, such as x1, y1, x2, y2 or x, y, width, height.
-
-    Returns:
-        The keys, and what they hold as (x1, y1, x2, y2) or (x, y); None when there are none.
-    """
-    for keys in _CORNERS:
-        if values.keys() >= set(keys):
-            return keys, [values[key] for key in keys]
-    for keys in _CORNER_AND_SIZE:
-        if values.keys() >= set(keys):
-            left, top, width, height = (values[key] for key in keys)
-            return keys, [left, top, _sum(left, width), _sum(top, height)]
-    return (_POINT, [values["x"], values["y"]]) if "x" in values and "y" in values else None
-
-
 def as_text(value: Any) -> str:
     """Write a JSON value as text that any message can carry, one character for one: no lone surrogates, no controls."""
     if value is None:
@@ -129,19 +77,6 @@ def as_text(value: Any) -> str:
         return text
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-def numbers_in(text: str, start: int) -> TreeNode | None:
-    """Split `1, 2, 30, 40` or `(1, 2), (30, 40)`; None when it says anything else, too.
-
-    Args:
-        text: What stands at `start` of the reply.
-        start: Its place.
-    """
-    if not _IN_BRACKETS.fullmatch(text):
-        return None
-    words = _BETWEEN_SIGNS.finditer(text)
-    return TreeNode([TreeNode(m[0], (m.start() + start, m.end() + start)) for m in words], (start, start + len(text)))
 
 
 def lead_start(text: str, start: int, *, by_line: bool = False) -> int:
@@ -172,37 +107,3 @@ def leaf_spans(node: TreeNode) -> tuple[Span, ...]:
         else:
             spans.append(part.span)
     return tuple(spans)
-
-
-def _places(node: TreeNode, size: int, depth: int = 0) -> list[TreeNode]:
-    """Take the coordinates of several boxes or points apart."""
-    value = node.value
-    if isinstance(value, str):
-        return [numbers_in(value, node.span[0]) or node]
-    if isinstance(value, dict):
-        placed = spread_coordinates(value)
-        return [TreeNode(placed[1], node.span) if placed else node]
-    if not isinstance(value, list) or depth == _DEEPEST:
-        return [node]
-    nested = all(part.value is None or isinstance(part.value, (list, dict)) for part in value)
-    if not nested or not any(part.value for part in value):
-        return [node]
-    if size == 4 and len(value) == 2 and all(map(_is_corner, value)):
-        return [TreeNode(value[0].value + value[1].value, node.span)]
-    return [piece for part in value for piece in _places(part, size, depth + 1)]
-
-
-def _is_corner(part: TreeNode) -> bool:
-    value = part.value
-    return isinstance(value, list) and len(value) == 2 and not any(isinstance(number.value, list) for number in value)
-
-
-def _is_empty(node: TreeNode) -> bool:
-    return plain(node) in (None, "", [], {}, [None])
-
-
-def _sum(start: TreeNode, length: TreeNode) -> TreeNode:
-    try:
-        return TreeNode(float(start.value) + float(length.value), length.span)
-    except (TypeError, ValueError, OverflowError):
-        return length

@@ -13,11 +13,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from vlm_perception.replies.candidates import CLEAN_ITEM, LABEL_KEYS, Candidate, clean_candidate, spread_coordinates
+from vlm_perception.replies.candidates import CLEAN_ITEM, Candidate, clean_candidate
+from vlm_perception.replies.items import Item, key_around, understand
+from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, LONGEST_KEY, kind_of
 from vlm_perception.replies.lenient_json import (
-    COORDINATE_KEYS,
     IN_STRING,
     QUOTES,
+    Group,
     TreeNode,
     Values,
     ends_string,
@@ -26,12 +28,15 @@ from vlm_perception.replies.lenient_json import (
 )
 from vlm_perception.types import Span
 
-_KEYS = "|".join(COORDINATE_KEYS)
-_NEW_ITEM = re.compile(rf"[{{｛]\s{{0,32}}[{QUOTES}](?:{_KEYS})[{QUOTES}]")
-_NEW_ITEM_LENGTH = 35 + max(map(len, COORDINATE_KEYS))
+_NEW_ITEM = re.compile(rf"[{{｛]\s{{0,32}}[{QUOTES}](?:{ANY_COORDINATE_KEY}|{ANY_NAME_KEY})[{QUOTES}]")
+_NEW_ITEM_LENGTH = 35 + LONGEST_KEY
 _COORDINATE_KEY = re.compile(
-    rf"""(?:[{QUOTES}](?:{_KEYS})[{QUOTES}]|(?:\A|[{{｛,，]\s{{0,64}})(?:{_KEYS}))\s{{0,64}}[:：]"""
+    rf"""(?:[{QUOTES}]{ANY_COORDINATE_KEY}[{QUOTES}]|(?:\A|[{{｛,，]\s{{0,64}}){ANY_COORDINATE_KEY})\s{{0,64}}[:：]"""
 )
+# What stands between a key and the first object under it, between two objects under it, and such a key without quotes.
+_BEHIND_KEY = re.compile(r"\s*[:：][\s\[(［]*\Z")
+_BETWEEN_OBJECTS = re.compile(r"[\s,，\[(［]*\Z")
+_BARE_KEY = re.compile(r"(\w+)\s*[:：][\s\[(［]*\Z")
 _BRACE = re.compile("[{｛]")
 _BRACES = re.compile(r"(?:[{｛]\s*)*(?=[{｛])")
 _OUTSIDE_STRING = re.compile(rf"[{{}}｛｝{QUOTES}#/]")
@@ -48,9 +53,11 @@ class Segment(NamedTuple):
         kind: `item` carries coordinates, `broken` should have and does not, `wrapper` only holds
             other objects, `text` is what lies between those.
         span: Its characters.
-        values: What it holds, in order, None for nested items; empty when broken.
+        values: What a wrapper holds, in order, None for nested items.
         reason: Why it is broken.
-        candidate: What it states, where it was read as a whole; then it has no values.
+        candidate: What an item states, where it was read as a whole.
+        item: What any other item holds.
+        around: The dictionary key that names what it holds.
     """
 
     kind: Literal["item", "broken", "wrapper", "text"]
@@ -58,6 +65,8 @@ class Segment(NamedTuple):
     values: Values = {}  # noqa: RUF012 (nobody writes to it)
     reason: str = ""
     candidate: Candidate | None = None
+    item: Item | None = None
+    around: TreeNode | None = None
 
 
 @dataclass(slots=True)
@@ -71,14 +80,36 @@ class OpenObject:
         first_child: Index of the first brace inside it.
         carries: Whether something inside it was found.
         leaves: What its innermost objects are, unless they turn out to be its attributes.
+        key: The key under which it stands in the object around it.
+        around: The dictionary key that names what it holds.
+        is_part: Whether it lies in the keypoints or the 3D box of an object around it.
     """
 
     start: int
     taken_before: int
+    key: TreeNode | None = None
+    around: TreeNode | None = None
+    is_part: bool = False
     holes: list[tuple[Span, TreeNode | None]] = field(default_factory=list)
     first_child: int | None = None
     carries: bool = False
     leaves: list[Segment] = field(default_factory=list)
+    # Where the last object under a key ended, and that key.
+    _last_key: TreeNode | None = None
+
+    def key_at(self, text: str, at: int) -> TreeNode | None:
+        """Return the key under which an object that begins at `at` stands."""
+        hole, node = self.holes[-1] if self.holes else ((self.start, self.start + 1), None)
+        between = text[hole[1] : at]
+        bare = _BARE_KEY.search(between)
+        if bare:
+            start = hole[1] + bare.start(1)
+            self._last_key = TreeNode(bare[1], (start, start + len(bare[1])))
+        elif node is not None and isinstance(node.value, str) and _BEHIND_KEY.match(between):
+            self._last_key = node
+        elif not _BETWEEN_OBJECTS.match(between):
+            self._last_key = None
+        return self._last_key
 
     def is_bare(self, text: str, end: int) -> bool:
         """Tell whether nothing but spaces stands between its brace and `end`."""
@@ -97,23 +128,58 @@ class OpenObject:
             it as an attribute; and the value to hand to that object.
         """
         span = (self.start, end)
-        values, reason = read_object(text, (self.start + 1, end - 1), self.holes)
-        this = Segment("item", span, values)
+        groups, reason = read_object(text, (self.start + 1, end - 1), self.holes)
         if reason:
             broken = _COORDINATE_KEY.search(self._own_text(text, end)) is not None
             return [Segment("broken", span, {}, reason)] if broken else [], [], None
-        if self._is_item(values):
+        values = {key: node for group in groups for key, node in group.values.items()}
+        if self.is_part:
+            return [], [], values
+        if len(groups) > 1:
+            several = self._several(text, groups, end)
+            if several:
+                return several, [], None
+        item = understand(values, carries=self.carries, inside=str(self.key.value) if self.key else "")
+        this = Segment("item", span, item=item, around=self.around)
+        if (
+            self.key is not None
+            and kind_of(self.key.value) not in ("other", "name")
+            and not item.name_key
+            and not self.carries
+        ):
+            # A part of what the object around it says of its place.
+            return [], [this] if item.located else [], values
+        if item.certain or (item.located and not nested):
             return [this], [], None
-        labelled = any(key in values and values[key].value not in (None, "") for key in LABEL_KEYS)
-        placed = spread_coordinates(values) is not None
-        if placed and (labelled or not nested):
-            return [this], [], None
+        if item.problem and item.name_key and not self.carries and all(leaf.kind == "broken" for leaf in self.leaves):
+            whole = [Segment("broken", span, {}, item.problem)]
+            return ([], whole, values) if nested and self.first_child is None else (whole, [], None)
         if self.carries or self.leaves or all(node.value in _EMPTY for node in values.values()):
-            return [*self.leaves, Segment("wrapper", span, values)], [], None
-        leaves = [Segment("broken", span, {}, "label without coordinates")] if "label" in values else []
+            named = item.name if item.name_key else self.around
+            leaves = [leaf._replace(around=leaf.around or named) for leaf in self.leaves]
+            return [*leaves, Segment("wrapper", span, values)], [], None
+        leaves = [Segment("broken", span, {}, item.problem)] if item.problem else []
         if nested and self.first_child is None:
-            return [], [this] if placed else leaves, values
+            return [], [this] if item.located else leaves, values
         return leaves, [], None
+
+    def _several(self, text: str, groups: list[Group], end: int) -> list[Segment]:
+        """Take an object apart in which a key that came again begins the next thing; empty when it is one thing."""
+        items = [understand(group.values, carries=self.carries) for group in groups]
+        located = [item for item in items if item.certain]
+        if len(located) < 2:
+            return []
+        if not located[0].name_key and any(item.name_key for item in located):
+            key = next(iter(located[0].located), "a key")
+            return [Segment("broken", (self.start, end), {}, f"{key} appears twice")]
+        starts = [self.start, *(group.start for group in groups[1:])]
+        ends = [len(text[:start].rstrip(" \t\r\n,，")) for start in starts[1:]]
+        spans = zip(starts, [*ends, end], strict=True)
+        return [
+            Segment("item", span, item=item, around=self.around)
+            for span, item in zip(spans, items, strict=True)
+            if item.certain
+        ]
 
     def cut_off(self, text: str) -> list[Segment]:
         """Tell what an object is that the end of the reply left open."""
@@ -129,13 +195,6 @@ class OpenObject:
         if not inside or inside[0] in QUOTES:
             return [*self.leaves, Segment("wrapper", (self.start, end))]
         return self.leaves
-
-    def _is_item(self, values: Values) -> bool:
-        # A list under such a key may hold whole objects, which were found on their own already.
-        located = [node.value for key, node in values.items() if key in COORDINATE_KEYS]
-        if self.carries:
-            located = [v for v in located if not (v and isinstance(v, list) and all(part.value is None for part in v))]
-        return bool(located)
 
     def _own_text(self, text: str, end: int) -> str:
         children = [hole for hole, _ in self.holes if text[hole[0]] in "{｛"]
@@ -312,8 +371,16 @@ class JsonScanner:
             # It may be another one than the child begins with.
             self._stack[-1].first_child = at
         if not self._read_at_once(last):
-            self._stack.append(OpenObject(last, len(self._taken)))
+            self._stack.append(self._opened(last))
             self._at = last + 1
+
+    def _opened(self, at: int) -> OpenObject:
+        if not self._stack:
+            return OpenObject(at, len(self._taken))
+        parent = self._stack[-1]
+        key = parent.key_at(self._text, at)
+        is_part = parent.is_part or (key is not None and kind_of(key.value) in ("keypoints", "solid"))
+        return OpenObject(at, len(self._taken), key, key_around(key, parent.around), is_part)
 
     def _read_at_once(self, at: int) -> bool:
         """Read the two most frequent objects without opening them, for speed only."""
@@ -349,8 +416,10 @@ class JsonScanner:
             self._hand_to_parent(None, clean.span())
             return
         found, leaves, values = opened.close(self._text, end, bool(self._stack))
-        for segment in found:
-            self._report(segment, opened.taken_before)
+        for place, segment in enumerate(found):
+            # Several things in one object stand side by side.
+            beside = place and segment.span != (opened.start, end)
+            self._report(segment, len(self._taken) if beside else opened.taken_before)
         if self._stack:
             self._stack[-1].leaves += leaves
         self._hand_to_parent(values, (opened.start, end))

@@ -47,10 +47,10 @@ def name_objects(objects: Sequence[DetectedObject], prompt: Prompt) -> tuple[Det
         The objects in their order. With several targets a label becomes the phrase it matches (see
         `matching_phrase`), and where that changes it, the model's own wording is kept in the
         attribute `model_label`. An empty label becomes the asked phrase, or the whole prompt where
-        several were asked.
+        none was told apart; where several were asked nobody knows which it is, and it stays empty.
     """
-    asked = prompt.targets[0] if len(prompt.targets) == 1 else prompt.text
     several = len(prompt.targets) > 1
+    asked = "" if several else (*prompt.targets, prompt.text)[0]
     # Each label once: a crowd of a thousand has few different names.
     meant = {label: matching_phrase(label, prompt.targets) for label in {o.label for o in objects}} if several else {}
     named = []

@@ -13,11 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from vlm_perception.replies.encoded import FILLER
 from vlm_perception.types import Span
-
-BOX_KEYS = ("bbox_2d", "bbox", "box_2d", "box", "bboxes", "boxes", "bounding_box", "bounding_boxes")
-POINT_KEYS = ("point_2d", "point", "points")
-COORDINATE_KEYS = BOX_KEYS + POINT_KEYS
 
 # One character for one, so that places in the text stay what they are.
 FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -78,6 +75,7 @@ def plain(node: TreeNode) -> Any:
 
 def read_string(body: str) -> str:
     """Read what stands between two quotes."""
+    body = body.replace(FILLER, "")
     if "\\" not in body:
         return body
     body = body.replace("\\'", "'")
@@ -85,7 +83,14 @@ def read_string(body: str) -> str:
     return read
 
 
-def read_object(text: str, span: Span, holes: Holes) -> tuple[Values, str]:
+class Group(NamedTuple):
+    """Keys and values of an object, each key once; a key that comes again begins the next group, at `start`."""
+
+    start: int
+    values: Values
+
+
+def read_object(text: str, span: Span, holes: Holes) -> tuple[list[Group], str]:
     """Read what stands between the braces of one object; never raises.
 
     Args:
@@ -94,7 +99,7 @@ def read_object(text: str, span: Span, holes: Holes) -> tuple[Values, str]:
         holes: What inside it was read already, in order.
 
     Returns:
-        Its values and an empty reason, or no values and the reason.
+        Its groups, at least one, and an empty reason; or none and the reason.
     """
     lexemes: list[_Lexeme] = []
     at = span[0]
@@ -107,7 +112,7 @@ def read_object(text: str, span: Span, holes: Holes) -> tuple[Values, str]:
     try:
         return _ObjectReader(lexemes).read(), ""
     except ValueError as error:
-        return {}, str(error)
+        return [], str(error)
 
 
 class _Lexeme(NamedTuple):
@@ -137,8 +142,8 @@ class _ObjectReader:
         self._lexemes = lexemes
         self._at = 0
 
-    def read(self) -> Values:
-        pairs: list[tuple[str, TreeNode]] = []
+    def read(self) -> list[Group]:
+        groups = [Group(self._lexemes[0].node.span[0] if self._lexemes else 0, {})]
         while self._sign():
             key = self._next()
             if key.sign == ",":
@@ -147,8 +152,12 @@ class _ObjectReader:
             if self._sign() != ":" or name == "{}":
                 raise ValueError(f"not valid JSON: {name[:20]!r} is no key")
             self._at += 1
-            pairs.append((name.strip("\"'") if key.sign == "word" else name, self._value()))
-        return _without_repeats(pairs)
+            name = name.strip("\"'") if key.sign == "word" else name
+            if name in groups[-1].values:
+                # A string's place is that without its quotes.
+                groups.append(Group(key.node.span[0] - (key.sign == "value"), {}))
+            groups[-1].values[name] = self._value()
+        return groups
 
     def _sign(self, ahead: int = 0) -> str:
         at = self._at + ahead
@@ -202,16 +211,6 @@ def _word(word: str) -> Any:
     if not _NUMBER.fullmatch(word):
         return word.strip("\"'")
     return int(word) if word.lstrip("+-").isdigit() and len(word) <= _LONGEST_INTEGER else float(word)
-
-
-def _without_repeats(pairs: list[tuple[str, TreeNode]]) -> Values:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        for key in COORDINATE_KEYS:
-            if keys.count(key) > 1:
-                raise ValueError(f"{key} appears twice")
-    return values
 
 
 def ends_string(text: str, follower: int, ended: bool) -> bool | None:

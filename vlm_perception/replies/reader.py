@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vlm_perception.replies.candidates import Candidate, json_candidates, lead_start
+from vlm_perception.replies.candidates import Candidate, lead_start
 from vlm_perception.replies.coordinates import image_scale
+from vlm_perception.replies.encoded import FILLER, StringDecoder
+from vlm_perception.replies.items import item_candidates
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
 from vlm_perception.replies.sections import ReplySection, SectionSplitter, without_tags
@@ -71,7 +73,7 @@ class AnswerReader:
     def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
         self._image_wh, self._scale = image_wh, image_scale(model_wh, image_wh, coordinates)
         self._validator = Validator(self._image_wh, self._scale)
-        self._splitter, self._scanner = SectionSplitter(), JsonScanner()
+        self._splitter, self._decoder, self._scanner = SectionSplitter(), StringDecoder(), JsonScanner()
         self._raw = ""
         self._apart: list[Span] = []
         self._read_to = 0
@@ -108,7 +110,7 @@ class AnswerReader:
         """End the reply and return all of it."""
         self._pass(self._splitter.finish())
         self._end_part()
-        prose = _prose_between(self._scanner.text, _merged(self._taken + self._apart))
+        prose = _prose_between(self._scanner.text, _merged(self._taken + self._apart)).replace(FILLER, "")
         return ParsedAnswer(
             tuple(self._validator.objects),
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
@@ -120,7 +122,7 @@ class AnswerReader:
         validator, known = self._validator, len(self._validator.objects)
         for kind, text in sections:
             if kind == "answer":
-                for segment in self._scanner.feed(text):
+                for segment in self._scanner.feed(self._decoder.feed(text)):
                     self._read(segment)
                 self._read_lines()
                 continue
@@ -136,7 +138,7 @@ class AnswerReader:
         return tuple(self._validator.objects[known if self._validator is validator else 0 :])
 
     def _end_part(self) -> None:
-        for segment in self._scanner.finish():
+        for segment in (*self._scanner.feed(self._decoder.finish()), *self._scanner.finish()):
             self._read(segment)
         self._ref = None
 
@@ -152,11 +154,11 @@ class AnswerReader:
             return
         self._take(segment.span)
         if segment.kind == "broken":
-            self._validator.reject(segment.reason, segment.span, self._scanner.text)
+            self._validator.reject(segment.reason, segment.span, self._raw)
         elif segment.candidate is not None:
             self._accept([segment.candidate])
-        elif segment.kind == "item":
-            self._accept(json_candidates(self._scanner.text, segment.values, segment.span))
+        elif segment.item is not None:
+            self._accept(item_candidates(self._scanner.text, segment.item, segment.span, segment.around))
         else:
             # A wrapper may say something beside its items, such as their count.
             for key, node in segment.values.items():
@@ -183,7 +185,7 @@ class AnswerReader:
                 self._name_boxes(None)
                 self._take(form.span)
                 if form.reason:
-                    self._validator.reject(form.reason, form.span, self._scanner.text)
+                    self._validator.reject(form.reason, form.span, self._raw)
                 self._accept(form.candidates)
         # A name after its box stands in the same line.
         self._name_boxes(None)
@@ -226,7 +228,7 @@ class AnswerReader:
 
     def _accept(self, candidates: Iterable[Candidate]) -> None:
         for candidate in candidates:
-            self._validator.accept(candidate, self._scanner.text)
+            self._validator.accept(candidate, self._raw)
 
     def _take(self, span: Span) -> None:
         self._taken.append(span)

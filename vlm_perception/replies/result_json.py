@@ -44,12 +44,18 @@ def result_fields(result: Result) -> dict[str, Any]:
 
 
 def object_fields(item: DetectedObject) -> dict[str, Any]:
-    """One object: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null (image pixels), `attributes`."""
+    """One object, in image pixels.
+
+    Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `polygon` (list of x, y; empty
+    without one), `keypoints` (x, y by name), `attributes`.
+    """
     return {
         "label": item.label,
         "score": item.score,
         "bbox_xyxy": None if item.xyxy is None else list(item.xyxy),
         "point_xy": None if item.point_xy is None else list(item.point_xy),
+        "polygon": [list(corner) for corner in item.polygon],
+        "keypoints": {name: list(xy) for name, xy in item.keypoints.items()},
         "attributes": dict(item.attributes),
     }
 

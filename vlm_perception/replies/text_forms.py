@@ -2,19 +2,25 @@
 
 Read: `<points x1= y1= ... alt=>name</points>` tags; the grounding tokens
 `<|object_ref_start|>name<|object_ref_end|><|box_start|>(x1,y1),(x2,y2)<|box_end|>` (also
-`<ref>`, `<box>`, the name after the box, several boxes after one name, and points); the same
-without tokens as `name(x1,y1),(x2,y2)`; `x1,y1,x2,y2 name` lines; and bare `[x1, y1, x2, y2]`.
+`<ref>`, `<box>`, the name after the box, several boxes after one name, points, quads, and tokens that are
+numbers, `<x1><y1><x2><y2>`); the same without tokens as `name(x1,y1),(x2,y2)`; lines `x1,y1,x2,y2 name` and
+`name, x1, y1, x2, y2`; rows of tables; and bare `[x1, y1, x2, y2]`. Lines of YAML, other tags with a box among their
+attributes and calls with one among their arguments are items like those of JSON, see `items.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
-from vlm_perception.replies.candidates import Candidate, as_text, lead_start, numbers_in
-from vlm_perception.replies.lenient_json import FULL_WIDTH, TreeNode
+from vlm_perception.replies.candidates import Candidate, as_text, lead_start
+from vlm_perception.replies.items import item_candidates, understand
+from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, kind_of, names_things
+from vlm_perception.replies.lenient_json import FULL_WIDTH, TreeNode, Values
+from vlm_perception.replies.places import AREA, numbers_in
 from vlm_perception.types import EvidenceSpans, Span
 
 _N = r"[-+]?\d+(?:\.\d+)?"
@@ -30,7 +36,33 @@ _TAG = rf"<points?(?P<attributes>{_ATTRIBUTES})?(?:>(?:(?P<inside>[^<\n]*)</poin
 _REF = r"(?:<\|object_ref_start\|>|<ref>)(?P<ref_name>[^<\n]*)(?:<\|object_ref_end\|>|</ref>)"
 _BOX_START = r"<(?:\|(?:box|(?P<quad>quad))_start\||box)>"
 _BOX_END = r"(?:<\|(?:box|quad)_end\|>|</box>|(?P<box_cut>\Z))?"
-_BOX = rf"{_BOX_START}(?P<inner>[^<\n]*){_BOX_END}"
+_GRID = r"(?:<(?:loc_)?\d{1,3}>[ \t,]*)"
+_BOX = rf"{_BOX_START}(?P<inner>(?:{_GRID}|[^<\n])*){_BOX_END}|(?P<grid>{_GRID}{{4}})"
+_BULLET = r"[ \t]*(?:(?:[-*•]|\d{1,3}[.)])[ \t]+)?"
+_NAMED_LINE = (
+    rf"^{_BULLET}(?P<first>[^\W\d][^\n,;:|\[\](){{}}<>]{{0,60}}?)[\"'`*]*[ \t]*[,;:\t][ \t]*"
+    rf"(?P<then>{_N}(?:[ \t]*[,;\t][ \t]*{_N}){{3}})[ \t]*\r?$"
+)
+_CELL = r"[^\n<|]*(?:<(?!\|)[^\n<|]*)*"
+_ROW = rf"^(?={_CELL}\|{_CELL}\|)[ \t]*\|?(?P<cells>{_CELL}(?:\|{_CELL})*)$"
+# Attributes and arguments that hold a place.
+_PLACED = r"(?:[\w-]{0,16}(?:box|rect|coords?|coordinate|polygon|quad|position|point)|x1|xmin|left|x)"
+_HTML = (
+    rf"<(?P<html>[a-zA-Z][\w-]{{0,20}})(?P<html_attributes>(?=[^<>\n]{{0,200}}\s{_PLACED}\s?=)\s[^<>\n]{{0,400}})>"
+    r"(?:(?P<html_text>[^<\n]{1,200})(?=</))?"
+)
+_CALL = (
+    rf"\b(?P<call>[A-Za-z_][\w.]{{0,40}})\((?=[^\n]{{0,60}}?\b{_PLACED}\s?=)"
+    r"(?P<arguments>[^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,200}){0,4})\)"
+)
+_AROUND_KEY = r"[\"'`*]{0,3}"
+_KNOWN_KEY = rf"{_AROUND_KEY}(?:{ANY_COORDINATE_KEY}|{ANY_NAME_KEY}|keypoints){_AROUND_KEY}"
+_MORE_LINES = 12
+_YAML_MORE = (
+    rf"[ \t]*(?:{_AROUND_KEY}[^\W\d][\w -]{{0,30}}{_AROUND_KEY}[ \t]*:\*{{0,2}}(?:[ \t][^\n]*)?|-[ \t]*{_N}[ \t]*)"
+)
+_OF_ITEM = rf"(?=(?i:{_KNOWN_KEY})[ \t]*:\*{{0,2}}(?:[ \t]|$))"
+_YAML = rf"^{_BULLET}{_OF_ITEM}(?P<yaml>[^\n]+(?:\n{_YAML_MORE}(?=\n|\Z)){{0,{_MORE_LINES}}})"
 _LINE = (
     rf"^[ \t]*(?:[-*•][ \t]+)?[\[(]?(?P<four>{_FOUR})[ \t]*[\])]?[ \t:;,-]*"
     r"(?P<line_name>[^\d\s\[\](),.:;<-][^\n<]*)?\r?$"
@@ -39,21 +71,42 @@ _CORNERS = rf"{_PAIR}[ \t]*,?[ \t]*{_PAIR}"
 _LIST = (
     rf"\[\s{{0,24}}{_SHORT}(?:\s{{0,24}},\s{{0,24}}{_SHORT}){{3}}\s{{0,24}}"
     r"(?:,\s{0,24}[\"'](?P<list_name>[^\"'\n\[\]]{1,80})[\"']\s{0,24})?\]"
+    rf"|(?P<round>\([ \t]*{_FOUR}[ \t]*\))"
 )
-_FORM = re.compile(
-    f"(?P<tag>{_TAG})|(?P<ref>{_REF})|(?P<box>{_BOX})|(?P<line>{_LINE})|(?P<corners>{_CORNERS})|(?P<list>{_LIST})",
-    re.MULTILINE,
+_SMALL_FORMS = (
+    f"(?P<tag>{_TAG})|(?P<ref>{_REF})|(?P<box>{_BOX})|(?P<element>{_HTML})|(?P<action>{_CALL})|(?P<row>{_ROW})"
+    f"|(?P<line>{_LINE})|(?P<named>{_NAMED_LINE})|(?P<corners>{_CORNERS})|(?P<list>{_LIST})"
 )
+_FORM = re.compile(f"(?P<block>{_YAML})|{_SMALL_FORMS}", re.MULTILINE)
+# For lines that are no item after all.
+_SMALL_FORM = re.compile(_SMALL_FORMS, re.MULTILINE)
 _TAG_VALUE = re.compile(r"""\b([xy]\d*|alt)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
 _NUMBER = re.compile(_N)
 _WORD = re.compile(r"[^\s,;()\[\]]+")
 # A name stands right before its coordinates or before a colon; more words are a sentence.
-_NAME = re.compile(r"([^\W\d](?:[^\n<>()\[\]{},;:.!?]*[^\s<>()\[\]{},;:.!?])?)([ \t]*:[ \t]*)?\Z")
+_NAME = re.compile(
+    r"([^\W\d](?:[^\n<>()\[\]{},;:.!?]*?[^\s<>()\[\]{},;:.!?])?)([ \t]*:[ \t]*|[ \t]+(?:[-–—=→]|[-=]>)[ \t]*)?[ \t]*\Z"
+)
+# Signs around a name, or the beginning of its line, do what a colon does.
+_MARKED_NAME = re.compile(r"(`|\*{1,2}|_{1,2})([^*_`\n]{1,80})\1[ \t]*[:\-–—=→>]*[ \t]*\Z")
+_BEGINS_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+\Z")
+_ATTRIBUTE = re.compile(r"""([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^\s"'>,()]+)""")
+_YAML_LINE = re.compile(
+    rf"(?:(?P<key>{_AROUND_KEY}[^\W\d][\w -]{{0,40}}?{_AROUND_KEY})[ \t]*:\*{{0,2}}[ \t]*)?(?P<value>[^\n]*)"
+)
+# Another known key in the same line.
+_NEXT_KEY = re.compile(rf"[,;][ \t]*(?=(?i:{_KNOWN_KEY})[ \t]*:)")
 _SENTENCE = re.compile(r"(?i:\b(?:is|are|at|be|here|there|located|found|box|boxes|bbox|coordinates?)\b)|在|位于")
+_GRID_NUMBER = re.compile(r"\d+")
+# The last line of the grid on which coordinates are tokens of their own.
+_GRID_END = 999
 _BETWEEN = re.compile(r"[ \t,;]*")
 _UNQUOTED = re.compile(r"[^\"']+")
 _LONGEST_NAME = 80
-_AROUND_NAME = " \t\"'“”＂＇"
+_AROUND_NAME = " \t\"'“”＂＇`*"
+_LINES = re.compile(r"[^\n]*\n")
+_OF_BLOCK = re.compile(rf"{_YAML_MORE}\n")
+_BEGINS_BLOCK = re.compile(rf"({_BULLET}){_OF_ITEM}")
 _OPEN_TAG = re.compile(r"<points?\s[^<>]*\Z")
 _TAG_SIGN = re.compile("[<>＜＞]")
 _OPEN_LIST = re.compile(r"\[[\s\d.,+-]*(?:[\"'][^\"'\n\[\]]*[\"']?\s*)?\Z")
@@ -80,6 +133,9 @@ class TextForm:
     reason: str = ""
 
 
+_NO_FORM = TextForm("rest", (0, 0))
+
+
 @dataclass(slots=True)
 class _Stretch:
     """A stretch of the reply with its full-width signs made narrow, one for one."""
@@ -102,6 +158,16 @@ class _Stretch:
         at = start + self.base + len(said) - len(said.lstrip(around))
         said = said.strip(around)
         return TreeNode(said, (at, at + len(said))) if said else None
+
+    def value_at(self, start: int, end: int) -> TreeNode:
+        """Read a value: numbers, or text without the signs around it."""
+        inside = self.plain[start:end]
+        body = inside.strip(" \t\r\"'`*,")
+        at = start + inside.find(body)
+        numbers = numbers_in(body, at + self.base)
+        if numbers is not None:
+            return numbers if len(numbers.value) > 1 else TreeNode(numbers.value[0].value, numbers.span)
+        return self.name_at(start, end, _AROUND_NAME + "\r,") or TreeNode(None, (at + self.base, at + self.base))
 
     def candidate(
         self, key: str, size: int, numbers: list[TreeNode], name: TreeNode | None, span: Span, opened: int
@@ -132,8 +198,15 @@ def text_forms(text: str, start: int, end: int) -> Iterator[TextForm]:
     stretch = text[base:end]
     plain = stretch if stretch.isascii() else stretch.translate(FULL_WIDTH)
     view = _Stretch(text, plain, base, start - base)
-    for match in _FORM.finditer(plain, start - base):
+    yield from _forms(_FORM, view, start - base, len(plain))
+
+
+def _forms(pattern: re.Pattern[str], view: _Stretch, start: int, end: int) -> Iterator[TextForm]:
+    for match in pattern.finditer(view.plain, start, end):
         form = _READ[match.lastgroup or ""](match, view)
+        if form is None and match.lastgroup == "block":
+            yield from _forms(_SMALL_FORM, view, *match.span())
+            continue
         view.done = match.end()
         view.name = view.name if match.lastgroup == "corners" else None
         if form is not None:
@@ -172,17 +245,131 @@ def _read_box(match: re.Match[str], view: _Stretch) -> TextForm:
     span = view.span(match)
     if match["box_cut"] is not None:
         return TextForm("rest", span, reason="cut off")
-    words = view.words(_WORD, *match.span("inner"))
+    bare = match["grid"] is not None
+    inner = match.span("grid" if bare else "inner")
+    on_grid = bare or "<" in match["inner"]
+    words = view.words(_GRID_NUMBER if on_grid else _WORD, *inner)
     opened = lead_start(view.text, span[0], by_line=True)
     if match["quad"] is not None or len(words) <= 4 or len(words) % 4:
-        size = 2 if len(words) == 2 else 4
-        return TextForm("box", span, (view.candidate("box", size, words, None, span, opened),))
+        size = 2 if len(words) == 2 else AREA if match["quad"] is not None and len(words) > 4 else 4
+        pieces = [(words, size, span)]
+    else:
+        pieces = [(words[at : at + 4], 4, (words[at].span[0], words[at + 3].span[1])) for at in range(0, len(words), 4)]
     candidates = []
-    for at in range(0, len(words), 4):
-        start, end = words[at].span[0], words[at + 3].span[1]
-        candidates.append(view.candidate("box", 4, words[at : at + 4], None, (start, end), opened))
-        opened = end
+    for numbers, size, own in pieces:
+        candidate = view.candidate("box", size, numbers, None, own, opened)
+        candidates.append(candidate._replace(grid=_GRID_END) if on_grid else candidate)
+        opened = own[1]
+    if bare:
+        start, name = _name_before(match, view, needs_colon=False)
+        if name is not None:
+            named = tuple(candidate.named(name) for candidate in candidates)
+            return TextForm("rest", (start + view.base, span[1]), named)
     return TextForm("box", span, tuple(candidates))
+
+
+def _read_element(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    values = _attributes(match, "html_attributes", view)
+    tag = TreeNode(match["html"], view.span(match, "html"))
+    said = view.name_at(*match.span("html_text")) if match["html_text"] is not None else None
+    if said is not None:
+        values.setdefault("label" if not names_things(tag.value) else "content", said)
+    return _item_form(values, view.span(match), tag if names_things(tag.value) else None, view)
+
+
+def _read_action(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    values = _attributes(match, "arguments", view)
+    start = match.start("call") + match["call"].rfind(".") + 1
+    name = view.name_at(start, match.end("call"))
+    located = [key for key in values if kind_of(key) not in ("name", "other")]
+    if len(located) < 2:
+        return _item_form(values, view.span(match), name, view)
+    candidates: list[Candidate] = []
+    for key in located:
+        form = _item_form({key: values[key]}, view.span(match), name, view)
+        candidates += form.candidates if form else ()
+    return TextForm("rest", view.span(match), tuple(candidates)) if candidates else None
+
+
+def _read_block(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    values: Values = {}
+    things: list[Values] = [values]
+    last = ""
+    for line in re.finditer(r"[^\n]+", match["yaml"]):
+        at = match.start("yaml") + line.start()
+        cuts = [at, *(cut.end() for cut in _NEXT_KEY.finditer(view.plain, at, at + len(line[0]))), at + len(line[0])]
+        for start, end in pairwise(cuts):
+            indent = len(view.plain[start:end]) - len(view.plain[start:end].lstrip(" \t-"))
+            found = _YAML_LINE.match(view.plain, start + indent, end)
+            if found is None:
+                continue
+            key = found["key"].strip("\"'`* ") if found["key"] is not None else last
+            if found["key"] is not None and key in values:
+                values = {}
+                things.append(values)
+            node = view.value_at(*found.span("value"))
+            values[key] = _joined(values[key], node) if found["key"] is None and key in values else node
+            last = key
+    span = (view.span(match)[0], view.span(match)[1])
+    candidates = [c for thing in things for c in (_item_form(thing, span, None, view) or _NO_FORM).candidates]
+    return TextForm("rest", span, tuple(candidates)) if candidates else None
+
+
+def _read_row(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    cells: list[tuple[int, int]] = []
+    at = match.start("cells")
+    for cell in match["cells"].split("|"):
+        cells.append((at, at + len(cell)))
+        at += len(cell) + 1
+    names, numbers, place = [], [], None
+    for start, end in cells:
+        said = view.plain[start:end].strip(" \t`*\"'")
+        if numbers_in(said, 0) is not None:
+            words = view.words(_NUMBER, start, end)
+            if len(words) in (2, 4) and place is None and (len(words) == 4 or said[:1] in "[("):
+                place = words
+            elif len(words) == 1:
+                numbers += words
+        elif any(map(str.isalpha, said)):
+            names.append(view.name_at(start, end))
+    if place is None and len(numbers) in (4, 5, 6):
+        # A number before the corners counts the rows, a fraction behind them is a score.
+        begin = 1 if len(numbers) == 6 or (len(numbers) == 5 and "." not in numbers[4].value) else 0
+        place = numbers[begin : begin + 4]
+    if place is None:
+        return None
+    span = view.span(match)
+    opened = lead_start(view.text, span[0], by_line=True)
+    candidate = view.candidate("row", len(place), place, names[0] if names else None, span, opened)
+    return TextForm("rest", span, (candidate,))
+
+
+def _read_named(match: re.Match[str], view: _Stretch) -> TextForm:
+    name = view.name_at(*match.span("first"))
+    if name is not None and kind_of(name.value) != "other":
+        name = None
+    return view.box(match.span("then"), name, match.end() - len(match[0].lstrip()), match.end())
+
+
+def _attributes(match: re.Match[str], group: str, view: _Stretch) -> Values:
+    found = _ATTRIBUTE.finditer(view.plain, *match.span(group))
+    return {attribute[1]: view.value_at(*attribute.span(2)) for attribute in found}
+
+
+def _item_form(values: Values, span: Span, name: TreeNode | None, view: _Stretch) -> TextForm | None:
+    """Read an item whose keys stand outside of JSON."""
+    item = understand(values) if values else None
+    if item is None or not any(isinstance(place.value, list) for places in item.located.values() for place in places):
+        return None
+    return TextForm("rest", span, tuple(item_candidates(view.text, item, span, name)))
+
+
+def _joined(values: TreeNode, more: TreeNode) -> TreeNode:
+    """Add an entry of a list that stands line by line."""
+    listed = values.value if isinstance(values.value, list) else []
+    return TreeNode(
+        [*listed, *(more.value if isinstance(more.value, list) else [more])], (values.span[0], more.span[1])
+    )
 
 
 def _read_line(match: re.Match[str], view: _Stretch) -> TextForm:
@@ -197,24 +384,41 @@ def _read_corners(match: re.Match[str], view: _Stretch) -> TextForm:
     return view.box(match.span(), view.name, start, match.end())
 
 
-def _read_list(match: re.Match[str], view: _Stretch) -> TextForm:
+def _read_list(match: re.Match[str], view: _Stretch) -> TextForm | None:
     start, name = match.start(), view.name_at(*match.span("list_name"))
     numbers_end = match.end() if match["list_name"] is None else match.start("list_name")
     if not name:
         start, name = _name_before(match, view, needs_colon=True)
+    if match["round"] is not None and start == match.start():
+        # Four numbers in round brackets may be anything.
+        return None
     return view.box((match.start(), numbers_end), name, start, match.end())
 
 
 def _name_before(match: re.Match[str], view: _Stretch, *, needs_colon: bool) -> tuple[int, TreeNode | None]:
     """Find the name that stands before coordinates without a sign between; ends where they begin."""
     begin = max(view.done, match.start() - _LONGEST_NAME)
-    found = _NAME.search(view.plain[begin : match.start()])
-    if not found or (needs_colon and not found[2]) or _SENTENCE.search(found[1]):
-        return match.start(), None
-    return begin + found.start(), view.name_at(begin + found.start(1), begin + found.end(1), _AROUND_NAME + "*_")
+    before = view.plain[begin : match.start()]
+    marked = _MARKED_NAME.search(before)
+    if marked:
+        start, name = marked.start(), view.name_at(begin + marked.start(2), begin + marked.end(2), _AROUND_NAME + ":")
+    else:
+        found = _NAME.search(before)
+        if not found or _SENTENCE.search(found[1]):
+            return match.start(), None
+        if needs_colon and not found[2] and not _BEGINS_LINE.search(before[: found.start()]):
+            return match.start(), None
+        start, name = found.start(), view.name_at(begin + found.start(1), begin + found.end(1), _AROUND_NAME + "*_")
+    # What the coordinates are called is no name of what is there.
+    return begin + start, name if name is not None and kind_of(name.value) in ("other", "name") else None
 
 
-_READ = {
+_READ: dict[str, Callable[[re.Match[str], _Stretch], TextForm | None]] = {
+    "element": _read_element,
+    "action": _read_action,
+    "block": _read_block,
+    "row": _read_row,
+    "named": _read_named,
     "tag": _read_tag,
     "ref": _read_ref,
     "box": _read_box,
@@ -238,7 +442,7 @@ def safe_end(text: str, start: int, end: int) -> int:
     while cut > start:
         opened = _opened_before(text, start, cut, end)
         if opened < 0:
-            return cut
+            return _before_block(text, start, cut)
         cut = text.rfind("\n", start, opened) + 1
     return start
 
@@ -260,3 +464,18 @@ def _opened_before(text: str, start: int, cut: int, end: int) -> int:
 
 def _fits(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
     return pattern.match(text[start:end].translate(FULL_WIDTH)) is not None
+
+
+def _before_block(text: str, start: int, cut: int) -> int:
+    """Go back before the lines that may go on as one item of YAML."""
+    begin, lines = cut, 0
+    for match in _LINES.finditer(text, start, cut):
+        line = match[0].translate(FULL_WIDTH)
+        begins = _BEGINS_BLOCK.match(line)
+        if begins and (not lines or begins[1].strip() or lines > _MORE_LINES):
+            begin, lines = match.start(), 1
+        elif lines and lines <= _MORE_LINES and _OF_BLOCK.match(line):
+            lines += 1
+        else:
+            begin, lines = cut, 0
+    return begin

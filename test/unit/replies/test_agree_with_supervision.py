@@ -26,7 +26,7 @@ items = st.lists(
     ),
     min_size=1,
     max_size=6,
-    unique_by=lambda item: (item["label"], *item["bbox_2d"]),
+    unique_by=lambda item: item["label"],
 )
 
 
