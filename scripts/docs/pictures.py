@@ -23,7 +23,7 @@ IMAGES = ROOT / "docs" / "images"
 RATE_HZ, FRAMES_A_PROMPT = 6, 18
 # Faster than in the demo, so that its few seconds show that things move.
 SPEED = 0.03
-IMAGE_WH, SHOWN_WH = (640, 480), (480, 360)
+IMAGE_WH, SHOWN_WIDTH = (640, 480), 480
 COLOURS = 64
 
 
@@ -37,10 +37,12 @@ def moving_picture(target: Path, frames_a_prompt: int = FRAMES_A_PROMPT) -> None
         rgbs = [scene.at(index / RATE_HZ).rgb for index in range(begin, begin + frames_a_prompt)]
         shown += _annotated([Image.fromarray(rgb) for rgb in rgbs], prompt)
     # One palette for all, or colours flicker.
-    sample = Image.new("RGB", (SHOWN_WH[0], SHOWN_WH[1] * len(prompts)))
+    width, height = shown[0].size
+    sample = Image.new("RGB", (width, height * len(prompts)))
     for number, frame in enumerate(shown[::frames_a_prompt]):
-        sample.paste(frame, (0, number * SHOWN_WH[1]))
-    palette = sample.quantize(COLOURS)
+        sample.paste(frame, (0, number * height))
+    # By coverage, or thin lines take the colour of whatever large thing is near to theirs.
+    palette = sample.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
     first.save(target, save_all=True, append_images=others, duration=1000 // RATE_HZ, loop=0, optimize=False)
 
@@ -54,10 +56,13 @@ def _annotated(frames: list[Image.Image], prompt: str) -> list[Image.Image]:
         arguments = [str(drawn), "--model", "tiny", "--prompt", prompt, "--annotated", str(annotated), "--quiet"]
         if code := vlm_detect.main([*arguments, "--output", str(Path(folder, "found.jsonl"))]):
             raise SystemExit(code)
-        return [
-            Image.open(path).convert("RGB").resize(SHOWN_WH, Image.Resampling.LANCZOS)
-            for path in sorted(annotated.iterdir())
-        ]
+        return [_shown(Image.open(path).convert("RGB")) for path in sorted(annotated.iterdir())]
+
+
+def _shown(picture: Image.Image) -> Image.Image:
+    """Shrink a picture, with the bar below it."""
+    height = round(picture.height * SHOWN_WIDTH / picture.width)
+    return picture.resize((SHOWN_WIDTH, height), Image.Resampling.LANCZOS)
 
 
 def page_picture(target: Path) -> None:

@@ -36,7 +36,10 @@ NOTES = {
     ),
     "~/answer": Note("everything about one answer, as JSON: [fields](#answer)", _RELIABLE),
     "~/markers": Note("boxes and points for Foxglove; made only while somebody subscribes", _RELIABLE),
-    "~/annotated_image": Note("the image with what was found; drawn only while somebody subscribes", _RELIABLE),
+    "~/annotated_image": Note(
+        "the image with what was found, and a bar with the words below it; drawn only while somebody subscribes",
+        _RELIABLE,
+    ),
     "~/annotated_image/compressed": Note("the same as JPEG", _RELIABLE),
     "~/camera_info": Note("the camera's calibration, unchanged, once for each answered image", _RELIABLE),
     "/diagnostics": Note("rates, latency, age, drops and errors by cause, state: [values](#diagnostics)", _RELIABLE),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
@@ -39,11 +40,17 @@ def test_scene_camera_tells_the_truth_about_every_image(robot, start):
     images = robot.hear("/scene_camera/image", Image)
     truths = robot.hear("/scene_camera/truth", Detection2DArray)
     texts = robot.hear("/scene_camera/truth_json", String)
+    infos = robot.hear("/scene_camera/camera_info", CameraInfo)
     # Seed 1748 shows carts, which have wheels.
     start(SceneCamera, width=320, height=240, rate_hz=20.0, seed=1748, n_objects=4)
-    # The very first one: nothing is filmed before all three have found the camera.
+    # The very first one: nothing is filmed before all of them have found the camera.
     image = images.wait_for()
     assert (image.width, image.height, image.encoding, len(image.data)) == (320, 240, "rgb8", 320 * 240 * 3)
+    info = infos.wait_for(lambda m: m.header == image.header)
+    assert (info.width, info.height, info.k[2], info.k[5]) == (320, 240, 159.5, 119.5)
+    # 60 degrees from the left to the right edge, and square pixels.
+    assert math.degrees(2 * math.atan(160 / info.k[0])) == pytest.approx(60)
+    assert (info.k[4], info.p[0], info.p[5], info.p[10]) == (info.k[0], info.k[0], info.k[0], 1.0)
     truth = truths.wait_for(lambda m: m.header == image.header)
     boxes = [d for d in truth.detections if d.bbox.size_x > 0]
     points = [d for d in truth.detections if d.bbox.size_x == 0]
@@ -74,7 +81,9 @@ def test_scene_camera_feeds_the_node(robot, start, scripted):
     start(SceneCamera, width=112, height=84, rate_hz=20.0)
     robot.node(scripted, prompt="objects", remap=("image:=/scene_camera/image",))
     detections = robot.hear("/vlm_perception/detections", Detection2DArray)
+    infos = robot.hear("/vlm_perception/camera_info", CameraInfo)
     assert detections.wait_for().header.frame_id == "scene_camera"
+    assert infos.wait_for().width == 112
 
 
 def test_file_camera_publishes_a_folder_and_finishes(robot, start, tmp_path):

@@ -124,10 +124,10 @@ def test_the_annotated_picture_is_the_same_compressed(robot, talk, scripted):
     assert jpeg.header == image.header
     assert jpeg.header.frame_id == "camera_optical"
     assert jpeg.format == "rgb8; jpeg compressed bgr8"
-    ours = np.frombuffer(image.data, np.uint8).reshape(240, 320, 3).astype(int)
+    ours = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3).astype(int)
     theirs = np.asarray(Picture.open(io.BytesIO(bytes(jpeg.data))), int)
     assert Picture.open(io.BytesIO(bytes(jpeg.data))).format == "JPEG"
-    assert np.abs(ours - 128).max() > 50, "something is drawn"
+    assert np.abs(ours[:240] - 128).max() > 50, "something is drawn"
     assert np.abs(ours - theirs).mean() < 3
     # Channels in their order: where the box is coloured, both are coloured alike.
     coloured = np.ptp(ours, axis=-1) > 60

@@ -10,8 +10,8 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from vlm_perception.drawing.caption import caption_height_px, darken_for_caption, write_caption
-from vlm_perception.drawing.class_colours import BLACK, RGB, class_colours, text_colour
+from vlm_perception.drawing.caption import caption_height_px, write_caption
+from vlm_perception.drawing.class_colours import BLACK, RGB, WHITE, class_colours, contrast, is_faint, text_colour
 from vlm_perception.drawing.label_placement import Place, place_labels
 from vlm_perception.drawing.lettering import Mask, lettered, line_height_px, plain, text_mask
 from vlm_perception.types import DetectedObject, Result
@@ -23,6 +23,9 @@ _LINE_SHARE = 0.004
 # Labels may cover this share of the picture; with more objects they get shorter, then fewer.
 _LABELS_SHARE = 0.3
 _WIDEST_LABEL = 0.5
+_FAINT_SHARE = 0.35
+# A line that is nearly black gets a light edge, every other one a dark edge.
+_LEAST_EDGE_CONTRAST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +50,50 @@ def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 
     Lines and text grow with the image. Labels stay inside it and never cover one another: they move
     away on a leader line, and in a crowd they get shorter, then some are left out, which the caption
-    says. A label in a script that no font has is drawn as its number, `#1`. An image too small for
-    text gets boxes and points only.
+    says. A label in a script that no font has is drawn as its number, `#1`. An object of a small score
+    is drawn faintly. The caption is a bar below the image, whose height follows from the image's size;
+    an image too small for text gets boxes and points only.
 
     Args:
         rgb: (height, width, 3) uint8 in RGB order; not changed.
         result: Objects in pixels of this image.
 
     Returns:
-        A new (height, width, 3) uint8 array in RGB order.
+        A new (height + bar, width, 3) uint8 array in RGB order.
     """
-    scene = np.array(rgb, dtype=np.uint8, order="C")
-    height, width = scene.shape[:2]
+    height, width = rgb.shape[:2]
     style = _Style.of(width, height)
     objects = result.objects
     by_label = class_colours({found.label for found in objects}, result.request.prompt.targets)
     colours = [by_label[found.label] for found in objects]
-    caption_px = caption_height_px(result, style.text, (width, height))
-    darken_for_caption(scene, caption_px)
+    picture = np.empty((height + caption_height_px(style.text, (width, height)), width, 3), np.uint8)
+    scene = picture[:height]
+    scene[:] = rgb
     left_out = 0
     if objects:
-        _draw_boxes(scene, objects, colours, style)
-        left_out = _draw_labels(scene, objects, colours, style, height - caption_px)
-    write_caption(scene, result, style.text, caption_px, left_out)
-    return scene
+        _draw_faintly(scene, objects, colours, style)
+        sure = [index for index, found in enumerate(objects) if not is_faint(found)]
+        _draw_boxes(scene, [objects[index] for index in sure], [colours[index] for index in sure], style)
+        left_out = _draw_labels(scene, objects, colours, style)
+    write_caption(picture[height:], result, style.text, left_out)
+    return picture
+
+
+def _draw_faintly(
+    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style
+) -> None:
+    """Draw what is hardly sure so that the image is seen through it, below everything else."""
+    faint = [index for index, found in enumerate(objects) if is_faint(found)]
+    if faint:
+        drawn = scene.copy()
+        _draw_boxes(drawn, [objects[index] for index in faint], [colours[index] for index in faint], style)
+        cv2.addWeighted(drawn, _FAINT_SHARE, scene, 1 - _FAINT_SHARE, 0, dst=scene)
 
 
 def _draw_boxes(
     scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style
 ) -> None:
-    """Draw boxes and dots with a dark edge, so that a red box on a red thing is seen."""
+    """Draw boxes and dots with an edge, so that a red box on a red thing is seen."""
     last = np.array(scene.shape[1::-1]) - 1
     for is_box in (True, False):
         chosen = [index for index, found in enumerate(objects) if (found.xyxy is not None) is is_box]
@@ -86,28 +103,35 @@ def _draw_boxes(
         # The far edges of a box lie on the last row and column of pixels.
         places = sv.Detections(xyxy=np.clip(np.array(corners, dtype=np.float64), 0, np.tile(last, 2)))
         # supervision paints in BGR order; giving it swapped colours saves turning the whole image twice.
-        palette = sv.ColorPalette([sv.Color(*reversed(colours[index])) for index in chosen])
+        palette, edges = (
+            sv.ColorPalette([sv.Color(*reversed(rgb)) for rgb in rgbs])
+            for rgbs in ([colours[index] for index in chosen], [_edge(colours[index]) for index in chosen])
+        )
         by_index = sv.ColorLookup.INDEX
         if is_box:
-            for colour, px in ((sv.Color.BLACK, style.line + 2 * style.edge), (palette, style.line)):
+            for colour, px in ((edges, style.line + 2 * style.edge), (palette, style.line)):
                 sv.BoxAnnotator(colour, px, by_index).annotate(scene, places)
         else:
-            dotter = sv.DotAnnotator(palette, style.dot, sv.Position.CENTER, by_index, outline_thickness=style.edge)
-            dotter.annotate(scene, places)
+            for colour, px in ((edges, style.dot + style.edge), (palette, style.dot)):
+                sv.DotAnnotator(colour, px, sv.Position.CENTER, by_index).annotate(scene, places)
+
+
+def _edge(rgb: RGB) -> RGB:
+    return WHITE if contrast(rgb, BLACK) < _LEAST_EDGE_CONTRAST else BLACK
 
 
 def _draw_labels(
-    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style, floor: int
+    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style
 ) -> int:
-    """Draw labels above row `floor` and return how many were left out."""
-    width = scene.shape[1]
-    masks = _label_masks(objects, style, (width, floor))
+    """Draw labels and return how many were left out."""
+    height, width = scene.shape[:2]
+    masks = _label_masks(objects, style, (width, height))
     shown = [index for index, mask in enumerate(masks) if mask is not None]
     if not shown:
         return len(objects)
     anchors = np.array([_extent(objects[index], style) for index in shown], dtype=np.float64)
     sizes = np.array([mask.shape[1::-1] for mask in masks if mask is not None])
-    places = place_labels(anchors, sizes, (width, floor))
+    places = place_labels(anchors, sizes, (width, height))
     for index, anchor, size, place in zip(shown, anchors, sizes, places, strict=True):
         if place is not None and place.moved:
             _draw_leader(scene, anchor, place, size, colours[index], style)
@@ -143,7 +167,7 @@ def _draw_leader(
     end = np.clip(start, anchor[:2], anchor[2:])
     start = np.clip(end, label[:2], label[2:])
     ends = [tuple(int(v) for v in np.round(xy)) for xy in (start, end)]
-    for colour, thickness in ((BLACK, style.line + 2 * style.edge), (rgb, style.line)):
+    for colour, thickness in ((_edge(rgb), style.line + 2 * style.edge), (rgb, style.line)):
         cv2.line(scene, ends[0], ends[1], colour, thickness, cv2.LINE_AA)
 
 

@@ -1,17 +1,16 @@
-"""The thin strip along the lower edge: the prompt, what was found, what was said."""
+"""The thin bar below the picture: the prompt, what was found, what was said. It hides no pixel of the image."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm_perception.drawing.lettering import Mask, line_height_px, paint, plain, text_mask
 from vlm_perception.types import WH, Result
 
-# White on it keeps a contrast of 9 to 1, whatever the picture shows.
-_BRIGHTEST = 70
-_HIGHEST_SHARE = 0.16
+_LINES = 2
+_HIGHEST_SHARE = 0.25
+_BACKGROUND = 32
 _PROMPT: tuple[int, int, int] = (255, 255, 255)
 _FOUND: tuple[int, int, int] = (255, 214, 120)
 _NO_FONT = "(a script without a font)"
@@ -31,42 +30,42 @@ def summary(result: Result, left_out: int) -> str:
     return ", ".join(parts)
 
 
-def caption_height_px(result: Result, text_px: int, image_wh: WH) -> int:
-    """Return the height of the strip: two lines when something was said, fewer where the image is low."""
+def caption_height_px(text_px: int, image_wh: WH) -> int:
+    """Return the height of the bar, an even number: two lines, fewer below low images.
+
+    It follows from the image's size alone, so that the pictures of a camera and the frames of a video have one size.
+    """
     line = line_height_px(text_px)
-    wanted = 2 if plain(result.text) else 1
-    return line * next((lines for lines in range(wanted, 0, -1) if line * lines <= _HIGHEST_SHARE * image_wh[1]), 0)
+    lines = next((lines for lines in range(_LINES, 0, -1) if line * lines <= _HIGHEST_SHARE * image_wh[1]), 0)
+    return line * lines + line * lines % 2
 
 
-def darken_for_caption(scene: NDArray[np.uint8], height_px: int) -> None:
-    """Darken the strip in place; done before boxes are drawn, so that their lower edges stay seen."""
-    if height_px:
-        strip = scene[-height_px:]
-        strip[:] = cv2.convertScaleAbs(strip, alpha=_BRIGHTEST / 255)
+def write_caption(bar: NDArray[np.uint8], result: Result, text_px: int, left_out: int) -> None:
+    """Write the prompt on the left, what was found on the right, what was said below, in place.
 
-
-def write_caption(scene: NDArray[np.uint8], result: Result, text_px: int, height_px: int, left_out: int) -> None:
-    """Write the prompt on the left, what was found on the right, what was said below, in place."""
-    height, width = scene.shape[:2]
+    Args:
+        bar: (caption_height_px, width, 3) part of the picture below the image.
+        result: What is told.
+        text_px: Text size.
+        left_out: Objects without a label in the picture.
+    """
+    bar[:] = _BACKGROUND
+    height, width = bar.shape[:2]
     line, pad = line_height_px(text_px), text_px // 2
     room = width - 2 * pad
-    if height_px < line or room <= 0:
+    if height < line or room <= 0:
         return
-    top = height - height_px
     found = text_mask(summary(result, left_out), text_px, room)
     found_px = 0 if found is None else found.shape[1]
-    _write(scene, found, width - pad - found_px, top, _FOUND)
-    _write(scene, _text(result.request.prompt.text, text_px, room - found_px - 2 * pad), pad, top, _PROMPT)
-    if height_px >= 2 * line:
-        _write(scene, _text(result.text, text_px, room), pad, top + line, _PROMPT)
+    _write(bar, found, width - pad - found_px, 0, _FOUND)
+    _write(bar, _text(result.request.prompt.text, text_px, room - found_px - 2 * pad), pad, 0, _PROMPT)
+    if height >= 2 * line:
+        _write(bar, _text(result.text, text_px, room), pad, line, _PROMPT)
 
 
-def _write(scene: NDArray[np.uint8], mask: Mask | None, left: int, top: int, rgb: tuple[int, int, int]) -> None:
-    """Paint a line; edges of boxes behind it are made as dark as the strip."""
+def _write(bar: NDArray[np.uint8], mask: Mask | None, left: int, top: int, rgb: tuple[int, int, int]) -> None:
     if mask is not None:
-        part = scene[top : top + mask.shape[0], left : left + mask.shape[1]]
-        np.minimum(part, _BRIGHTEST, out=part)
-        paint(scene, mask, left, top, rgb)
+        paint(bar, mask, left, top, rgb)
 
 
 def _text(text: str, size_px: int, width_px: int) -> Mask | None:

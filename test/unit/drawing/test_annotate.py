@@ -27,7 +27,12 @@ def gray(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
 
 
 def changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.asarray((before != after).any(axis=2))
+    """Where a picture differs, without the bar below it."""
+    return np.asarray((before != after[: len(before)]).any(axis=2))
+
+
+def bar_px(rgb: NDArray[np.uint8], **said: str) -> int:
+    return len(annotate(rgb, result_of(rgb, **said))) - len(rgb)
 
 
 BOX = DetectedObject("cart", (200.0, 150.0, 400.0, 300.0), None, score=0.87)
@@ -38,7 +43,7 @@ def test_input_is_untouched_and_output_is_its_own() -> None:
     rgb = gray()
     out = annotate(rgb, result_of(rgb, BOX, POINT))
     assert (rgb == GRAY).all()
-    assert out.shape == rgb.shape
+    assert out.shape == (480 + 32, 640, 3)
     assert out.dtype == np.uint8
     assert not np.shares_memory(out, rgb)
 
@@ -93,11 +98,17 @@ def test_score_prompt_count_and_text_change_the_picture() -> None:
 
 
 def test_lines_and_text_grow_with_the_image() -> None:
-    def bar_height(height: int) -> int:
-        rgb = gray(height * 4 // 3, height)
-        return int(changed(rgb, annotate(rgb, result_of(rgb)))[:, 0].sum())
+    assert bar_px(gray(1440, 1080)) > 1.8 * bar_px(gray(640, 480))
 
-    assert bar_height(1080) > 1.8 * bar_height(480)
+
+def test_the_caption_hides_no_pixel_and_has_one_height_whatever_is_said() -> None:
+    """Frames of one video, and of one camera, are of one size; halved colour planes want an even one."""
+    rgb = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    out = annotate(rgb, result_of(rgb, prompt="what is it?", text="a long answer " * 20))
+    assert not changed(rgb, out).any()
+    assert len(annotate(rgb, result_of(rgb))) == len(out)
+    for height in (70, 333, 480, 721, 1080):
+        assert bar_px(gray(500, height)) % 2 == 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (3000, 20)])
@@ -121,9 +132,9 @@ def test_every_edge_of_a_box_at_the_borders_is_seen() -> None:
     whole = DetectedObject("room", (0.0, 0.0, 640.0, 480.0), None)
     out = annotate(rgb, result_of(rgb, whole))
     colour = np.array(class_colours(["room"])["room"])
-    # Apart from the label in the upper left corner and the words at both ends of the strip below.
+    # Apart from the label in the upper left corner.
     # Two pixels wide on the far sides too, where half of a line on x = 640 would be outside.
-    for edge in (out[0, 200:640], out[478:, 200:440], out[100:440, 0], out[100:440, 638:]):
+    for edge in (out[0, 200:640], out[478:480, 200:640], out[100:440, 0], out[100:440, 638:]):
         assert (edge == colour).all()
 
 
@@ -137,9 +148,9 @@ def test_a_box_is_seen_on_a_thing_of_its_own_colour() -> None:
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (3840, 2160), (240, 320)])
 def test_text_is_readable_and_leaves_the_picture_free(width: int, height: int) -> None:
     rgb = gray(width, height)
-    strip = changed(rgb, annotate(rgb, result_of(rgb)))[:, 0].sum()
-    assert strip >= max(15, 0.025 * min(width, height))
-    assert strip <= 0.08 * height
+    line = bar_px(rgb) / 2
+    assert line >= max(15, 0.025 * min(width, height))
+    assert line <= 0.08 * height
     lefts = [(0.02 + 0.08 * column) * width for column in range(12)]
     row = [
         DetectedObject("red circle", (left, 0.4 * height, left + 0.06 * width, 0.6 * height), None, score=0.93)
@@ -151,7 +162,7 @@ def test_text_is_readable_and_leaves_the_picture_free(width: int, height: int) -
 def test_labels_that_had_to_move_away_are_tied_to_their_boxes() -> None:
     rgb = gray(320, 240)
     row = [DetectedObject("red circle", (4.0 + 26 * i, 90, 26.0 + 26 * i, 130), None, score=0.9) for i in range(12)]
-    marks = changed(rgb, annotate(rgb, result_of(rgb, *row)))[:220].astype(np.uint8)
+    marks = changed(rgb, annotate(rgb, result_of(rgb, *row))).astype(np.uint8)
     _, parts = cv2.connectedComponents(marks)
     # Every connected part of the drawing reaches the rows of the boxes.
     assert set(np.unique(parts)) == set(np.unique(parts[90:131]))
@@ -166,15 +177,37 @@ def test_labels_get_shorter_in_a_crowd_and_the_caption_says_what_is_left_out() -
         for y in np.linspace(5.0, 200.0, 10).tolist()
     ]
     out = annotate(rgb, result_of(rgb, *crowd))
-    label = (out[:220] == np.array(class_colours(["unmistakable thing"])["unmistakable thing"])).all(axis=2)
+    label = (out[:240] == np.array(class_colours(["unmistakable thing"])["unmistakable thing"])).all(axis=2)
     assert 0.05 < label.mean() < 0.42
-    assert changed(annotate(rgb, result_of(rgb, *crowd[:1]))[-15:], out[-15:]).any()
+    assert changed(annotate(rgb, result_of(rgb, *crowd[:1]))[240:], out[240:]).any()
 
 
 def test_the_caption_stays_thin_on_low_pictures() -> None:
     for height in (20, 60, 90, 150, 240):
         rgb = gray(320, height)
-        assert changed(rgb, annotate(rgb, result_of(rgb, text="said")))[:, 0].sum() <= 0.16 * height
+        assert bar_px(rgb, text="said") <= 0.25 * height + 1
+
+
+def test_a_small_score_is_drawn_faintly() -> None:
+    """The image is seen through the line; the label still says what and how sure."""
+    rgb = gray()
+    colour = np.array(class_colours(["cart"])["cart"])
+
+    def line(score: float | None) -> NDArray[np.int64]:
+        return annotate(rgb, result_of(rgb, replace(BOX, score=score)))[225, 200].astype(np.int64)
+
+    assert (line(0.30) == colour).all()
+    assert (line(None) == colour).all()
+    faint = line(0.29)
+    assert np.abs(faint - GRAY).sum() < 0.5 * np.abs(colour - GRAY).sum()
+    assert (faint != GRAY).any()
+
+
+def test_what_is_called_black_has_a_light_edge() -> None:
+    black = np.zeros((480, 640, 3), np.uint8)
+    marks = changed(black + 30, annotate(black + 30, result_of(black, replace(BOX, label="black cat"))))
+    assert marks[150:300, 195:205].any(axis=1).all()
+    assert annotate(black, result_of(black, replace(BOX, label="black cat")))[225, 195:206].max() == 255
 
 
 def test_absurdly_long_labels_and_prompts_are_cut() -> None:
@@ -214,7 +247,7 @@ def test_any_size_any_label_any_place_is_drawn(
         for x1, y1, x2, y2, is_point in fractions
     ]
     out = annotate(rgb, result_of(rgb, *objects, prompt=label, text=said, count=len(objects)))
-    assert out.shape == rgb.shape
+    assert out.shape == (height + bar_px(rgb), width, 3)
     assert out.dtype == np.uint8
     assert (rgb == GRAY).all()
     if objects:

@@ -6,10 +6,12 @@ import colorsys
 import subprocess
 import sys
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.drawing.class_colours import class_colours, contrast, text_colour
+from vlm_perception.drawing.colour_words import named_colour
 
 WORDS = ("red circle", "blue square", "cart", "face", "eye", "wheel", "person", "cup", "door handle", "红色的圆")
 
@@ -41,6 +43,59 @@ def test_asked_phrases_are_far_apart_in_hue(targets: list[str]) -> None:
     hues = [360 * colorsys.rgb_to_hsv(*(value / 255 for value in colours[target]))[0] for target in targets]
     for index, hue in enumerate(hues):
         assert all(abs((hue - other + 180) % 360 - 180) > 25 for other in hues[:index])
+
+
+@pytest.mark.parametrize(
+    ("hue", "labels"),
+    [
+        (
+            0,
+            "red circle|Red  CUP|a dark red car|red-haired man|rote Tasse|taza roja|voiture rouge|红色的圆|赤い車",
+        ),
+        (28, "orange circle|orange|橙色的球|taza anaranjada"),
+        (52, "yellow bus|gelber Bus|coche amarillo|fleurs jaunes|黄色的车|golden retriever"),
+        (125, "green triangle|grüne Flasche|GRÜNER BALL|camisa verde|pomme verte|绿色瓶子"),
+        (220, "blue square|blaues Quadrat|bolas azules|chaise bleue|蓝色椅子|青い鳥|navy blue jacket"),
+        (280, "purple face|lila Tuch|balón morado|紫色花"),
+        (335, "pink pig|rosa Schwein|粉红色的猪"),
+        (25, "brown bear|brauner Bär|oso marrón|棕色熊"),
+    ],
+)
+def test_a_label_that_names_a_colour_is_drawn_in_it(hue: int, labels: str) -> None:
+    for label in labels.split("|"):
+        for colours in (class_colours([label]), class_colours([label], [label]), class_colours([label], ["x", label])):
+            drawn, saturation, _ = colorsys.rgb_to_hsv(*(value / 255 for value in colours[label]))
+            assert abs((360 * drawn - hue + 180) % 360 - 180) <= 8, label
+            assert saturation > 0.3
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0, 50, "black cat|schwarze Katze|黑色的猫|gato negro"),
+        (250, 255, "white cup|weiße Tasse|chemise blanche|白色杯子"),
+        (120, 190, "grey wall|graue Wand|灰色墙"),
+    ],
+)
+def test_black_white_and_gray_are_what_they_are_called(low: int, high: int, labels: str) -> None:
+    for label in labels.split("|"):
+        assert all(low <= value <= high for value in class_colours([label])[label]), label
+
+
+@pytest.mark.parametrize(
+    "label", ["greenhouse", "blackberry", "redo", "hundred", "白菜", "黄瓜", "cup", "", "infrared"]
+)
+def test_a_word_that_only_looks_like_a_colour_is_none(label: str) -> None:
+    assert named_colour(label) is None
+
+
+def test_things_of_one_colour_differ_in_tone_and_others_keep_away_from_it() -> None:
+    targets = ["red cup", "red plate", "red box", "person", "dog"]
+    colours = class_colours(targets, targets)
+    assert len(set(colours.values())) == len(targets)
+    for other in ("person", "dog"):
+        hue = 360 * colorsys.rgb_to_hsv(*(value / 255 for value in colours[other]))[0]
+        assert abs((hue + 180) % 360 - 180) > 25
 
 
 def test_another_process_chooses_the_same_colour() -> None:

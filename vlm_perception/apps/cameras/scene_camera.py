@@ -1,19 +1,21 @@
 """A camera that films drawn scenes and knows the truth about them.
 
-Publishes `~/image` (sensor_msgs/Image, rgb8) and, with the same header, what is really in it:
-`~/truth` (vision_msgs/Detection2DArray; boxes, and key points as boxes of size 0) and
-`~/truth_json` (std_msgs/String; the same with attributes).
+Publishes `~/image` (sensor_msgs/Image, rgb8) and, with the same header, `~/camera_info`
+(sensor_msgs/CameraInfo, of a pinhole) and what is really in it: `~/truth`
+(vision_msgs/Detection2DArray; boxes, and key points as boxes of size 0) and `~/truth_json`
+(std_msgs/String; the same with attributes).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
@@ -24,9 +26,11 @@ from vlm_perception.ros.parameters import declare
 from vlm_perception.ros.spin import run
 from vlm_perception.scenes import MovingScene, Scene
 from vlm_perception.settings import Parameter
-from vlm_perception.types import DetectedObject
+from vlm_perception.types import WH, DetectedObject
 
 FRAME_ID = "scene_camera"
+# Of a usual webcam.
+_FIELD_OF_VIEW_DEG = 60.0
 PARAMETERS = (
     Parameter("width", "integer", 640, 56, 7680, (), "px", "Image width.", False),
     Parameter("height", "integer", 480, 56, 4320, (), "px", "Image height.", False),
@@ -37,8 +41,9 @@ PARAMETERS = (
     Parameter("scene_change_s", "double", 0.0, 0.0, 86400.0, (), "s", "Time between new scenes; 0 keeps one.", False),
 )
 _ABOUT = (
-    "Films drawn, moving scenes. Publishes ~/image (sensor_msgs/Image, rgb8) and, with the same header, what is in\n"
-    "it: ~/truth (vision_msgs/Detection2DArray) and ~/truth_json (std_msgs/String, with attributes)."
+    "Films drawn, moving scenes. Publishes ~/image (sensor_msgs/Image, rgb8) and, with the same header,\n"
+    "~/camera_info (sensor_msgs/CameraInfo, of a pinhole) and what is in it: ~/truth (vision_msgs/Detection2DArray)\n"
+    "and ~/truth_json (std_msgs/String, with attributes)."
 )
 
 
@@ -58,9 +63,10 @@ class SceneCamera:
         self._seed, self._n_objects = values["seed"], values["n_objects"] or None
         self._speed, self._scene_change_s = values["speed"], values["scene_change_s"]
         self._image = self.node.create_publisher(Image, "~/image", 1)
+        self._camera_info = self.node.create_publisher(CameraInfo, "~/camera_info", 1)
         self._truth = self.node.create_publisher(Detection2DArray, "~/truth", 10)
         self._truth_json = self.node.create_publisher(String, "~/truth_json", 10)
-        self._audience = Audience(self._image, (self._truth, self._truth_json), PATIENCE_S)
+        self._audience = Audience(self._image, (self._camera_info, self._truth, self._truth_json), PATIENCE_S)
         self._started_s: float | None = None
         self._scene_number = 0
         self._scene = self._make_scene(0)
@@ -89,10 +95,23 @@ class SceneCamera:
             self._scene_number, self._scene = number, self._make_scene(number)
         scene = self._scene.at(elapsed_s - number * self._scene_change_s)
         header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=FRAME_ID)
+        self._camera_info.publish(pinhole(self._image_wh, header))
         # Truth first: whoever matches answers with it has it by then.
         self._truth.publish(truth_message(scene, header))
         self._truth_json.publish(String(data=truth_json(scene, header)))
         self._image.publish(image_message(scene.rgb, header))
+
+
+def pinhole(image_wh: WH, header: Header) -> CameraInfo:
+    """Calibration of a camera without distortion that looks through the middle of its image, 60 degrees wide."""
+    width, height = image_wh
+    focal_px = width / 2 / math.tan(math.radians(_FIELD_OF_VIEW_DEG / 2))
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [focal_px, 0.0, middle_x, 0.0, focal_px, middle_y, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal_px, 0.0, middle_x, 0.0, 0.0, focal_px, middle_y, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
 
 
 def truth_message(scene: Scene, header: Header) -> Detection2DArray:

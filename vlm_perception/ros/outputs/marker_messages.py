@@ -11,7 +11,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import ImageMarker
 
-from vlm_perception.drawing.class_colours import class_colours
+from vlm_perception.drawing.class_colours import class_colours, is_faint
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.types import WH, XY, DetectedObject, Result
 
@@ -19,6 +19,7 @@ Segment = tuple[XY, XY]
 
 _NAMESPACE = "vlm_perception"
 _WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+_FAINT = 0.35
 _THINNEST_PX = 2.0
 _LINE_SHARE = 1 / 320
 # Half the width of a point's cross, in lines' widths.
@@ -30,7 +31,8 @@ def marker_message(result: Result) -> ImageMarker:
 
     The type is `LINE_LIST`: two `points` are one line, in pixels of the source image, and each line
     has its colour in `outline_colors`. A box is four lines, clockwise from the top left corner; a
-    point is an upright cross of two. The colours follow from the labels, as in the annotated image.
+    point is an upright cross of two. The colours follow from the labels, and a small score makes them
+    faint, as in the annotated image.
     When nothing was found there are no lines and the action is `REMOVE`, so that every viewer
     clears what it showed.
     """
@@ -43,7 +45,7 @@ def marker_message(result: Result) -> ImageMarker:
     by_label = class_colours((item.label for item in result.objects), result.request.prompt.targets)
     for item in result.objects:
         red, green, blue = by_label[item.label]
-        colour = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=1.0)
+        colour = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=_FAINT if is_faint(item) else 1.0)
         for segment in segments(item, _CROSS_REACH * width_px):
             points += [Point(x=float(x), y=float(y)) for x, y in segment]
             colours.append(colour)
