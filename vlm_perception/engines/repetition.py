@@ -5,9 +5,14 @@ their tokens run out. A loop is certain when the end of the text is one unit wri
 again without any difference: at least four times, and over a run that no honest reply has (the
 table below). A list of similar objects differs in its digits, a grid of boxes too, and prose
 never says the same thing four times over in the very same letters.
+
+Others count on without end: "car 1", "car 2", ..., each box as large as the last and the same step further. Rows of
+things do so for a while, too, so that is a loop only after a number of steps that no scene makes sense of.
 """
 
 from __future__ import annotations
+
+import re
 
 REPEATS = 4
 LONGEST_UNIT = 1024
@@ -20,6 +25,11 @@ _RUN_WITHOUT_WORDS = 512
 _STEP = 32
 _PROBE = 24
 _KEPT = REPEATS * LONGEST_UNIT
+# Equal steps of equal boxes: where the names count along, and where they stay the same, as in a row of seats.
+_STEPS = 12
+_STEPS_OF_ONE_NAME = 32
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_PLACE = re.compile(r"-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?){1,3}")
 
 
 class RepetitionWatch:
@@ -33,6 +43,7 @@ class RepetitionWatch:
         self._tail = ""
         self._pending = ""
         self._certain = False
+        self._marches = (_March("}"), _March("\n"))
 
     def feed(self, chunk: str) -> bool:
         """Take more of the reply.
@@ -42,6 +53,7 @@ class RepetitionWatch:
         """
         if self._certain:
             return True
+        marching = [march.feed(chunk) for march in self._marches]
         pending = self._pending + chunk
         at = 0
         while len(pending) - at >= _STEP and not self._certain:
@@ -49,7 +61,53 @@ class RepetitionWatch:
             at += _STEP
             self._certain = _ends_in_loop(self._tail)
         self._pending = pending[at:]
+        self._certain = self._certain or any(marching)
         return self._certain
+
+
+class _March:
+    """Watches the items of a reply for numbers that move by the same step from each to the next.
+
+    Args:
+        end: The sign with which an item ends.
+    """
+
+    def __init__(self, end: str) -> None:
+        self._end = end
+        self._item = ""
+        self._form = ""
+        self._numbers: list[float] = []
+        self._step: list[float] = []
+        self._steps = 0
+
+    def feed(self, chunk: str) -> bool:
+        """Take more of the reply and tell whether it marches on without end."""
+        if self._end not in chunk:
+            self._item = (self._item + chunk)[-LONGEST_UNIT:]
+            return False
+        *items, self._item = (self._item + chunk).split(self._end)
+        return any(self._pass(item[-LONGEST_UNIT:]) for item in items)
+
+    def _pass(self, item: str) -> bool:
+        place = _PLACE.search(item)
+        if place is None:
+            # Brackets and commas between items.
+            self._steps = self._steps if not any(map(str.isalnum, item)) else 0
+            return False
+        form = _NUMBER.sub("0", item).strip(" ,\t\r\n[")
+        numbers = [float(number) for number in _NUMBER.findall(item)]
+        if form != self._form:
+            self._form, self._numbers, self._step, self._steps = form, numbers, [], 0
+            return False
+        step = [now - before for now, before in zip(numbers, self._numbers, strict=True)]
+        self._steps = self._steps + 1 if step == self._step else 1
+        self._numbers, self._step = numbers, step
+        first = len(_NUMBER.findall(item, 0, place.start()))
+        moves = step[first : first + len(_NUMBER.findall(place[0]))]
+        if moves[:2] != moves[-2:] or not any(step):
+            return False
+        names_count = any(step[:first]) or any(step[first + len(moves) :])
+        return self._steps > (_STEPS if names_count else _STEPS_OF_ONE_NAME)
 
 
 def _ends_in_loop(tail: str) -> bool:

@@ -23,7 +23,15 @@ from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
 from vlm_perception.replies.validation import Validator
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
 
-_FENCE = re.compile(r"```[a-zA-Z]*")
+_LANGUAGES = "jsonc?|yaml|yml|xml|html|csv|markdown|md|text|txt|plaintext|python"
+# A fence, and the word behind one whose signs were lost; tokens of the chat format.
+_CHAT_TOKEN = r"<\|[a-z_]{1,24}\|>"
+_FENCE = re.compile(
+    r"(?:`{3}|~{3}|'{3})[a-zA-Z]*"
+    rf"|^[ \t]*(?:{_CHAT_TOKEN})?[`'~]{{0,2}}(?i:{_LANGUAGES})[ \t]*(?=\n|\Z)|{_CHAT_TOKEN}",
+    re.MULTILINE,
+)
+_LOST_FENCE = re.compile(rf"\s*(?:(?i:{_LANGUAGES})[ \t]*\n)?(?P<body>.*?)\n?```\s*", re.DOTALL)
 _EMPTY_LIST = re.compile(r"[\[［]\s*[\]］]")
 _LIST_SIGNS = re.compile(r"[\[\],\s［］，]{2,}")
 _BEHIND_OBJECT = "],］， \t\r\n"
@@ -252,7 +260,8 @@ def _prose_between(text: str, taken: Sequence[Span]) -> str:
         taken: Disjoint character ranges of its objects and rejects, rising.
     """
     if not taken and not _EMPTY_LIST.search(text):
-        return text.strip()
+        lost = _LOST_FENCE.fullmatch(text) if text.count("```") == 1 else None
+        return (lost["body"] if lost else text).strip()
     prose, broken_line = "", False
     ends = [0, *(end for _, end in taken)]
     starts = [*(start for start, _ in taken), len(text)]

@@ -26,6 +26,12 @@ def items(boxes: list[tuple[int, int, int, int]], label: str = "red cart") -> st
     return "```json\n[\n" + "".join(f'\t{{"bbox_2d": {list(box)}, "label": "{label}"}},\n' for box in boxes) + "]\n```"
 
 
+def marching(count: int, name: str, step: tuple[int, int] = (30, 0)) -> str:
+    boxes = [(10 + i * step[0], 20 + i * step[1], 35 + i * step[0], 60 + i * step[1]) for i in range(count)]
+    written = [f'{{"bbox_2d": {list(box)}, "label": "{name.format(i)}"}}' for i, box in enumerate(boxes)]
+    return "[\n\t" + ",\n\t".join(written) + "\n]"
+
+
 # text, characters after which it has to be told at the latest
 LOOPS = [
     ("[" + CAT * 50, 5 * len(CAT) + 32),  # one item again and again
@@ -38,6 +44,13 @@ LOOPS = [
     ("0" * 400, 160),  # a digit
     ("有一只猫。" * 60, 160),
     ("\n" * 2000, 600),  # nothing at all
+    (marching(40, "car {}"), 15 * 60),  # counts on, each box a step further
+    (marching(40, "car {}", step=(0, 7)), 15 * 60),
+    (marching(40, "car #{}", step=(0, 0)), 15 * 60),  # in the same place
+    (marching(40, "car {}").replace(", ", ",\n    "), 15 * 80),  # laid out over lines
+    (marching(60, "car"), 35 * 60),  # of one name, for longer than any row
+    ("".join(f"{20 * i},5,{20 * i + 18},60 car {i}\n" for i in range(40)), 15 * 24),
+    (items([(5, 2, 90, 80)]) + marching(40, "seat {}"), 17 * 60),  # after something else
 ]
 
 
@@ -54,6 +67,10 @@ HONEST = [
     items([(20 * i, 5, 20 * i + 18, 60) for i in range(30)]),  # thirty alike in a row
     items(GRID),  # a grid
     items([(10, 10, 20, 20 + i) for i in range(100)]),  # growing by a pixel
+    marching(13, "car {}"),  # a row of numbered things
+    marching(33, "car"),
+    items([(30 * i, 5, 30 * i + 20, 60 + i % 2) for i in range(40)], "car 1"),  # a step, but not one size
+    "".join(f"{i}. cat\n" for i in range(200)),  # no boxes
     items([(10, 20, 130, 140)] * 3),  # three times the same is not yet certain
     "".join(f"{x},{y},{x2},{y2} cup\n" for x, y, x2, y2 in GRID),
     "<points " + " ".join(f'x{i}="{7 * i}" y{i}="100"' for i in range(1, 60)) + ' alt="eye">eye</points>',

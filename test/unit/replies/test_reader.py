@@ -194,6 +194,51 @@ def test_other_forms(text: str, objects: Shown) -> None:
     assert parsed.rejects == ()
 
 
+# reply, prose
+LOST_FENCES = [
+    (f"json\n[{CAT}]\n```", ""),
+    (f"JSON\n\n[{CAT}]\n```\nThere is one cat.", "There is one cat."),
+    ("json\n[]\n```", ""),
+    (f"'''json\n[{CAT}]\n'''", ""),
+    (f"~~~json\n[{CAT}]\n~~~", ""),
+    (f"`json\n[{CAT}]\n`", ""),
+    ("yaml\n- label: cat\n  bbox: [1, 2, 30, 40]\n```", ""),
+    (f"<|im_start|>json\n[{CAT}]\n```<|im_end|>", ""),
+    ("json\n```", ""),
+    ("```\n", ""),
+    ('json\n{"answer": "two"}\n```', '{"answer": "two"}'),
+    ("It is stored as json.", "It is stored as json."),
+    ("json", "json"),  # the answer to "which format is it?"
+    ("```python\nprint(1)\n```", "```python\nprint(1)\n```"),  # an answer that is code
+]
+
+
+@pytest.mark.parametrize(("text", "prose"), LOST_FENCES)
+def test_a_fence_that_lost_its_opening_is_no_prose(text: str, prose: str) -> None:
+    assert parse(text).text == prose
+
+
+# one object, what it means
+REPEATED_KEYS = [
+    (CAT[:-1] + ", " + DOG[1:], [IS_CAT, IS_DOG]),  # the braces between two objects were lost
+    ('{"label": "cat", "bbox_2d": [1, 2, 30, 40], "label": "dog", "bbox_2d": [5, 6, 70, 80]}', [IS_CAT, IS_DOG]),
+    (CAT[:-1] + ', "bbox_2d": [5, 6, 70, 80]}', [IS_CAT, ("", BOX2)]),
+    (CAT[:-1] + ', "bbox_2d": [1, 2], "label": "x", ' + DOG[1:], [IS_CAT, IS_DOG]),  # one of them is bad
+    (CAT[:-1] + ', "id": 1, ' + DOG[1:-1] + ', "id": 2}', [IS_CAT, IS_DOG]),
+    (CAT[:-1] + ', "label": "cow"}', [("cow", BOX)]),  # one thing, named twice
+    ('{"point_2d": [7, 8], "label": "eye", "point_2d": [9, 10], "label": "ear"}', [IS_EYE, ("ear", (9.0, 10.0))]),
+]
+
+
+@pytest.mark.parametrize(("text", "objects"), REPEATED_KEYS)
+def test_a_repeated_key_begins_the_next_object(text: str, objects: Shown) -> None:
+    for reply in (text, f"[{text}]", f'{{"objects": [{text}]}}'):
+        parsed = parse(reply)
+        assert shown(parsed) == objects
+        assert parsed.text == ""
+        assert all(reply[slice(*found.span)].count("label") <= 2 for found in parsed.objects)
+
+
 # one bad item, word in its reason
 BAD_ITEMS = [
     ('{"bbox_2d": [NaN, 2, 30, 40], "label": "x"}', "not finite"),
