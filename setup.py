@@ -84,5 +84,8 @@ setup(
     maintainer_email="vlm-perception@users.noreply.github.com",
     description="Finds what you say in camera frames with Qwen2.5-VL, as a ROS 2 node",
     license="Apache-2.0",
-    entry_points={"console_scripts": [f"{name} = {PACKAGE}.startup.commands:main" for name in command_names()]},
+    entry_points={
+        "console_scripts": [f"{name} = {PACKAGE}.startup.commands:main" for name in command_names()],
+        "ros2doctor.checks": [f"VlmPerceptionCheck = {PACKAGE}.apps.doctor.ros2_check:VlmPerceptionCheck"],
+    },
 )

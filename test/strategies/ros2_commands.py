@@ -77,6 +77,7 @@ VERBS = {
     "node list": _verb("", f"{_ASKING} -a,--all -c,--count-nodes", "--spin-time"),
     "param set": _verb("node name value", f"{_ASKING} --include-hidden-nodes", "--spin-time"),
     "lifecycle set": _verb("node transition", f"{_ASKING} --include-hidden-nodes", "--spin-time"),
+    "doctor": _verb("", "-r,--report -rf,--report-failed -ep,--exclude-packages -iw,--include-warnings"),
     "security create_keystore": _verb("keystore"),
     "security create_enclave": _verb("keystore enclave"),
     "security create_permission": _verb("keystore enclave policy"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from importlib import import_module, metadata
 
@@ -58,8 +61,26 @@ def test_scripts_go_where_ros2_launch_looks() -> None:
     assert config["build_scripts"]["executable"] == "/usr/bin/env python3"
 
 
+SCRIPTS = "console_scripts"
+ENTRY_POINTS = """
+import json, setuptools
+from setuptools._distutils.core import run_setup
+print(json.dumps(run_setup("setup.py", stop_after="init").entry_points))
+"""
+
+
+def test_the_doctor_is_a_check_of_ros2_doctor() -> None:
+    done = subprocess.run([sys.executable, "-c", ENTRY_POINTS], cwd=ROOT, capture_output=True, text=True, check=True)
+    points = json.loads(done.stdout.splitlines()[-1])
+    assert points.keys() == {SCRIPTS, "ros2doctor.checks"}
+    (line,) = points["ros2doctor.checks"]
+    module, _, name = line.partition(" = ")[2].partition(":")
+    check = getattr(import_module(module), name)
+    assert {"category", "check"} <= set(dir(check)), "what ros2 doctor calls"
+
+
 def test_every_command_has_a_console_script_of_its_name() -> None:
-    scripts = {e.name: e.load() for e in metadata.distribution("vlm-perception").entry_points}
+    scripts = {e.name: e.load() for e in metadata.distribution("vlm-perception").entry_points.select(group=SCRIPTS)}
     assert scripts.keys() == console.COMMANDS.keys()
     assert set(scripts.values()) == {console.main}
 

@@ -5,50 +5,76 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from vlm_perception.apps.doctor.findings import Finding, Section, Severity, error, text, to_json, worst
+from vlm_perception.apps.doctor.findings import Finding, Section, Severity, text_lines, to_json, unseen, worst
 from vlm_perception.apps.doctor.installation import check_installation, check_ros_setup
 from vlm_perception.apps.doctor.model import check_model
 from vlm_perception.apps.doctor.probe import Probe, run_python
 
 DEFAULT_NODE = "/vlm_perception"
 _GRAPH_TIMEOUT_S = 60.0
-_EXIT_CODES = "exit code: 0 all is well, 1 warnings, 2 errors or a wrong option, 130 Ctrl-C"
+_EXIT_CODES = (
+    "exit code: 0 all is well, 1 warnings, 2 something to mend, or a wrong option, 3 nothing to mend was found and "
+    "something could not be looked at, 130 Ctrl-C"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check, report, and return the level of the worst finding as the exit code."""
+    """Check, tell each finding as it comes, and return the level of the worst one as the exit code."""
     options = _parser().parse_args(argv)
     try:
-        sections = examine(options)
+        if options.json:
+            sections = [Section(section.title, tuple(section.findings)) for section in examine(options)]
+            print(to_json(sections))
+        else:
+            sections = _printed(text_lines(examine(options), width=shutil.get_terminal_size((100, 24)).columns))
     except KeyboardInterrupt:
         return 130
-    if options.json:
-        print(to_json(sections))
-    else:
-        print(text(sections, width=shutil.get_terminal_size((100, 24)).columns))
     return int(worst(sections))
 
 
-def examine(options: argparse.Namespace) -> list[Section]:
-    """Run all checks that were asked for."""
+def examine(options: argparse.Namespace) -> Iterator[Section]:
+    """Run all checks that were asked for, each when its finding is asked for."""
     _tell("looking at Python and its packages ...")
-    sections = [Section("Installation", tuple(check_installation()))]
+    yield Section("Installation", _whole(check_installation()))
     _tell("looking at ROS ...")
-    ros = check_ros_setup()
-    sections.append(Section("ROS", tuple(ros)))
+    ros: list[Finding] = []
+    yield Section("ROS", _kept(_whole(check_ros_setup()), ros))
     running = False
-    if not options.no_graph and max(finding.level for finding in ros) < Severity.ERROR:
+    if not options.no_graph and worst([Section("ROS", ros)]) <= Severity.WARN:
         _tell(f"looking for {options.node} ...")
         findings, running = check_graph(options.node)
-        sections.append(Section("Running graph", tuple(findings)))
+        yield Section("Running graph", findings)
     # A running node has its model already, and holds the memory that the check would miss.
     if options.model or not running:
         _tell("looking for the model ...")
-        sections.append(Section("Model", (check_model(options.model, download=options.download),)))
-    return sections
+        yield Section("Model", _whole(check_model(options.model, download=options.download) for _ in range(1)))
+
+
+def _whole(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Make a finding of a check that breaks: what comes after it may say why."""
+    try:
+        yield from findings
+    except Exception as problem:  # noqa: BLE001 - whatever is wrong on a machine that is broken
+        detail = f"{type(problem).__name__}: {problem}"
+        yield unseen("A check broke", detail, "please report it with this line; the other checks hold")
+
+
+def _kept(findings: Iterator[Finding], kept: list[Finding]) -> Iterator[Finding]:
+    for finding in findings:
+        kept.append(finding)
+        yield finding
+
+
+def _printed(lines: Generator[str, None, list[Section]]) -> list[Section]:
+    while True:
+        try:
+            print(next(lines), flush=True)
+        except StopIteration as end:
+            told: list[Section] = end.value
+            return told
 
 
 def check_graph(node: str) -> tuple[list[Finding], bool]:
@@ -61,7 +87,7 @@ def read_graph(probe: Probe) -> tuple[list[Finding], bool]:
     """Read what `vlm_perception.apps.doctor.ros_probe` printed."""
     if probe.problem:
         remedy = "repair what is said about ROS above, then run this again"
-        return [error("The graph cannot be looked at", probe.problem, remedy)], False
+        return [unseen("The graph cannot be looked at", probe.problem, remedy)], False
     return [_finding(fields) for fields in probe.facts["findings"]], bool(probe.facts["running"])
 
 

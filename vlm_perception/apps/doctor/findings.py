@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
@@ -12,11 +12,20 @@ _INDENT = " " * 8
 
 
 class Severity(IntEnum):
-    """How bad it is; the number is the exit code that the worst finding gives."""
+    """How bad it is; the number is the exit code that the worst finding gives.
+
+    What could not be looked at is worse than a warning, because anything may be wrong with it, and less than an error,
+    which is certain and has a remedy.
+    """
 
     OK = 0
     WARN = 1
     ERROR = 2
+    UNSEEN = 3
+
+
+_MARKS = {Severity.OK: "ok", Severity.WARN: "WARN", Severity.ERROR: "ERROR", Severity.UNSEEN: "?"}
+_FROM_GOOD_TO_BAD = (Severity.OK, Severity.WARN, Severity.UNSEEN, Severity.ERROR)
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class Section:
     """Findings about one part, in the order in which they are best read."""
 
     title: str
-    findings: tuple[Finding, ...]
+    findings: Iterable[Finding]
 
 
 def ok(title: str, detail: str) -> Finding:
@@ -59,22 +68,43 @@ def error(title: str, detail: str, remedy: str) -> Finding:
     return Finding(Severity.ERROR, title, detail, remedy)
 
 
+def unseen(title: str, detail: str, remedy: str) -> Finding:
+    """Return a finding about what could not be looked at, whether it is well or not."""
+    return Finding(Severity.UNSEEN, title, detail, remedy)
+
+
 def worst(sections: Iterable[Section]) -> Severity:
     """Return the level of the worst finding."""
-    return max((finding.level for section in sections for finding in section.findings), default=Severity.OK)
+    levels = {finding.level for section in sections for finding in section.findings}
+    return max(levels, key=_FROM_GOOD_TO_BAD.index, default=Severity.OK)
 
 
-def text(sections: Sequence[Section], width: int) -> str:
-    """Return the report for a terminal.
+def text(sections: Iterable[Section], width: int) -> str:
+    """Return the report for a terminal; see `text_lines`."""
+    return "\n".join(text_lines(sections, width))
+
+
+def text_lines(sections: Iterable[Section], width: int) -> Generator[str, None, list[Section]]:
+    """Give the lines of the report for a terminal, each as soon as what it tells is found.
 
     Args:
-        sections: What was found.
+        sections: What is found; looked at line by line.
         width: Columns; longer texts are broken, but no word is, so that paths and commands can be copied.
+
+    Returns:
+        What was found.
     """
-    lines: list[str] = []
+    told: list[Section] = []
     for section in sections:
-        lines += [section.title, *(line for finding in section.findings for line in _lines(finding, width)), ""]
-    return "\n".join([*lines, summary(sections)])
+        yield section.title
+        findings: list[Finding] = []
+        for finding in section.findings:
+            findings.append(finding)
+            yield from _lines(finding, width)
+        told.append(Section(section.title, tuple(findings)))
+        yield ""
+    yield summary(told)
+    return told
 
 
 def summary(sections: Sequence[Section]) -> str:
@@ -84,7 +114,8 @@ def summary(sections: Sequence[Section]) -> str:
         return f"all is well: {len(levels)} checks"
     errors, warnings = levels.count(Severity.ERROR), levels.count(Severity.WARN)
     counts = ", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for n, kind in ((errors, "error"), (warnings, "warning")))
-    return f"{counts} in {len(levels)} checks; see docs/troubleshooting.md"
+    missed = f", {count} could not be looked at" if (count := levels.count(Severity.UNSEEN)) else ""
+    return f"{counts} in {len(levels)} checks{missed}; see docs/troubleshooting.md"
 
 
 def to_json(sections: Sequence[Section]) -> str:
@@ -98,7 +129,7 @@ def to_json(sections: Sequence[Section]) -> str:
 
 
 def _lines(finding: Finding, width: int) -> list[str]:
-    mark = f"  {finding.level.name.replace('OK', 'ok'):<6}"
+    mark = f"  {_MARKS[finding.level]:<6}"
     if finding.level is Severity.OK:
         return _wrap(f"{finding.title}: {finding.detail}", width, mark)
     return [

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vlm_perception.apps.doctor.findings import Finding, error, ok, warning
+from vlm_perception.apps.doctor.findings import Finding, error, ok, unseen, warning
 from vlm_perception.apps.doctor.probe import Probe, run_python
 from vlm_perception.startup.environment import EnvironmentSetupError, choose_environment
 
@@ -70,19 +70,17 @@ MESSAGES = (
 )
 
 
-def check_installation() -> list[Finding]:
-    """Check everything below ROS and the model."""
+def check_installation() -> Iterator[Finding]:
+    """Check everything below ROS and the model, one after the other."""
+    yield check_python(sys.version_info[:2])
+    yield check_python_environment(os.environ)
+    yield from check_requirements(_requirements())
+    yield check_torch_pair(_version("torch"), _version("torchvision"), _requirements("torchvision"))
     torch = run_python(["-c", _TORCH])
-    return [
-        check_python(sys.version_info[:2]),
-        check_python_environment(os.environ),
-        *check_requirements(_requirements()),
-        check_torch_pair(_version("torch"), _version("torchvision"), _requirements("torchvision")),
-        check_torch(torch),
-        check_transformers(run_python(["-c", _TRANSFORMERS])),
-        *check_gpu(torch.facts, has_nvidia=_has_nvidia()),
-        check_cv_bridge(run_python(["-c", _CV_BRIDGE])),
-    ]
+    yield check_torch(torch)
+    yield from check_gpu(torch.facts, has_nvidia=_has_nvidia())
+    yield check_transformers(run_python(["-c", _TRANSFORMERS]))
+    yield check_cv_bridge(run_python(["-c", _CV_BRIDGE]))
 
 
 def check_python(version: tuple[int, int]) -> Finding:
@@ -139,6 +137,8 @@ def check_torch_pair(torch: str | None, torchvision: str | None, needs: Sequence
 
 def check_torch(probe: Probe) -> Finding:
     """Check that torch and torchvision can be imported."""
+    if probe.unseen:
+        return _unseen("torch", probe)
     if probe.problem:
         remedy = f"{_SET_UP}; another build of torch: `make setup TORCH=...`"
         return error("torch cannot be imported", probe.problem, remedy)
@@ -147,6 +147,8 @@ def check_torch(probe: Probe) -> Finding:
 
 def check_transformers(probe: Probe) -> Finding:
     """Check that transformers can be imported and knows the model family."""
+    if probe.unseen:
+        return _unseen("transformers", probe)
     if probe.problem:
         return error("transformers cannot be imported", probe.problem, _SET_UP)
     return ok("transformers imports", f"transformers {probe.facts['version']}")
@@ -176,6 +178,8 @@ def check_gpu(torch: Mapping[str, Any], *, has_nvidia: bool) -> list[Finding]:
 
 def check_cv_bridge(probe: Probe) -> Finding:
     """Check cv_bridge, which this node takes for rare encodings alone; nodes beside it may need it."""
+    if probe.unseen:
+        return _unseen("cv_bridge", probe)
     if probe.problem:
         return warning(
             "cv_bridge does not work here",
@@ -187,12 +191,14 @@ def check_cv_bridge(probe: Probe) -> Finding:
     return ok("cv_bridge", f"{seen}; numpy {probe.facts['numpy']}")
 
 
-def check_ros_setup() -> list[Finding]:
-    """Check ROS 2; one error is all there is when rclpy does not work."""
+def check_ros_setup() -> Iterator[Finding]:
+    """Check ROS 2, one after the other; one finding is all there is when rclpy does not work."""
     rclpy = check_rclpy(run_python(["-c", _RCLPY]), os.environ)
-    if rclpy.remedy:
-        return [rclpy]
-    return [check_distro(os.environ), rclpy, *(check_messages(package, name) for package, name in MESSAGES)]
+    if not rclpy.remedy:
+        yield check_distro(os.environ)
+    yield rclpy
+    if not rclpy.remedy:
+        yield from (check_messages(package, name) for package, name in MESSAGES)
 
 
 def check_distro(environ: Mapping[str, str]) -> Finding:
@@ -210,6 +216,8 @@ def check_distro(environ: Mapping[str, str]) -> Finding:
 def check_rclpy(probe: Probe, environ: Mapping[str, str]) -> Finding:
     """Check that a ROS node can be made."""
     rmw, domain = environ.get("RMW_IMPLEMENTATION", ""), environ.get("ROS_DOMAIN_ID", "0")
+    if probe.unseen:
+        return _unseen("rclpy", probe)
     if "No module named 'rclpy'" in probe.problem:
         remedy = f"source /opt/ros/<distribution>/setup.bash, then `make setup`; {_WITHOUT_ROS}"
         return error("rclpy is not found", probe.problem, remedy)
@@ -223,6 +231,8 @@ def check_rclpy(probe: Probe, environ: Mapping[str, str]) -> Finding:
 def check_messages(package: str, name: str) -> Finding:
     """Check that the messages of a package can be sent."""
     probe = run_python(["-c", _MESSAGE.format(package=package, name=name)])
+    if probe.unseen:
+        return _unseen(package, probe)
     if probe.problem:
         apt = f"ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-{package.replace('_', '-')}"
         remedy = f"sudo apt install {apt}; without a sourced ROS 2: `make setup`"
@@ -237,6 +247,10 @@ def numbers(version: str) -> tuple[int, ...]:
     while release and release[-1] == 0:
         release.pop()
     return tuple(release)
+
+
+def _unseen(what: str, probe: Probe) -> Finding:
+    return unseen(f"{what} could not be looked at", probe.problem, "run this again when the machine is less busy")
 
 
 def _check_requirement(text: str) -> Finding | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from vlm_perception.apps.doctor.findings import Finding, error, ok
+from vlm_perception.apps.doctor.findings import Finding, error, ok, unseen
 from vlm_perception.apps.doctor.probe import Probe, run_python
 from vlm_perception.startup.arguments import StartupError, resolve_model
 
@@ -19,21 +19,21 @@ def check_model(model: str, *, download: bool) -> Finding:
         model: `tiny`, a folder or a hub id; empty takes the default of the parameter `model`.
         download: Whether what is not on this disk may be fetched from the hub.
     """
-    environ = {} if download else {"HF_HUB_OFFLINE": "1"}
     # A download of 7 GB takes what it takes.
     timeout = {"timeout_s": 24 * 3600.0} if download else {}
+    ask = ["-m", "vlm_perception.apps.doctor.model", *(["--download"] if download else [])]
     try:
         resolved = resolve_model(model)
     except StartupError as problem:
         return error("The files of the package are not found", str(problem), "source the workspace's setup file")
-    return judge_model(run_python(["-m", "vlm_perception.apps.doctor.model", resolved], environ, **timeout))
+    return judge_model(run_python([*ask, resolved], {}, **timeout))
 
 
 def judge_model(probe: Probe) -> Finding:
     """Turn what `main` told in a child process into a finding."""
     if probe.problem:
-        remedy = "repair torch and transformers first, see above"
-        return error("The model could not be looked for", probe.problem, remedy)
+        remedy = "mend what is said about torch and transformers above, if anything is; then run this again"
+        return unseen("The model could not be looked for", probe.problem, remedy)
     name, problem = probe.facts["model"], probe.facts.get("problem", "")
     if probe.facts["step"] == "find":
         remedy = f"`vlm-perception-doctor --model {name} --download` fetches it; or set model to a folder, or to tiny"
@@ -45,20 +45,27 @@ def judge_model(probe: Probe) -> Finding:
     return ok("Model", f"{name}: {probe.facts['origin']}, {size_gib:.2f} GiB of weights, in {probe.facts['folder']}")
 
 
-def main(model: str) -> int:
-    """In a child process: print what was found about a model; empty means the default of the parameter `model`."""
+def main(model: str, *, download: bool = False) -> int:
+    """In a child process: print what was found about a model.
+
+    Args:
+        model: Empty means the default of the parameter `model`.
+        download: Whether the hub may be asked.
+    """
     # Here, because only the child process may need more than the standard library.
     from vlm_perception.engines.transformers.checkpoint import find_checkpoint
-    from vlm_perception.engines.transformers.memory import check_memory
     from vlm_perception.errors import ModelLoadError
     from vlm_perception.settings import Settings
 
     settings = Settings()
     facts: dict[str, object] = {"model": model or settings.model, "step": "find"}
     try:
-        checkpoint = find_checkpoint(model or settings.model)
+        checkpoint = find_checkpoint(model or settings.model, may_download=download)
         facts |= {"step": "memory", "origin": checkpoint.origin, "folder": str(checkpoint.folder)}
         facts["weight_bytes"] = checkpoint.weight_bytes
+        # Here, because it imports torch, which a model that is not there need not wait for.
+        from vlm_perception.engines.transformers.memory import check_memory
+
         check_memory(checkpoint, device=settings.device, dtype=settings.dtype)
         facts["step"] = "done"
     except ModelLoadError as problem:
@@ -68,4 +75,4 @@ def main(model: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[-1], download="--download" in sys.argv[1:-1]))

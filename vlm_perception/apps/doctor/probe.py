@@ -22,10 +22,12 @@ class Probe:
     Attributes:
         facts: The JSON object it printed as its last line; empty when it failed.
         problem: Why it failed, one line; empty when it did not.
+        unseen: Whether nothing is known for that: it took too long, was killed, or could not be started.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    unseen: bool = False
 
 
 def run_python(
@@ -51,7 +53,11 @@ def run_python(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Probe(problem=f"it did not end within {timeout_s:.0f} s")
+        return Probe(problem=f"it did not end within {timeout_s:.0f} s", unseen=True)
+    except OSError as error:
+        return Probe(problem=f"a process for it could not be started: {error}", unseen=True)
+    if done.returncode == -signal.SIGKILL:
+        return Probe(problem="it was killed, as by a system that runs out of memory", unseen=True)
     if done.returncode < 0:
         return Probe(problem=f"it crashed with {signal.Signals(-done.returncode).name}{_last_line(done.stderr, ': ')}")
     if done.returncode > 0:

@@ -54,11 +54,12 @@ class Checkpoint:
     calibration: Calibration | None = None
 
 
-def find_checkpoint(model: str) -> Checkpoint:
+def find_checkpoint(model: str, *, may_download: bool = True) -> Checkpoint:
     """Find a checkpoint: a local folder, then the hub's cache, then the hub itself.
 
     Args:
         model: Folder, hub id such as `Qwen/Qwen2.5-VL-3B-Instruct`, or "tiny" for the shipped one.
+        may_download: Whether the hub may be asked for what is not on this disk.
 
     Returns:
         A complete checkpoint of a known family, on this disk.
@@ -79,7 +80,11 @@ def find_checkpoint(model: str) -> Checkpoint:
     try:
         cached = Path(huggingface_hub.snapshot_download(model, local_files_only=True))
         found = _inspect(cached, "hub cache, offline")
-    except (LocalEntryNotFoundError, ModelLoadError):
+    except (LocalEntryNotFoundError, ModelLoadError) as error:
+        if not may_download:
+            cache = huggingface_hub.constants.HF_HUB_CACHE
+            reason = f" ({error})" if isinstance(error, ModelLoadError) else ""
+            raise ModelLoadError(f"it is not whole in the hub's cache {cache}{reason}") from error
         return _download(model)
     _log.info("model %s is in the hub cache at %s: loading it offline", model, cached)
     return found
