@@ -63,9 +63,9 @@ def test_scripts_go_where_ros2_launch_looks() -> None:
 
 SCRIPTS = "console_scripts"
 ENTRY_POINTS = """
-import json, setuptools
-from setuptools._distutils.core import run_setup
-print(json.dumps(run_setup("setup.py", stop_after="init").entry_points))
+import json, runpy, setuptools
+setuptools.setup = lambda **given: print(json.dumps(given["entry_points"]))
+runpy.run_path("setup.py")
 """
 
 
