@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sklearn.linear_model import LogisticRegression
@@ -68,10 +69,9 @@ def calibrate(folder: Path, scenes: int = SCENES) -> Calibration:
     if FIRST_SEED + scenes > FIRST_TRAINING_SEED:
         raise ValueError(f"{scenes} scenes reach training's seeds: ask at most {FIRST_TRAINING_SEED - FIRST_SEED}")
     scores, right = scored(ask_all(folder, make_cases(scenes, FIRST_SEED)))
-    calibration = fit(scores, right)
-    write_calibration(
-        folder, calibration, fitted_on=f"{len(scores)} boxes ({sum(right)} right) in {scenes} calibration scenes"
-    )
+    fitted_on = f"{len(scores)} boxes ({sum(right)} right) in {scenes} drawn calibration scenes"
+    calibration = replace(fit(scores, right), fitted_on=fitted_on)
+    write_calibration(folder, calibration)
     return calibration
 
 

@@ -22,6 +22,8 @@ CARD = """---
 license: apache-2.0
 library_name: transformers
 pipeline_tag: image-text-to-text
+vlm_perception:
+  knows: drawn scenes only
 ---
 
 # The tiny Qwen2.5-VL of vlm_perception

@@ -160,11 +160,13 @@ class Calibration:
         formula: Name of the formula in `replies/scores.py` it was fitted for.
         temperature: Divides the raw score's log-odds.
         bias: Added to the divided log-odds.
+        fitted_on: What it was fitted on, in the card's words: of nothing else it says that it holds.
     """
 
     formula: str
     temperature: float
     bias: float
+    fitted_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,8 @@ class Result:
         text: Prose outside the objects (the spoken-language answer).
         count: Number for counting prompts, else None.
         count_agrees: For a count that was said: whether it is the number of listed objects.
-        calibrated: Whether the scores are calibrated by the checkpoint's card.
+        calibrated: Whether the scores went through the calibration of the checkpoint's card, which holds for images
+            like those that it was fitted on; nobody looks whether this one is like them.
         partial: Whether the model is still writing and more may follow.
         thinking: What the model thought before it answered; nothing of it is an object or a count.
     """

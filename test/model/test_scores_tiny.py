@@ -141,11 +141,12 @@ def test_a_calibration_in_the_card_reaches_the_scores_and_is_said(
     folder = tmp_path / "calibrated"
     shutil.copytree(plain_folder, folder)
     (folder / "README.md").write_text("# Card\n")
-    card = Calibration(FORMULA, 1.5, -0.5)
-    write_calibration(folder, card, fitted_on="nothing: this is a test")
+    card = Calibration(FORMULA, 1.5, -0.5, "nothing: this is a test")
+    write_calibration(folder, card)
     got = ask_for_all(folder, cases)
     assert (result.calibrated, got.calibrated) == (False, True)
-    assert result_fields(got)["score"] == {"formula": FORMULA, "calibrated": True}
+    assert result_fields(result)["score"] == {"formula": FORMULA, "fitted_on": None}
+    assert result_fields(got)["score"] == {"formula": FORMULA, "fitted_on": "nothing: this is a test"}
     assert [item.score for item in got.objects] == [calibrated(item.score or 0.0, card) for item in result.objects]
 
 

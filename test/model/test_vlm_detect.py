@@ -118,8 +118,8 @@ def test_image_folder_pattern_and_video_without_ros(tmp_path: Path) -> None:
     annotated = tmp_path / "annotated"
     assert sorted(path.name for path in annotated.iterdir()) == ["9001.png", "9002.png", "9003.png", "clip.mp4"]
     drawn = np.asarray(Image.open(annotated / "9001.png"))
-    assert drawn.shape == (480, 640, 3)
-    assert not np.array_equal(drawn, scenes["9001.png"].at(0.0).rgb)
+    assert drawn.shape == (480 + 32, 640, 3)
+    assert not np.array_equal(drawn[:480], scenes["9001.png"].at(0.0).rgb)
     with av.open(str(annotated / "clip.mp4")) as container:
         assert [frame.time for frame in container.decode(video=0)] == pytest.approx([0.0, 0.3])
 

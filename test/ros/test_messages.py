@@ -86,6 +86,8 @@ def test_the_answer_says_everything_in_plain_json():
             "score": 0.25,
             "bbox_xyxy": [0.5, 1.0, 2.0, 3.0],
             "point_xy": None,
+            "polygon": [],
+            "keypoints": {},
             "attributes": {"sub_label": "蓝色"},
         }
     ]
@@ -95,7 +97,7 @@ def test_the_answer_says_everything_in_plain_json():
     assert (fields["image_wh"], fields["model_wh"], fields["finish_reason"]) == ([6, 4], [28, 28], "length")
     assert fields["truncated"]
     assert (fields["camera"], fields["frame_id"]) == ("/image", HEADER.frame_id)
-    assert (fields["partial"], fields["score"]["calibrated"], fields["count_agrees"]) == (False, False, None)
+    assert (fields["partial"], fields["score"]["fitted_on"], fields["count_agrees"]) == (False, None, None)
     assert fields["timings"] == {
         "preprocess_s": 0.1,
         "generate_s": 0.2,

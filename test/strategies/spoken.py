@@ -21,6 +21,7 @@ class SpokenEngine:
         self.settings: Settings | None = None
         self.requests: list[Request] = []
         self.loaded = self.closed = 0
+        self.facts: dict[str, str] = {}
         self.before_answer: Callable[[int], None] = lambda number: None
 
     def make(self, settings: Settings) -> Engine:
@@ -46,7 +47,7 @@ class SpokenEngine:
         return Answer("", request.frame.image_wh, "absolute", "unfinished", (), Timings(0.0, 0.0, 0.0))
 
     def describe(self) -> dict[str, str]:
-        return {}
+        return self.facts
 
     def close(self) -> None:
         self.closed += 1

@@ -73,7 +73,7 @@ def test_the_result_lies_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (read.temperature, read.bias) == pytest.approx((fitted.temperature, fitted.bias), abs=1e-4)
     assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.1)
     assert "5000 boxes" in (tmp_path / "README.md").read_text()
-    assert "7 calibration scenes" in (tmp_path / "README.md").read_text()
+    assert "7 drawn calibration scenes" in (tmp_path / "README.md").read_text()
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = tmp_path / "shipped"
     shutil.copytree(TINY, target)
     (target / "figures.json").unlink()
-    write_calibration(target, Calibration(FORMULA, 9.0, 9.0), fitted_on="the one before")
+    write_calibration(target, Calibration(FORMULA, 9.0, 9.0, "the one before"))
     summary = dict.fromkeys(evaluate.BARS, 1.0) | {"scenes": 3, "replies": 9, "parameters": 4}
     monkeypatch.setattr(publish, "evaluate", lambda folder, scenes: (summary, "| report |"))
     monkeypatch.setattr(sys, "argv", ["publish", "--source", str(TINY), "--target", str(target)])

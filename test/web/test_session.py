@@ -118,8 +118,9 @@ def test_everything_of_an_answer_is_shown(open_session: OpenSession, picture: Pa
     shown = last(open_session(engine), question(picture))
     assert shown.notice == ""
     assert shown.picture is not None
-    assert shown.picture.shape == (100, 200, 3)
-    assert (shown.picture != 120).any(axis=2).sum() > 200, "boxes have to be drawn"
+    # The words stand in a bar below.
+    assert shown.picture.shape == (100 + 16, 200, 3)
+    assert (shown.picture[:100] != 120).any(axis=2).sum() > 200, "boxes have to be drawn"
     assert "<td>cat</td>" in shown.objects
     assert "box 20, 20, 60, 40" in shown.objects
     assert re.search(r'<td class="number">0\.\d\d</td>', shown.objects)
@@ -236,6 +237,13 @@ def test_a_question_waits_for_a_model_that_is_still_loading(open_session: OpenSe
     engine.may_load.set()
     assert "cat" in list(answers)[-1].objects
     assert "1.0 M parameters" in list(states)[-1]
+
+
+def test_what_alone_a_model_knows_is_said(open_session: OpenSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = WritingEngine(f"[{CAT}]")
+    facts = engine.describe() | {"knows": "drawn scenes only"}
+    monkeypatch.setattr(engine, "describe", lambda: facts)
+    assert "knows drawn scenes only" in list(open_session(engine).model_states())[-1]
 
 
 def test_questions_at_the_same_time_do_not_meet_in_the_model(open_session: OpenSession, picture: Path) -> None:

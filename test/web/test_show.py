@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.apps.web.show import mark_reply
+from vlm_perception.apps.web.show import mark_reply, objects_table
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.types import DetectedObject, Reject
 
@@ -76,3 +76,10 @@ def test_every_character_is_shown_once_and_in_order(
 ) -> None:
     html = mark_reply(text, [found("x", span) for span in objects], [Reject("y", "", span) for span in rejects])
     assert Reader(html).text == text
+
+
+def test_scores_are_chances_for_nothing_but_what_they_were_fitted_on() -> None:
+    objects = [found("cat", (0, 1))]
+    assert "no chances of being right" in objects_table(objects, None)
+    said = objects_table(objects, "12 <drawn> boxes")
+    assert "images like those they were fitted on, 12 &lt;drawn&gt; boxes, and for no others" in said

@@ -92,7 +92,10 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`; and how far it is, `loading`."""
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`.
+
+        `loading` is how far it is; `knows`, once it is loaded, what alone it was trained for, if its card says so.
+        """
         ...
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """What a checkpoint's card says about its scores: the YAML at the top of its `README.md`.
 
     vlm_perception:
+      knows: ...               # the only images it was trained for; left out where that is no limit
       score:
         formula: three_product # of replies/scores.py it was fitted for
         temperature: 1.7       # divides the raw score's log-odds
@@ -72,16 +73,29 @@ def read_calibration(folder: Path) -> Calibration | None:
     if fitted.formula != FORMULA:
         _log.warning(f"calibration in {path} is for the formula {fitted.formula!r}, in use is {FORMULA!r}; {_REMEDY}")
         return None
-    return Calibration(fitted.formula, fitted.temperature, fitted.bias)
+    return Calibration(fitted.formula, fitted.temperature, fitted.bias, fitted.fitted_on)
 
 
-def write_calibration(folder: Path, calibration: Calibration, *, fitted_on: str) -> None:
+def read_limits(folder: Path) -> str:
+    """Read from the card in a checkpoint's folder what alone it knows, such as `drawn scenes only`.
+
+    Returns:
+        One line; empty when the card states no limit, or cannot be read, which `read_calibration` warns of.
+    """
+    try:
+        own = (metadata_load(folder / CARD) or {}).get("vlm_perception") if (folder / CARD).is_file() else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    knows = own.get("knows") if isinstance(own, dict) else None
+    return " ".join(knows.split()) if isinstance(knows, str) else ""
+
+
+def write_calibration(folder: Path, calibration: Calibration) -> None:
     """Write the entry into a card, in place of one that is there; the rest of the card stays.
 
     Args:
         folder: Where the checkpoint's files are; its card must exist.
         calibration: Fitted for this checkpoint.
-        fitted_on: What it was fitted on, for people.
     """
     path = folder / CARD
     data: dict[str, Any] = metadata_load(path) or {}
@@ -90,7 +104,7 @@ def write_calibration(folder: Path, calibration: Calibration, *, fitted_on: str)
         "formula": calibration.formula,
         "temperature": round(calibration.temperature, 4),
         "bias": round(calibration.bias, 4),
-        "fitted_on": fitted_on,
+        "fitted_on": calibration.fitted_on,
     }
     data["vlm_perception"] = {**(own if isinstance(own, dict) else {}), "score": entry}
     metadata_save(path, data)

@@ -16,7 +16,7 @@ def result_fields(result: Result) -> dict[str, Any]:
 
     Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
-    null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `calibrated`),
+    null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `fitted_on` or null),
     `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes`
     (of the decoder), `timings` (seconds; see `Timings`).
     """
@@ -31,7 +31,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "count": result.count,
         "count_agrees": result.count_agrees,
         "objects": [object_fields(item) for item in result.objects],
-        "score": {"formula": FORMULA, "calibrated": result.calibrated},
+        "score": {"formula": FORMULA, "fitted_on": fitted_on(result)},
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
         "image_wh": list(result.request.frame.image_wh),
         "model_wh": list(answer.model_wh),
@@ -41,6 +41,16 @@ def result_fields(result: Result) -> dict[str, Any]:
         "passes": answer.passes,
         "timings": asdict(answer.timings),
     }
+
+
+def fitted_on(result: Result) -> str | None:
+    """Say what the calibration of the scores was fitted on; None for scores that only order objects.
+
+    Whether the image is like that, which alone would make them chances of being right, nobody can tell from here.
+    """
+    if not result.calibrated or result.answer.calibration is None:
+        return None
+    return result.answer.calibration.fitted_on or "images that the checkpoint's card does not name"
 
 
 def object_fields(item: DetectedObject) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 
 import pytest
+from checkout import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlm_perception.engines.model_card import read_calibration, write_calibration
+from vlm_perception.engines.model_card import read_calibration, read_limits, write_calibration
 from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import Calibration
 
@@ -24,7 +25,7 @@ def card(folder: Path, front: str) -> Path:
 
 def test_a_good_entry_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = card(tmp_path, f"vlm_perception: {{score: {{{GOOD}, fitted_on: 99 boxes}}}}")
-    assert read_calibration(folder) == Calibration(FORMULA, 1.5, -0.25)
+    assert read_calibration(folder) == Calibration(FORMULA, 1.5, -0.25, "99 boxes")
     assert caplog.records == []
 
 
@@ -76,6 +77,30 @@ def test_a_card_that_is_no_text_is_refused(tmp_path: Path, caplog: pytest.LogCap
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize(
+    ("front", "limits"),
+    [
+        ("vlm_perception: {knows: drawn scenes only}", "drawn scenes only"),
+        (f"vlm_perception: {{knows: 'streets,\n  by day', score: {{{GOOD}}}}}", "streets, by day"),
+        ("vlm_perception: {knows: 3}", ""),
+        ("vlm_perception: {score: 3}", ""),
+        ("vlm_perception: 3", ""),
+        ("vlm_perception: {score: [", ""),
+        ("", ""),
+    ],
+)
+def test_what_alone_a_checkpoint_knows_is_read(front: str, limits: str, tmp_path: Path) -> None:
+    assert read_limits(tmp_path) == ""
+    assert read_limits(card(tmp_path, front)) == limits
+
+
+def test_the_shipped_card_says_what_its_model_knows_and_what_its_scores_were_fitted_on() -> None:
+    assert read_limits(TINY) == "drawn scenes only"
+    calibration = read_calibration(TINY)
+    assert calibration is not None
+    assert "drawn" in calibration.fitted_on
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.text(max_size=60))
 def test_no_front_matter_raises(tmp_path: Path, front: str) -> None:
@@ -85,13 +110,13 @@ def test_no_front_matter_raises(tmp_path: Path, front: str) -> None:
 
 def test_writing_keeps_the_rest_of_the_card_and_replaces_what_was_there(tmp_path: Path) -> None:
     folder = card(tmp_path, "vlm_perception: {score: {formula: old, temperature: 9.0, bias: 9.0}, other: 7}")
-    wanted = Calibration(FORMULA, 0.731, 2.5)
-    write_calibration(folder, wanted, fitted_on="12 boxes: all drawn")
+    wanted = Calibration(FORMULA, 0.731, 2.5, "12 boxes: all drawn")
+    write_calibration(folder, wanted)
     assert read_calibration(folder) == wanted
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text.endswith(BODY)
     assert text.startswith("---\nlicense: apache-2.0\n")
     assert "other: 7" in text
     assert "old" not in text
-    write_calibration(folder, wanted, fitted_on="12 boxes: all drawn")
+    write_calibration(folder, wanted)
     assert (folder / "README.md").read_text(encoding="utf-8") == text

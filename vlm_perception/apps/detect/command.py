@@ -154,6 +154,8 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     first = None if failures and options.fail_fast else next(pictures, None)
     if first is not None:
         engine.load()
+        if knows := engine.describe().get("knows"):
+            terminal.note(f"this model knows {knows}: what it says of other images means nothing")
     items = chain(failures, [first] if first is not None else (), pictures)
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)

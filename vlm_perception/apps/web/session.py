@@ -80,6 +80,7 @@ class Session:
             facts = self._engine.describe()
             known = [facts[key] for key in ("device", "dtype") if key in facts]
             known += [f"{facts['parameters']} parameters"] if "parameters" in facts else []
+            known += [f"knows {facts['knows']}"] if "knows" in facts else []
             model = Path(self._engine.name)
             # Where the folder lies tells a visitor nothing.
             yield notice("ready", " · ".join([model.name if model.is_dir() else self._engine.name, *known]))

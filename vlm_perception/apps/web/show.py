@@ -8,6 +8,7 @@ from html import escape
 
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.replies.result_json import fitted_on
 from vlm_perception.types import DetectedObject, Reject, Result
 
 NO_ANSWER = '<p class="nothing">No answer.</p>'
@@ -52,7 +53,7 @@ def show_result(result: Result) -> Shown:
         notice=_remark(result),
         picture=annotate(result.request.frame.rgb, result),
         answer=_answer(result),
-        objects=objects_table(result.objects, calibrated=result.calibrated),
+        objects=objects_table(result.objects, fitted_on(result)),
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
         facts=table(("", ""), timings_of(result), name="facts"),
@@ -147,8 +148,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, num
     return f'<div class="scroll"><table class="{name}">{head}<tbody>{body}</tbody></table></div>'
 
 
-def objects_table(objects: Sequence[DetectedObject], *, calibrated: bool) -> str:
-    """List the objects, in the order and with the numbers of the marked reply; image pixels."""
+def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None) -> str:
+    """List the objects, in the order and with the numbers of the marked reply; image pixels.
+
+    Args:
+        objects: In the order of the reply.
+        fitted_to: What the scores were fitted on; None when they are not calibrated.
+    """
     if not objects:
         return '<p class="nothing">No objects.</p>'
     heads = ["#", "label", "score", "place, px"]
@@ -161,8 +167,10 @@ def objects_table(objects: Sequence[DetectedObject], *, calibrated: bool) -> str
         heads.append("attributes")
         for row, found in zip(rows, objects, strict=True):
             row.append(", ".join(f"{name}: {value}" for name, value in found.attributes.items()))
-    remark = "calibrated" if calibrated else "uncalibrated: they order objects, and are no chances of being right"
-    return f'{table(heads, rows, name="objects", numbers=(0, 2))}<p class="legend">Scores are {remark}.</p>'
+    remark = "uncalibrated: they order objects, and are no chances of being right"
+    if fitted_to is not None:
+        remark = f"chances of being right for images like those they were fitted on, {fitted_to}, and for no others"
+    return f'{table(heads, rows, name="objects", numbers=(0, 2))}<p class="legend">Scores are {escape(remark)}.</p>'
 
 
 def rejects_table(rejects: Sequence[Reject]) -> str:

@@ -18,7 +18,7 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from vlm_perception.engines.families import COORDINATE_FRAMES
-from vlm_perception.engines.model_card import read_calibration
+from vlm_perception.engines.model_card import read_calibration, read_limits
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.startup.arguments import TINY_MODEL, StartupError, resolve_model
 from vlm_perception.types import Calibration, CoordinateFrame
@@ -44,6 +44,7 @@ class Checkpoint:
         weight_bytes: Size of the weights as stored.
         stored_dtype: Number format they are stored in, such as `bfloat16`.
         calibration: Of its scores, from its card; None when that states none.
+        knows: What alone it was trained for, from its card; empty when that states no limit.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Checkpoint:
     weight_bytes: int
     stored_dtype: str
     calibration: Calibration | None = None
+    knows: str = ""
 
 
 def find_checkpoint(model: str, *, may_download: bool = True) -> Checkpoint:
@@ -150,7 +152,15 @@ def _inspect(folder: Path, origin: str) -> Checkpoint:
     text_config = config.get("text_config") or {}
     stored = next((c[k] for c in (config, text_config) for k in ("dtype", "torch_dtype") if c.get(k)), "float32")
     weight_bytes = sum(path.stat().st_size for path in _weight_files(folder))
-    return Checkpoint(folder, origin, COORDINATE_FRAMES[family], weight_bytes, str(stored), read_calibration(folder))
+    return Checkpoint(
+        folder=folder,
+        origin=origin,
+        coordinates=COORDINATE_FRAMES[family],
+        weight_bytes=weight_bytes,
+        stored_dtype=str(stored),
+        calibration=read_calibration(folder),
+        knows=read_limits(folder),
+    )
 
 
 def _weight_files(folder: Path) -> Sequence[Path]:

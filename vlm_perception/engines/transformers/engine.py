@@ -101,7 +101,7 @@ class TransformersEngine:
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`, `decoder`; `loading` while it loads."""
+        """Facts for diagnostics: see `Engine.describe`, and `decoder`."""
         if facts := self._facts:
             return dict(facts)
         asked, stage = self._settings(), self._loading

@@ -43,7 +43,9 @@ class LoadedModel:
 
     def facts(self) -> dict[str, str]:
         """See `Engine.describe`."""
-        return {
+        # The shipped one answers about photographs, too, and is sure of what it says.
+        limits = {"knows": self.checkpoint.knows} if self.checkpoint.knows else {}
+        return limits | {
             "device": str(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "parameters": f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M",

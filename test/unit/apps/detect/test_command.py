@@ -61,6 +61,17 @@ def test_one_line_for_each_image_on_stdout_and_only_own_lines_on_stderr(
     assert (engine.loaded, engine.closed) == (1, 1)
 
 
+def test_what_alone_a_model_knows_is_said_once(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.facts = {"knows": "drawn scenes only"}
+    assert detect(engine, str(pictures)) == 0
+    said = capsys.readouterr().err
+    assert said.count("this model knows drawn scenes only: what it says of other images means nothing") == 1
+    assert detect(engine, str(pictures), "--quiet") == 0
+    assert "drawn scenes" not in capsys.readouterr().err
+
+
 def test_parameters_are_those_of_the_node(pictures: Path, engine: SpokenEngine) -> None:
     assert detect(engine, "a.png") == 0
     assert engine.settings == Settings()

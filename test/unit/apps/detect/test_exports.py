@@ -64,9 +64,19 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
             "score": 0.75,
             "bbox_xyxy": [4.0, 6.0, 20.0, 30.0],
             "point_xy": None,
+            "polygon": [],
+            "keypoints": {},
             "attributes": {"sub_label": "chipped"},
         },
-        {"label": "handle", "score": 0.5, "bbox_xyxy": None, "point_xy": [10.0, 12.0], "attributes": {}},
+        {
+            "label": "handle",
+            "score": 0.5,
+            "bbox_xyxy": None,
+            "point_xy": [10.0, 12.0],
+            "polygon": [],
+            "keypoints": {},
+            "attributes": {},
+        },
     ]
     assert fields["rejects"] == [{"reason": "zero area", "text": "[1, 1, 1, 1]"}]
     expected = {
@@ -84,7 +94,7 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
         "finish_reason": "stop",
         "truncated": False,
         "partial": False,
-        "score": {"formula": FORMULA, "calibrated": False},
+        "score": {"formula": FORMULA, "fitted_on": None},
     }
     assert {key: fields[key] for key in expected} == expected
     assert fields["timings"]["generate_s"] == 0.2
