@@ -123,6 +123,7 @@ class Follower:
             count.agrees,
             calibrated=calibrated,
             thinking=parsed.thinking,
+            remarks=parsed.remarks,
         )
 
     def _reader_of(self, answer: Answer) -> AnswerReader:

@@ -247,13 +247,29 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something odd about a whole reply that was read nevertheless.
+
+    Attributes:
+        kind: `fractions`: coordinates were read as shares of the image. `width_height`: most boxes look like x, y,
+            width, height. `other_frame`: most boxes lie outside of the image on one side. `thinking`: the reply
+            ended before its thinking did.
+        text: The same for people, with numbers.
+    """
+
+    kind: Literal["fractions", "width_height", "other_frame", "thinking"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """Objects, rejects, the prose outside of the objects, and what the model thought before it answered."""
+    """Objects, rejects, the prose outside of them, what the model thought first, and what is odd about it all."""
 
     objects: tuple[DetectedObject, ...]
     rejects: tuple[Reject, ...]
     text: str
     thinking: str = ""
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +288,7 @@ class Result:
             like those that it was fitted on; nobody looks whether this one is like them.
         partial: Whether the model is still writing and more may follow.
         thinking: What the model thought before it answered; nothing of it is an object or a count.
+        remarks: What is odd about the whole reply.
     """
 
     request: Request
@@ -284,6 +301,7 @@ class Result:
     calibrated: bool = False
     partial: bool = False
     thinking: str = ""
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def truncated(self) -> bool:

@@ -208,6 +208,8 @@ def _from_centre(nodes: list[TreeNode]) -> list[TreeNode]:
 
 
 def _moved(start: TreeNode, length: TreeNode, times: float) -> TreeNode:
+    if times == 1.0 and type(start.value) is int and type(length.value) is int:
+        return TreeNode(start.value + length.value, length.span)
     try:
         return TreeNode(float(start.value) + times * float(length.value), length.span)
     except (TypeError, ValueError, OverflowError):

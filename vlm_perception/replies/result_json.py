@@ -17,7 +17,8 @@ def result_fields(result: Result) -> dict[str, Any]:
     Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
     null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `fitted_on` or null),
-    `rejects` (reason, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes`
+    `rejects` (reason, text), `remarks` (kind, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
+    `truncated`, `partial`, `passes`
     (of the decoder), `timings` (seconds; see `Timings`).
     """
     answer = result.answer
@@ -32,6 +33,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "count_agrees": result.count_agrees,
         "objects": [object_fields(item) for item in result.objects],
         "score": {"formula": FORMULA, "fitted_on": fitted_on(result)},
+        "remarks": [{"kind": remark.kind, "text": remark.text} for remark in result.remarks],
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
         "image_wh": list(result.request.frame.image_wh),
         "model_wh": list(answer.model_wh),
@@ -56,18 +58,21 @@ def fitted_on(result: Result) -> str | None:
 def object_fields(item: DetectedObject) -> dict[str, Any]:
     """One object, in image pixels.
 
-    Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `polygon` (list of x, y; empty
-    without one), `keypoints` (x, y by name), `attributes`.
+    Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `attributes`; and where the model gave
+    them, `polygon` (list of x, y) and `keypoints` (x, y by name).
     """
-    return {
+    fields: dict[str, Any] = {
         "label": item.label,
         "score": item.score,
         "bbox_xyxy": None if item.xyxy is None else list(item.xyxy),
         "point_xy": None if item.point_xy is None else list(item.point_xy),
-        "polygon": [list(corner) for corner in item.polygon],
-        "keypoints": {name: list(xy) for name, xy in item.keypoints.items()},
         "attributes": dict(item.attributes),
     }
+    if item.polygon:
+        fields["polygon"] = [list(corner) for corner in item.polygon]
+    if item.keypoints:
+        fields["keypoints"] = {name: list(xy) for name, xy in item.keypoints.items()}
+    return fields
 
 
 def one_line(fields: Mapping[str, Any]) -> str:

@@ -44,6 +44,11 @@ class SectionSplitter:
         self._apart = False
         self._answers = 0
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a thinking was begun that did not end."""
+        return self._apart and not self._answers
+
     def feed(self, chunk: str) -> Iterator[ReplySection]:
         """Take more of the reply and return what is certain of it, in order."""
         text = self._held + chunk

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from vlm_perception.replies.candidates import Candidate
 from vlm_perception.replies.coordinates import box_in_image
+from vlm_perception.replies.frame_watch import FrameWatch, are_fractions
 from vlm_perception.replies.places import AREA, TILTED
-from vlm_perception.types import WH, XY, XYXY, DetectedObject, Reject, Span
+from vlm_perception.types import WH, XY, XYXY, DetectedObject, Reject, Remark, Span
 
 _DECIMAL = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*|\s*[-+]?(?i:nan|inf|infinity)\s*")
 _REPEAT = "exact repeat of an earlier object"
@@ -41,7 +42,13 @@ class Validator:
         self._image_wh = image_wh
         self._scale = scale
         self._seen: set[tuple[object, ...]] = set()
+        self._frame = FrameWatch(image_wh)
         self._boxes: dict[tuple[str, int, int, int, int], list[XYXY]] = {}
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is odd about the places of all of them."""
+        return self._frame.remarks()
 
     def reject(self, reason: str, span: Span, text: str) -> None:
         """Refuse a piece of the reply `text`."""
@@ -104,6 +111,9 @@ class Validator:
         numbers, reason = _finite_numbers(key, value, size)
         if reason:
             return _Place(), reason
+        if are_fractions(value, numbers) and size != TILTED:
+            scale = (float(self._image_wh[0]), float(self._image_wh[1]))
+            self._frame.see_fractions()
         if size == 2:
             point_xy, reason = self._point(numbers, scale)
             return _Place(None, point_xy), reason
@@ -140,6 +150,7 @@ class Validator:
 
     def _box(self, numbers: Sequence[float], scale: XY) -> tuple[XYXY | None, str]:
         x1, y1, x2, y2 = numbers
+        self._frame.see_box(numbers, scale)
         if x1 == x2 or y1 == y2:
             return None, "box has no area"
         xyxy = box_in_image((x1, y1, x2, y2), scale, self._image_wh)

@@ -43,7 +43,7 @@ class CounterReport:
         repetitions: Answers that were ended because the model repeated itself.
         errors: Other failures, by kind.
         recent: What was counted in the last 10 s: `answers`, `objects` and `rejects` in them (without those below
-            the threshold), and every cause of `drops` and kind of `errors`.
+            the threshold), every cause of `drops` and kind of `errors`, and every kind of `Remark`.
     """
 
     frames: int
@@ -149,6 +149,11 @@ class Counters:
             self._recent.add("answers")
             self._recent.add("objects", n_objects)
             self._recent.add("rejects", n_rejects - n_below_threshold)
+
+    def count_remark(self, kind: str) -> None:
+        """A reply was odd, see `Remark`."""
+        with self._lock:
+            self._recent.add(kind)
 
     def count_repetition(self) -> int:
         """A repetition loop was ended; returns how often that happened."""

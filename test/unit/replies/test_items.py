@@ -6,6 +6,7 @@ import pytest
 
 from vlm_perception.replies.keys import kind_of
 from vlm_perception.replies.reader import AnswerReader, parse_answer
+from vlm_perception.replies.result_json import object_fields
 from vlm_perception.types import ParsedAnswer
 
 WH = (1000, 1000)
@@ -342,3 +343,11 @@ def test_a_coordinate_key_is_never_a_name(key: str) -> None:
     assert kind_of(key) in ("box", "place")
     for text in (f'{{"{key}": {BOX}}}', f"{key}: {BOX}", f"**{key}:** {BOX}", f'{{"objects": [{{"{key}": {BOX}}}]}}'):
         assert shown(parse(text)) == [("", (10, 20, 130, 140))]
+
+
+def test_outline_and_keypoints_are_told_where_there_are_any() -> None:
+    text = '{"label": "cup", "polygon": [[10, 20], [130, 20], [130, 140]], "keypoints": {"rim": [30, 40]}}'
+    fields = object_fields(parse(text).objects[0])
+    assert fields["polygon"] == [[10, 20], [130, 20], [130, 140]]
+    assert fields["keypoints"] == {"rim": [30, 40]}
+    assert not {"polygon", "keypoints"} & object_fields(parse(f'{{"box": {BOX}}}').objects[0]).keys()

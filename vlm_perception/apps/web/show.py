@@ -80,6 +80,7 @@ def _remark(result: Result) -> str:
     parts = [remarks.get(result.answer.finish_reason, "")]
     if result.request.prompt.neutralised:
         parts.append(f"{result.request.prompt.neutralised} chat control tokens in the prompt were made harmless.")
+    parts += [f"{remark.text[0].upper()}{remark.text[1:]}." for remark in result.remarks]
     text = " ".join(filter(None, parts))
     return notice("remark", text) if text else ""
 

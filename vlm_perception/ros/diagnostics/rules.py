@@ -31,7 +31,8 @@ _NORMAL_DROPS = {
     DropCause.CAMERA_GONE,
     DropCause.STOPPED,
 }
-_NO_FAILURE = {"answers", "objects", "rejects", *(cause.value for cause in _NORMAL_DROPS)}
+_REMARKS = ("fractions", "width_height", "other_frame", "thinking")
+_NO_FAILURE = {"answers", "objects", "rejects", *_REMARKS, *(cause.value for cause in _NORMAL_DROPS)}
 _OTHER_CAUSES = {cause.value for cause in DropCause}
 
 
@@ -154,6 +155,22 @@ def _many_rejects(now: NodeSnapshot) -> str:
     return f"replies are hard to read: {rejects} of {pieces} pieces were refused; rejects in ~/answer say why"
 
 
+def _odd_coordinates(now: NodeSnapshot) -> str:
+    recent, answers = now.total.recent, now.total.recent.get("answers", 0)
+    said = []
+    if outside := recent.get("other_frame", 0):
+        said.append(
+            f"coordinates of another frame? In {outside} of {answers} answers most boxes lay outside of the image on "
+            f"one side; see which frame the model writes in"
+        )
+    if swapped := recent.get("width_height", 0):
+        said.append(
+            f"in {swapped} of {answers} answers most boxes looked like x, y, width, height; ask for two corners, "
+            f"[x1, y1, x2, y2]"
+        )
+    return "; ".join(said)
+
+
 def _failures(now: NodeSnapshot) -> str:
     failures = {kind: n for kind, n in now.total.recent.items() if kind not in _NO_FAILURE}
     return f"{sum(failures.values())} failures in the last 10 s: {_listed(failures)}" if failures else ""
@@ -202,6 +219,13 @@ RULES: tuple[Rule, ...] = (
         StatusLevel.WARN,
         f"half or more of at least {_FEW_PIECES} pieces of replies in 10 s were refused, not counting low scores",
         _many_rejects,
+    ),
+    Rule(
+        "coordinates",
+        StatusLevel.WARN,
+        "in an answer of the last 10 s more than half of the boxes lay outside of the image on one side, or looked like"
+        " x, y, width, height",
+        _odd_coordinates,
     ),
     Rule("failures", StatusLevel.WARN, "anything else was counted as a failure in the last 10 s", _failures),
 )

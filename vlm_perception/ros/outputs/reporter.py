@@ -53,6 +53,8 @@ class Reporter:
         weak = sum(reject.score is not None for reject in result.rejects)
         for counters in self._counters.of(result.request.frame.camera):
             counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
+            for remark in result.remarks:
+                counters.count_remark(remark.kind)
         self._tell(result, latency_s)
         self._note_age(result)
         self._note_ending(result)

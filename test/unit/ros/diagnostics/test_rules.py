@@ -52,6 +52,12 @@ class Patient:
             for _ in range(count):
                 self.counters.count_drop(cause)
 
+    def remark(self, *kinds: str) -> dict[str, object]:
+        self.counters.count_answer(0.1, 0.1, n_objects=1)
+        for kind in kinds:
+            self.counters.count_remark(kind)
+        return {}
+
     def fail(self, **kinds: int) -> None:
         for kind, count in kinds.items():
             self.counters.count_error(kind, count)
@@ -79,6 +85,7 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
     ),
     ("QoS", lambda p: {"qos_mismatches": {"/vlm_perception/detections": "/log wants more"}}, "/log wants more"),
     ("rejects", lambda p: p.counters.count_answer(0.1, 0.1, 5, 0, 5) or {}, "5 of 10 pieces"),
+    ("coordinates", lambda p: p.remark("other_frame", "width_height"), "another frame? In 1 of 1 answers"),
     ("failures", lambda p: p.fail(prompt=2) or {}, "2 failures in the last 10 s: prompt 2"),
 ]
 
