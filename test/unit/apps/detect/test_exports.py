@@ -64,8 +64,6 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
             "score": 0.75,
             "bbox_xyxy": [4.0, 6.0, 20.0, 30.0],
             "point_xy": None,
-            "polygon": [],
-            "keypoints": {},
             "attributes": {"sub_label": "chipped"},
         },
         {
@@ -73,8 +71,6 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
             "score": 0.5,
             "bbox_xyxy": None,
             "point_xy": [10.0, 12.0],
-            "polygon": [],
-            "keypoints": {},
             "attributes": {},
         },
     ]
