@@ -98,7 +98,8 @@ def test_image_folder_pattern_and_video_without_ros(tmp_path: Path) -> None:
     process = start(tmp_path, *inputs, *options)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, err
-    assert [line.partition(":")[0] for line in err.splitlines()] == ["vlm-detect"] * 3, err
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["vlm-detect"] * 4, err
+    assert "knows drawn scenes only" in err
     assert re.search(r"bad\.png cannot be decoded.*\n.*5 answered, \d+ objects, 1 failed", err), err
 
     told = [json.loads(line) for line in out.splitlines()]
