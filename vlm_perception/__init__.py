@@ -5,8 +5,9 @@ used, so that `import vlm_perception` costs nothing and works before the environ
 """
 
 import importlib
-from typing import TYPE_CHECKING
 
+# As in typing, whose import would be half of this one's time; type checkers know the name.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vlm_perception.drawing.annotate import annotate
     from vlm_perception.engines.factory import open_engine

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
+# Nothing else here: until `main` listens for it, Ctrl-C ends an import in a traceback.
 import importlib
+import os
+import signal
 import sys
-from pathlib import Path
-
-from vlm_perception.startup.environment import check_environment, enter_environment
-from vlm_perception.startup.processes import hear_interrupts
 
 # Command name to the module whose main() it runs; setup.py makes a console script of each.
 COMMANDS = {
@@ -27,6 +26,8 @@ COMMANDS = {
 INNER_COMMANDS = {"rviz": "vlm_perception.apps.rviz.rviz"}
 # What a shell reports of a process that SIGINT has ended.
 INTERRUPTED = 130
+# These have children to end when they are interrupted, from the first line of their main on.
+END_THEIR_CHILDREN = ("vlm-perception-doctor", "vlm-perception-demo")
 # Whatever is missing, they have to say so themselves.
 RUN_ANYWHERE = ("vlm-perception-doctor",)
 # A batch that a script has put in the background goes on when Ctrl-C ends the script.
@@ -38,26 +39,46 @@ def run(command: str) -> int:
 
     With `--check-environment` it says instead what it found, imports the heavy packages and ends.
     """
+    from vlm_perception.startup.environment import check_environment, enter_environment
+    from vlm_perception.startup.processes import hear_interrupts
+
     if command not in STAYS_IN_THE_BACKGROUND:
         hear_interrupts()
-    enter_environment(required=command not in RUN_ANYWHERE)
-    if "--check-environment" in sys.argv[1:]:
-        return check_environment()
     try:
-        return int(importlib.import_module({**COMMANDS, **INNER_COMMANDS}[command]).main() or 0)
+        enter_environment(required=command not in RUN_ANYWHERE)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if "--check-environment" in sys.argv[1:]:
+            return check_environment()
+        module = importlib.import_module({**COMMANDS, **INNER_COMMANDS}[command])
+        if command in END_THEIR_CHILDREN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return int(module.main() or 0)
     except KeyboardInterrupt:
-        # Before it listens to signals itself: most of the time of a start goes into imports.
         return INTERRUPTED
 
 
 def main() -> int:
     """Run the command that the process was started as, or else the one named by the first argument."""
-    if (started_as := Path(sys.argv[0]).name) in COMMANDS:
-        return run(started_as)
-    if len(sys.argv) < 2 or sys.argv[1] not in {**COMMANDS, **INNER_COMMANDS}:
-        print(f"usage: python -m vlm_perception.startup.commands {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
-        return 2
-    return run(sys.argv.pop(1))
+    command = os.path.basename(sys.argv[0])
+    if command not in COMMANDS:
+        if len(sys.argv) < 2 or sys.argv[1] not in {**COMMANDS, **INNER_COMMANDS}:
+            print(f"usage: python -m vlm_perception.startup.commands {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
+            return 2
+        command = sys.argv.pop(1)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN or command not in STAYS_IN_THE_BACKGROUND:
+        signal.signal(signal.SIGINT, _leave)
+    # Kept for later until the environment is entered, which may start Python again: one that is only just starting
+    # could not but end in a traceback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return run(command)
+
+
+def _leave(number: int, frame: object) -> None:
+    """End without a word, until a command listens to signals itself: nothing is there yet that had to be closed.
+
+    No exception: one that is raised inside an import may be told in a traceback and lost, and the start would go on.
+    """
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ ParameterValue = str | int | float
 # How long a process may take to end after each signal, in seconds, before the next, harder one is sent.
 GRACE_S = 10.0
 POLL_S = 0.1
+OWN = ("-m", "vlm_perception.startup.commands")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -62,10 +63,7 @@ class ProcessPlan:
 
     def command(self) -> list[str]:
         """Return the command line that starts this process without ROS launch."""
-        if self.package == PACKAGE:
-            program = [sys.executable, "-m", "vlm_perception.startup.commands", self.executable]
-        else:
-            program = [self.executable]
+        program = [sys.executable, *OWN, self.executable] if self.package == PACKAGE else [self.executable]
         ros_arguments = self.log_arguments()
         if self.name:
             ros_arguments += ["-r", f"__node:={self.name}"]
@@ -117,8 +115,7 @@ class Processes:
         """
         try:
             for command in self.commands:
-                # A session of its own: Ctrl-C in a terminal reaches only us, and each process gets it once, from us.
-                self._running.append(subprocess.Popen(command, start_new_session=True))
+                self._running.append(_started(command))
         except OSError:
             self.stop()
             raise
@@ -168,6 +165,17 @@ class Processes:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked.set()
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    # A Python that is only just starting ends in a traceback when it is interrupted; ours lets the signal in itself.
+    kept = {signal.SIGINT} if tuple(command[1:3]) == OWN else set()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kept)
+    try:
+        # A session of its own: Ctrl-C in a terminal reaches only us, and each process gets it once, from us.
+        return subprocess.Popen(command, start_new_session=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exit_code(returncode: int) -> int:

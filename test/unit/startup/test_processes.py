@@ -101,6 +101,52 @@ def test_an_interrupt_before_a_command_listens_ends_it_without_a_traceback(monke
     assert commands.run("scene_camera") == commands.INTERRUPTED
 
 
+SLOW_IMPORT = """
+import pathlib, time
+pathlib.Path({up!r}).touch()
+while True:
+    try:
+        time.sleep(0.01)
+    except BaseException:
+        pass
+"""
+
+
+@pytest.mark.parametrize("command", ["vlm_perception_node", "scene_camera", "vlm-detect", "vlm-perception-ui"])
+def test_an_interrupt_while_a_command_imports_ends_it_without_a_word(command: str, tmp_path: Path) -> None:
+    """Even inside a library that catches every exception, as some do around imports that may fail."""
+    up = tmp_path / "up"
+    (tmp_path / "numpy.py").write_text(SLOW_IMPORT.format(up=str(up)))
+    (tmp_path / "rclpy.py").write_text(SLOW_IMPORT.format(up=str(up)))
+    (tmp_path / "pydantic.py").write_text(SLOW_IMPORT.format(up=str(up)))
+    started = [sys.executable, "-m", "vlm_perception.startup.commands", command, "a.png", "--prompt", "cup"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    process = subprocess.Popen(started, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(up)
+    process.send_signal(signal.SIGINT)
+    assert (*process.communicate(timeout=TIMEOUT_S), process.returncode) == ("", "", commands.INTERRUPTED)
+
+
+def test_an_interrupt_of_a_process_that_only_just_starts_is_kept_until_it_listens(tmp_path: Path) -> None:
+    """The start of Python itself could only end in a traceback."""
+    told = tmp_path / "told"
+    code = (
+        "import signal, sys, time\n"
+        "from vlm_perception.startup.processes import Processes, ProcessPlan\n"
+        "processes = Processes([ProcessPlan('scene_camera').command()])\n"
+        "processes.start(); processes.stop(); sys.exit(processes.ended())"
+    )
+    with told.open("w") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=stderr,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    assert (told.read_text(), done.returncode) == ("", commands.INTERRUPTED)
+
+
 @pytest.mark.parametrize(
     "starts", ["from vlm_perception.startup.processes import hear_interrupts as h; h()", "import conftest"]
 )
