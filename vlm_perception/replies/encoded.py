@@ -15,6 +15,7 @@ _KEY = r"[\w \-]"
 _OPENS = re.compile(
     rf"(?P<quote>[\"'])?(?P<lead>{_SPACE}{{0,32}}[\[{{]{_SPACE}{{0,32}})(?=\\\"{_KEY}{{1,40}}\\\"\s{{0,8}}[:：])"
 )
+_BEGINS = re.compile(r"[\"'\[{]")
 _MAY_OPEN = re.compile(rf"[\"'\[{{]{_SPACE}{{0,66}}(?:\\(?:\"{_KEY}{{0,40}}(?:\\(?:\"\s{{0,8}})?)?)?)?\Z")
 _LONGEST_OPENING = 128
 _SIGN = re.compile(r"\\+[\"']?|[\"']")
@@ -31,6 +32,8 @@ class StringDecoder:
 
     def feed(self, chunk: str) -> str:
         """Take more of the reply and return what is certain of it."""
+        if not (self._held or self._inside or _BEGINS.search(chunk)):
+            return chunk
         text = self._held + chunk
         done: list[str] = []
         at, went_on = 0, True

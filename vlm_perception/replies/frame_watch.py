@@ -18,8 +18,9 @@ def are_fractions(value: Any, numbers: Sequence[float]) -> bool:
         value: The numbers as they were written, strings or not.
         numbers: What they are.
     """
-    written = any(isinstance(part, float) or (isinstance(part, str) and "." in part) for part in value)
-    return written and all(0.0 <= number <= 1.0 for number in numbers)
+    if max(numbers) > 1.0 or min(numbers) < 0.0:
+        return False
+    return any(isinstance(part, float) or (isinstance(part, str) and "." in part) for part in value)
 
 
 class FrameWatch:

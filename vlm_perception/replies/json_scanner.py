@@ -391,6 +391,9 @@ class JsonScanner:
             segment = Segment("wrapper", (at, at + 2))
         else:
             return False
+        if self._stack:
+            # What follows it may stand under the same key.
+            self._stack[-1].key_at(self._text, at)
         self._at = segment.span[1]
         self._report(segment, len(self._taken))
         self._hand_to_parent(None, segment.span)

@@ -8,19 +8,23 @@ holds is the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 _NAMES = "think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad"
 _TAG = re.compile(
-    rf"<(?P<close>/)?(?:seed:)?(?:{_NAMES})>|◁(?P<close2>/)?think▷|\[(?P<close3>/)?THINK\]"
-    r"|<(?P<close4>/)?(?P<answer>(?:final_?)?answer)>",
+    rf"<(?P<close>/)?(?:seed:)?(?:{_NAMES})\s?>|<\|(?P<close2>/)?think\|>|<\|(?:begin|(?P<close3>end))_of_thought\|>"
+    r"|◁(?P<close4>/)?think▷|\[(?P<close5>/)?THINK\]|<\|channel\|>(?:analysis|(?P<close6>final))(?:<\|message\|>)?"
+    r"|<(?P<answer_close>/)?(?P<answer>(?:final_?)?answer|final|solution)\s?>",
     re.IGNORECASE,
 )
 _BEGINS_TAG = re.compile(r"[<◁\[]")
 # What may still become a tag.
-_LONGEST_TAG = 16
-_MAY_GO_ON = re.compile(r"(?:</?[a-z_:]*|◁/?[a-z]*|\[/?(?:T[HINK]*)?)\Z", re.IGNORECASE)
+_LONGEST_TAG = 40
+_MAY_GO_ON = re.compile(
+    r"(?:</?[a-z_:]*\s?|<\|[/a-z_]*\|?|<\|channel\|>[a-z]*(?:<\|?[a-z]*\|?)?|◁/?[a-z]*|\[/?(?:T[HINK]*)?)\Z",
+    re.IGNORECASE,
+)
 
 
 class ReplySection(NamedTuple):
@@ -49,18 +53,17 @@ class SectionSplitter:
         """Whether a thinking was begun that did not end."""
         return self._apart and not self._answers
 
-    def feed(self, chunk: str) -> Iterator[ReplySection]:
+    def feed(self, chunk: str) -> Iterable[ReplySection]:
         """Take more of the reply and return what is certain of it, in order."""
         text = self._held + chunk
         if not _BEGINS_TAG.search(text):
             self._held = ""
-            yield ReplySection("apart" if self._apart else "answer", text)
-            return
+            return (ReplySection("apart" if self._apart else "answer", text),)
         tail = max(0, len(text) - _LONGEST_TAG)
         begun = _MAY_GO_ON.search(text, tail)
         end = begun.start() if begun else len(text)
         self._held = text[end:]
-        yield from self._split(text[:end])
+        return self._split(text[:end])
 
     def finish(self) -> Iterator[ReplySection]:
         """End the reply."""
@@ -78,7 +81,7 @@ class SectionSplitter:
             yield ReplySection("apart" if self._apart else "answer", text[at:])
 
     def _pass(self, tag: re.Match[str]) -> Literal["apart", "forget"]:
-        closes = any(tag[name] for name in ("close", "close2", "close3", "close4"))
+        closes = any(text for name, text in tag.groupdict().items() if "close" in name)
         if tag["answer"] is None:
             self._apart = not closes
             return "forget" if closes else "apart"

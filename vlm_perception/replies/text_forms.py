@@ -20,7 +20,7 @@ from vlm_perception.replies.candidates import Candidate, as_text, lead_start
 from vlm_perception.replies.items import item_candidates, understand
 from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, kind_of, names_things
 from vlm_perception.replies.lenient_json import FULL_WIDTH, TreeNode, Values
-from vlm_perception.replies.places import AREA, numbers_in
+from vlm_perception.replies.places import AREA, numbers_in, spread_place
 from vlm_perception.types import EvidenceSpans, Span
 
 _N = r"[-+]?\d+(?:\.\d+)?"
@@ -56,6 +56,13 @@ _CALL = (
     r"(?P<arguments>[^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,200}){0,4})\)"
 )
 _AROUND_KEY = r"[\"'`*]{0,3}"
+_WRAPPED = (
+    rf"<(?P<outer>[A-Za-z][\w-]{{0,30}})>(?P<body>[ \t\[(]{{0,8}}{_N}"
+    rf"(?:[ \t,;()\[\]]{{1,8}}{_N}){{1,7}}[ \t\])]{{0,8}})"
+    r"</(?P=outer)>"
+)
+_ONE_EACH = rf"[A-Za-z_]{{1,8}}\d?[ \t]*[:=][ \t]*{_N}"
+_SPREAD = rf"\b(?P<pairs>{_ONE_EACH}[ \t]*,?[ \t]*{_ONE_EACH}(?:[ \t]*,?[ \t]*{_ONE_EACH}){{0,2}})(?![\w.]|[ \t]*[:=])"
 _KNOWN_KEY = rf"{_AROUND_KEY}(?:{ANY_COORDINATE_KEY}|{ANY_NAME_KEY}|keypoints){_AROUND_KEY}"
 _MORE_LINES = 12
 _YAML_MORE = (
@@ -75,6 +82,7 @@ _LIST = (
 )
 _SMALL_FORMS = (
     f"(?P<tag>{_TAG})|(?P<ref>{_REF})|(?P<box>{_BOX})|(?P<element>{_HTML})|(?P<action>{_CALL})|(?P<row>{_ROW})"
+    f"|(?P<wrapped>{_WRAPPED})|(?P<spread>{_SPREAD})"
     f"|(?P<line>{_LINE})|(?P<named>{_NAMED_LINE})|(?P<corners>{_CORNERS})|(?P<list>{_LIST})"
 )
 _FORM = re.compile(f"(?P<block>{_YAML})|{_SMALL_FORMS}", re.MULTILINE)
@@ -89,7 +97,8 @@ _NAME = re.compile(
 )
 # Signs around a name, or the beginning of its line, do what a colon does.
 _MARKED_NAME = re.compile(r"(`|\*{1,2}|_{1,2})([^*_`\n]{1,80})\1[ \t]*[:\-–—=→>]*[ \t]*\Z")
-_BEGINS_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:[-*•]|\d{1,3}[.)])[ \t]+\Z")
+_BEGINS_LINE = re.compile(r"(?:\A|\n)[ \t]*((?:[-*•]|\d{1,3}[.)])[ \t]+)\Z")
+_MOST_WORDS = 4
 _ATTRIBUTE = re.compile(r"""([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^\s"'>,()]+)""")
 _YAML_LINE = re.compile(
     rf"(?:(?P<key>{_AROUND_KEY}[^\W\d][\w -]{{0,40}}?{_AROUND_KEY})[ \t]*:\*{{0,2}}[ \t]*)?(?P<value>[^\n]*)"
@@ -97,6 +106,9 @@ _YAML_LINE = re.compile(
 # Another known key in the same line.
 _NEXT_KEY = re.compile(rf"[,;][ \t]*(?=(?i:{_KNOWN_KEY})[ \t]*:)")
 _SENTENCE = re.compile(r"(?i:\b(?:is|are|at|be|here|there|located|found|box|boxes|bbox|coordinates?)\b)|在|位于")
+_PAIR_OF_KEY = re.compile(rf"([A-Za-z_]{{1,8}}\d?)[ \t]*[:=][ \t]*({_N})")
+# Tags that say how text looks, and not what is there.
+_LAYOUT_TAGS = ("td", "th", "li", "p", "span", "div", "b", "i", "strong", "em", "code", "pre", "br", "u")
 _GRID_NUMBER = re.compile(r"\d+")
 # The last line of the grid on which coordinates are tokens of their own.
 _GRID_END = 999
@@ -315,6 +327,19 @@ def _read_block(match: re.Match[str], view: _Stretch) -> TextForm | None:
     return TextForm("rest", span, tuple(candidates)) if candidates else None
 
 
+def _read_wrapped(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    tag, numbers = TreeNode(match["outer"], view.span(match, "outer")), view.value_at(*match.span("body"))
+    named = names_things(tag.value) and tag.value.lower() not in _LAYOUT_TAGS
+    return _item_form({"coordinates": numbers}, view.span(match), tag if named else None, view)
+
+
+def _read_spread(match: re.Match[str], view: _Stretch) -> TextForm | None:
+    values: Values = {}
+    for pair in _PAIR_OF_KEY.finditer(view.plain, *match.span("pairs")):
+        values[pair[1]] = view.value_at(*pair.span(2))
+    return _item_form(values, view.span(match), None, view) if spread_place(values) else None
+
+
 def _read_row(match: re.Match[str], view: _Stretch) -> TextForm | None:
     cells: list[tuple[int, int]] = []
     at = match.start("cells")
@@ -406,11 +431,22 @@ def _name_before(match: re.Match[str], view: _Stretch, *, needs_colon: bool) -> 
         found = _NAME.search(before)
         if not found or _SENTENCE.search(found[1]):
             return match.start(), None
-        if needs_colon and not found[2] and not _BEGINS_LINE.search(before[: found.start()]):
+        if needs_colon and not found[2] and not _stands_alone(found, before, begin, view):
             return match.start(), None
         start, name = found.start(), view.name_at(begin + found.start(1), begin + found.end(1), _AROUND_NAME + "*_")
+    bullet = _BEGINS_LINE.search(before, 0, start)
+    start = bullet.start(1) if bullet else start
     # What the coordinates are called is no name of what is there.
     return begin + start, name if name is not None and kind_of(name.value) in ("other", "name") else None
+
+
+def _stands_alone(name: re.Match[str], before: str, begin: int, view: _Stretch) -> bool:
+    """Tell whether nothing but a bullet stands before a short name, in its line or since what was read last."""
+    lead = before[: name.start()]
+    if _BEGINS_LINE.search(lead):
+        return True
+    whole = begin == view.done or "\n" in lead
+    return whole and not lead.rpartition("\n")[2].strip(" \t,;") and len(name[1].split()) <= _MOST_WORDS
 
 
 _READ: dict[str, Callable[[re.Match[str], _Stretch], TextForm | None]] = {
@@ -418,6 +454,8 @@ _READ: dict[str, Callable[[re.Match[str], _Stretch], TextForm | None]] = {
     "action": _read_action,
     "block": _read_block,
     "row": _read_row,
+    "wrapped": _read_wrapped,
+    "spread": _read_spread,
     "named": _read_named,
     "tag": _read_tag,
     "ref": _read_ref,

@@ -43,7 +43,7 @@ class Validator:
         self._scale = scale
         self._seen: set[tuple[object, ...]] = set()
         self._frame = FrameWatch(image_wh)
-        self._boxes: dict[tuple[str, int, int, int, int], list[XYXY]] = {}
+        self._boxes: dict[str, dict[tuple[int, int, int, int], list[XYXY]]] = {}
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -137,15 +137,17 @@ class Validator:
         """
         left, top, right, bottom = xyxy
         width, height = right - left, bottom - top
+        boxes = self._boxes.get(label)
+        if boxes is None:
+            boxes = self._boxes[label] = {}
         slack = (1.0 / _SAME_IOU - 1.0) * 1.01
-        for across, x in _cells(left, width, slack):
+        for across, x in _cells(left, width, slack) if boxes else ():
             for down, y in _cells(top, height, slack):
-                for other in self._boxes.get((label, across, down, x, y), ()):
+                for other in boxes.get((across, down, x, y), ()):
                     if _iou(xyxy, other) > _SAME_IOU:
                         return True
         across, down = _size_class(width), _size_class(height)
-        cell = (label, across, down, _cell(left, across), _cell(top, down))
-        self._boxes.setdefault(cell, []).append(xyxy)
+        boxes.setdefault((across, down, _cell(left, across), _cell(top, down)), []).append(xyxy)
         return False
 
     def _box(self, numbers: Sequence[float], scale: XY) -> tuple[XYXY | None, str]:

@@ -220,6 +220,10 @@ COORDINATES: list[tuple[str, Shown]] = [
     ('{"label": "cup", "box": {"ymin": 20, "xmin": 10, "ymax": 140, "xmax": 130}}', [CUP]),
     ('{"label": "cup", "Bounding-Box": "[10, 20, 130, 140]"}', [CUP]),
     ('{"time": [12, 30], "label": "cup"}', []),
+    ("x1=10, y1=20, x2=130, y2=140", [("", (10, 20, 130, 140))]),
+    ("<cup>[10, 20, 130, 140]</cup>", [CUP]),
+    ("<bbox>10 20 130 140</bbox>", [("", (10, 20, 130, 140))]),
+    ("cup [10, 20, 130, 140], dog [510, 230, 630, 390]", [CUP, DOG]),
     ('{"action":"swipe","coordinate":[10,20],"coordinate2":[130,140]}', [("swipe", (10, 20)), ("swipe", (130, 140))]),
     ('{"label":"cup","instances":[{"x1":10,"y1":20,"x2":130,"y2":140}]}', [CUP]),  # the name around it
 ]
@@ -351,3 +355,8 @@ def test_outline_and_keypoints_are_told_where_there_are_any() -> None:
     assert fields["polygon"] == [[10, 20], [130, 20], [130, 140]]
     assert fields["keypoints"] == {"rim": [30, 40]}
     assert not {"polygon", "keypoints"} & object_fields(parse(f'{{"box": {BOX}}}').objects[0]).keys()
+
+
+def test_a_list_s_numbers_are_no_prose() -> None:
+    parsed = parse("Here they are:\n\n1. **cup** - [10, 20, 130, 140]\n2. **dog** - [510, 230, 630, 390]")
+    assert (shown(parsed), parsed.text) == ([CUP, DOG], "Here they are:")

@@ -57,6 +57,9 @@ FRAGMENTS = [
     '"keypoints": {"a": [1, 2]}',
     "`cup` ",
     "cup, 1,2,3,4\n",
+    "<cup>1,2,3,4</cup>",
+    "x=5, y=6",
+    ", x2: 7, y2: 8",
 ]
 texts = st.text() | st.lists(st.sampled_from(FRAGMENTS), max_size=30).map("".join)
 
@@ -78,6 +81,7 @@ def read(text: str, sizes: list[int]) -> tuple[list[DetectedObject], ParsedAnswe
 @example("{ {" + CAT + "1,2,3,4 a\n}", [3, 50])
 @example("<box>1,2,3,4</box>\n\n<box>5,6,7,8</box><ref>a</ref>", [1])
 @example(f'[{{"bbox_2d": [1, 2, 3, 4], "label": "lost}}, {CAT}]', [1])
+@example('{"point":' + CAT + '{\\"a\\":｝', [1])
 @given(texts, st.lists(st.integers(1, 9), min_size=1, max_size=5))
 @settings(max_examples=300)
 def test_chunks_change_nothing_and_nothing_told_is_taken_back(text: str, sizes: list[int]) -> None:
@@ -159,6 +163,10 @@ SLOW_SHAPES = [
     "| 1 ",
     "| 1 | 2 | 3 | 4 |\n",
     "f(x=",
+    "x=1, ",
+    "x1: 1, y1: 2, x2: 3, y2: 4\n",
+    "<cup>1 ",
+    "<|channel|>",
     "<p data-bbox=",
     "<1>",
     '"[{\\"a\\":',

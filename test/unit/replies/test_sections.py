@@ -31,6 +31,10 @@ REPLIES: list[tuple[str, list[str], str, str]] = [
     (f"<think>so it is <answer>[{DOG}]</answer>", ["dog"], "", "so it is"),  # the thinking never ended
     (f"<answer>{CUP}</answer>\n<answer>{DOG}</answer>", ["cup", "dog"], "", ""),
     ('<think>an open quote "{ and [</think>' + f"[{CUP}]", ["cup"], "", 'an open quote "{ and ['),
+    (f"<|begin_of_thought|>{CUP}<|end_of_thought|>{DOG}", ["dog"], "", CUP),
+    (f"<|channel|>analysis<|message|>{CUP}<|end|><|channel|>final<|message|>{DOG}", ["dog"], "", f"{CUP}<|end|>"),
+    (f"<analysis>{CUP}</analysis><final>{DOG}</final>", ["dog"], "", CUP),
+    (f"<think >{CUP}</think >{DOG}", ["dog"], "", CUP),
     (f"Yes.</think>1,2,30,40 cat\n5,6,70,80 dog\n{CUP}", ["cat", "dog", "cup"], "", "Yes."),  # lines begin behind it
     (f"{CUP}<think>{DOG}", ["cup"], "", DOG),
     ("<think>7 or 8</think>There are three cups.", [], "There are three cups.", "7 or 8"),
