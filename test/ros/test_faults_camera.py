@@ -64,7 +64,8 @@ def test_a_camera_changes_size_encoding_and_frame_in_mid_run(robot, talk, script
         found = t.detections.wait_for(lambda m, wanted=message: m.header == wanted.header)
         assert len(found.detections) == 1
         drawn = pictures.wait_for(lambda m, wanted=message: m.header == wanted.header)
-        assert (drawn.width, drawn.height) == (message.width, message.height)
+        assert drawn.width == message.width
+        assert drawn.height >= message.height, "a bar with the words may be below"
     values = t.lives(900)["diagnostics"]
     assert [key for key in values if key.startswith(("errors: ", "dropped: "))] in ([], ["dropped: replaced"])
 

@@ -9,6 +9,8 @@ from vlm_perception.drawing.lettering import Mask, line_height_px, paint, plain,
 from vlm_perception.types import WH, Result
 
 _LINES = 2
+# Narrower, not even a number can be read.
+_NARROWEST_LINES = 3
 _HIGHEST_SHARE = 0.25
 _BACKGROUND = 32
 _PROMPT: tuple[int, int, int] = (255, 255, 255)
@@ -31,11 +33,13 @@ def summary(result: Result, left_out: int) -> str:
 
 
 def caption_height_px(text_px: int, image_wh: WH) -> int:
-    """Return the height of the bar, an even number: two lines, fewer below low images.
+    """Return the height of the bar, an even number: two lines, fewer below low images, none below narrow ones.
 
     It follows from the image's size alone, so that the pictures of a camera and the frames of a video have one size.
     """
     line = line_height_px(text_px)
+    if image_wh[0] < _NARROWEST_LINES * line:
+        return 0
     lines = next((lines for lines in range(_LINES, 0, -1) if line * lines <= _HIGHEST_SHARE * image_wh[1]), 0)
     return line * lines + line * lines % 2
 

@@ -111,7 +111,7 @@ def test_the_caption_hides_no_pixel_and_has_one_height_whatever_is_said() -> Non
         assert bar_px(gray(500, height)) % 2 == 0
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (3000, 20)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (3000, 20), (1, 150), (40, 480)])
 def test_odd_sizes_are_drawn(size: tuple[int, int]) -> None:
     rgb = gray(*size)
     whole = DetectedObject("a very long label indeed", (0.0, 0.0, float(size[0]), float(size[1])), None, score=0.5)
