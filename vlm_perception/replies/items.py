@@ -190,7 +190,10 @@ def _things(item: Item) -> tuple[list[Thing], list[tuple[str, WrittenPlace]]]:
             for thing, place in zip(things, places, strict=True):
                 thing[2][key] = place
         elif len(things) == 1 and all(place.size == 2 for place in places):
-            item.keypoints |= {f"{key} {number}": place.node for number, place in enumerate(places, start=1)}
+            item.keypoints |= {
+                f"{key} {number}": TreeNode(place.value, place.node.span)
+                for number, place in enumerate(places, start=1)
+            }
         elif any(_raw(place) != _raw(things[0][1]) for place in places):
             spare += [(key, place) for place in places[:1]]
     return things, spare
@@ -275,7 +278,7 @@ def _named_points(node: TreeNode) -> dict[str, TreeNode]:
             # A third number says how well it is seen.
             numbers = inside.value[:2] if inside is not None and isinstance(inside.value, list) else []
             place, said = WrittenPlace(numbers, 2, part) if len(numbers) == 2 else None, name
-        if place is not None:
+        if place is not None and isinstance(place.value, list):
             points[as_text(said)] = TreeNode(place.value, part.span)
     return points
 
@@ -285,7 +288,7 @@ def _raw(place: WrittenPlace) -> Any:
 
 
 def _raw_point(node: TreeNode) -> Any:
-    return [part.value for part in node.value]
+    return [part.value for part in node.value] if isinstance(node.value, list) else node.value
 
 
 def _is_taken(node: TreeNode) -> bool:

@@ -133,7 +133,7 @@ class OpenObject:
             broken = _COORDINATE_KEY.search(self._own_text(text, end)) is not None
             return [Segment("broken", span, {}, reason)] if broken else [], [], None
         values = {key: node for group in groups for key, node in group.values.items()}
-        if self.is_part:
+        if self.is_part and values:
             return [], [], values
         if len(groups) > 1:
             several = self._several(text, groups, end)
@@ -141,12 +141,9 @@ class OpenObject:
                 return several, [], None
         item = understand(values, carries=self.carries, inside=str(self.key.value) if self.key else "")
         this = Segment("item", span, item=item, around=self.around)
-        if (
-            self.key is not None
-            and kind_of(self.key.value) not in ("other", "name")
-            and not item.name_key
-            and not self.carries
-        ):
+        empty = all(node.value in _EMPTY for node in values.values())
+        of_place = self.key is not None and kind_of(self.key.value) not in ("other", "name")
+        if of_place and not (empty or item.name_key or self.carries):
             # A part of what the object around it says of its place.
             return [], [this] if item.located else [], values
         if item.certain or (item.located and not nested):
@@ -154,7 +151,7 @@ class OpenObject:
         if item.problem and item.name_key and not self.carries and all(leaf.kind == "broken" for leaf in self.leaves):
             whole = [Segment("broken", span, {}, item.problem)]
             return ([], whole, values) if nested and self.first_child is None else (whole, [], None)
-        if self.carries or self.leaves or all(node.value in _EMPTY for node in values.values()):
+        if self.carries or self.leaves or empty:
             named = item.name if item.name_key else self.around
             leaves = [leaf._replace(around=leaf.around or named) for leaf in self.leaves]
             return [*leaves, Segment("wrapper", span, values)], [], None

@@ -52,7 +52,8 @@ _WRAPPERS = re.compile(
 _MEASURES = re.compile(
     r".*(?:size|shape|resolution|colou?rs?|rgba?|hsv|range|scores?|confidences?|conf|dimensions?|wh|ids?|scale|velocity|counts?"
     r"|numbers?|probs?|probabilit(?:y|ies)|logits|time(?:stamps?)?|interval|date|ratio|weights?|values?|embedding|token(?:s|ids)?"
-    r"|width|height|depth|angles?|page|version|indices|index)"
+    r"|width|height|depth|angles?|page|version|indices|index"
+    r"|temperatures?|prices?|speed|age|years?|rows?|columns?|cells?|matrix|array|vector|grid)"
 )
 _BETWEEN_WORDS = re.compile(r"[\s_\-]+")
 _NUMBER_OF_KEY = re.compile(r"\d+\Z")

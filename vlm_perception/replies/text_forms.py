@@ -18,7 +18,7 @@ from typing import Literal
 
 from vlm_perception.replies.candidates import Candidate, as_text, lead_start
 from vlm_perception.replies.items import item_candidates, understand
-from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, kind_of, names_things
+from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, is_measure, kind_of, names_things
 from vlm_perception.replies.lenient_json import FULL_WIDTH, TreeNode, Values
 from vlm_perception.replies.places import AREA, numbers_in, spread_place
 from vlm_perception.types import EvidenceSpans, Span
@@ -62,7 +62,7 @@ _WRAPPED = (
     r"</(?P=outer)>"
 )
 _ONE_EACH = rf"[A-Za-z_]{{1,8}}\d?[ \t]*[:=][ \t]*{_N}"
-_SPREAD = rf"\b(?P<pairs>{_ONE_EACH}[ \t]*,?[ \t]*{_ONE_EACH}(?:[ \t]*,?[ \t]*{_ONE_EACH}){{0,2}})(?![\w.]|[ \t]*[:=])"
+_SPREAD = rf"\b(?P<pairs>{_ONE_EACH}[ \t]*,?[ \t]*{_ONE_EACH}(?:[ \t]*,?[ \t]*{_ONE_EACH}){{2}})(?![\w.]|[ \t]*[:=])"
 _KNOWN_KEY = rf"{_AROUND_KEY}(?:{ANY_COORDINATE_KEY}|{ANY_NAME_KEY}|keypoints){_AROUND_KEY}"
 _MORE_LINES = 12
 _YAML_MORE = (
@@ -216,8 +216,8 @@ def text_forms(text: str, start: int, end: int) -> Iterator[TextForm]:
 def _forms(pattern: re.Pattern[str], view: _Stretch, start: int, end: int) -> Iterator[TextForm]:
     for match in pattern.finditer(view.plain, start, end):
         form = _READ[match.lastgroup or ""](match, view)
-        if form is None and match.lastgroup == "block":
-            yield from _forms(_SMALL_FORM, view, *match.span())
+        if form is None and match.lastgroup in ("block", "wrapped"):
+            yield from _forms(_SMALL_FORM, view, *match.span("body" if match.lastgroup == "wrapped" else 0))
             continue
         view.done = match.end()
         view.name = view.name if match.lastgroup == "corners" else None
@@ -329,8 +329,9 @@ def _read_block(match: re.Match[str], view: _Stretch) -> TextForm | None:
 
 def _read_wrapped(match: re.Match[str], view: _Stretch) -> TextForm | None:
     tag, numbers = TreeNode(match["outer"], view.span(match, "outer")), view.value_at(*match.span("body"))
-    named = names_things(tag.value) and tag.value.lower() not in _LAYOUT_TAGS
-    return _item_form({"coordinates": numbers}, view.span(match), tag if named else None, view)
+    if tag.value.lower() in _LAYOUT_TAGS:
+        return None
+    return _item_form({"coordinates": numbers}, view.span(match), tag if names_things(tag.value) else None, view)
 
 
 def _read_spread(match: re.Match[str], view: _Stretch) -> TextForm | None:
@@ -414,8 +415,8 @@ def _read_list(match: re.Match[str], view: _Stretch) -> TextForm | None:
     numbers_end = match.end() if match["list_name"] is None else match.start("list_name")
     if not name:
         start, name = _name_before(match, view, needs_colon=True)
-    if match["round"] is not None and start == match.start():
-        # Four numbers in round brackets may be anything.
+    if (match["round"] is not None and start == match.start()) or (name is not None and is_measure(name.value)):
+        # Four numbers in round brackets, or of a colour, may be anything.
         return None
     return view.box((match.start(), numbers_end), name, start, match.end())
 

@@ -360,3 +360,53 @@ def test_outline_and_keypoints_are_told_where_there_are_any() -> None:
 def test_a_list_s_numbers_are_no_prose() -> None:
     parsed = parse("Here they are:\n\n1. **cup** - [10, 20, 130, 140]\n2. **dog** - [510, 230, 630, 390]")
     assert (shown(parsed), parsed.text) == ([CUP, DOG], "Here they are:")
+
+
+# What holds numbers and is no place.
+NO_PLACES = [
+    "The image shows a cart at (3, 4) and x = 3, y = 4.",
+    "Name: John\nPosition: CEO\nLocation: Paris",
+    "Title: A day\nText: The sign says 10, 20.",
+    "Point 1: The sky is blue.\nPoint 2: The sea is 12, 13.",
+    "Box: closed",
+    "- Location: left side, 3 m away",
+    "1. The cat sits.\n2. The dog runs.",
+    "The ratio is 3:4 and the time 12:30:45, 10.",
+    "Area: 45",
+    "Class: A, B, C",
+    "type: car\ncolor: red",
+    "Total | 3 | 4",
+    "a | b | c",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "f(x=1)",
+    "if (x == 1) print(2, 3)",
+    "<p>Hello 1, 2</p>",
+    "Category: 5 star, 4 rooms",
+    'He said: "text": 1',
+    "https://a.b/c?x=1&y=2",
+    "label: cup",
+    "The label: 10 20 30 40 ml",
+    "Phone: 10-20-30-40",
+    "IP: 192.168.0.1",
+    "Table: 3 chairs, 4 legs",
+    "Date: 2024, 5, 6",
+    "<td>10, 20</td>",
+    "RGB: 10, 20, 30",
+    "RGBA(10, 20, 30, 1)",
+    "Coordinates are unknown.",
+    "Score: [1, 2]",
+    "[1], [2]",
+    "[0.5, 0.2]",
+    'The scores are {"a": 1}',
+    '{"weather": "sunny", "temperature": [20, 25]}',
+    '{"answer": "yes", "reason": "2 cups"}',
+    '{"title": "Hello", "text": "World"}',
+    '{"name": "John", "age": 5}',
+    '{"matrix": [[1,2],[3,4]]}',
+]
+
+
+@pytest.mark.parametrize("text", NO_PLACES)
+def test_prose_with_numbers_stays_prose(text: str) -> None:
+    parsed = parse(text)
+    assert (shown(parsed), parsed.rejects, parsed.text) == ([], (), text)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm_perception.replies import json_scanner
-from vlm_perception.replies.reader import parse_answer
+from vlm_perception.replies.reader import AnswerReader, parse_answer
 from vlm_perception.types import ParsedAnswer
 
 WH = (1000, 1000)
@@ -391,20 +391,25 @@ def test_no_text_raises_and_every_object_lies_in_the_image(text: str) -> None:
         found.label.encode("utf-8")
 
 
+KEYS = ["bbox_2d", "label", "points", "x", "y", "polygon", "keypoints", "bbox_3d", "position", "cup", "rotate_rect"]
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["bbox_2d", "label", "points", "x"]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(KEYS), inner),
     max_leaves=12,
 )
 
 
 @given(json_values)
 def test_any_json_between_good_items_leaves_them_alone(value: Any) -> None:
-    labels = [found.label for found in parse(f"[{CAT}, {json.dumps(value)}, {DOG}]").objects]
+    text = f"[{CAT}, {json.dumps(value)}, {DOG}]"
+    parsed = parse(text)
+    labels = [found.label for found in parsed.objects]
     assert labels[0] == "cat"
     assert labels[-1] == "dog"
+    reader = AnswerReader(model_wh=WH, image_wh=WH)
+    for character in text:
+        reader.feed(character)
+    assert reader.finish() == parsed
 
 
 numbers = st.integers(0, 999)
