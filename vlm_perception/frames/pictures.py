@@ -22,7 +22,11 @@ _FORMATS = (
 )  # fmt: skip
 # Of the others, a second picture is a preview, a depth map or the same in another size.
 _MOVING: Final = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# What damaged bytes surface as, out of a dozen decoders.
+_BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, EOFError,
+    struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -212,7 +216,7 @@ def _upright_rgb(image: Image.Image) -> Pixels:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except (*_BROKEN, TypeError, KeyError, AttributeError, OverflowError):
+    except _BROKEN:
         # Broken notes about a picture are no reason to refuse it.
         return 1
 

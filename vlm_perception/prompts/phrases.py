@@ -55,7 +55,8 @@ def _listed(item: str) -> list[str]:
     if _QUOTED_LIST.fullmatch(inside or item) or (inside and not _MARKUP.search(inside)):
         return [part.strip() for part in _ITEM.findall(inside or item) if part.strip()]
     parts = _PIPE.split(item)
-    if len(parts) > 1 and all(names_a_thing(part) and not _MARKUP.search(part) for part in parts):
+    quotes_stay_whole = all(part.count('"') % 2 == 0 for part in parts)
+    if len(parts) > 1 and quotes_stay_whole and all(names_a_thing(p) and not _MARKUP.search(p) for p in parts):
         return parts
     parts = [part for part in _SPACED_DOT.split(item) if part.strip()]
     if len(parts) > 1:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -305,3 +306,19 @@ def test_files_of_a_folder_are_chosen_by_their_bytes_or_their_ending(tmp_path):
 def test_a_copy_has_the_ending_that_fits_its_bytes(tmp_path, name, file_format, suffix):
     SHADES[0].save(tmp_path / name, file_format)
     assert usual_suffix(tmp_path / name) == suffix
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "QOI", "PPM", "JPEG2000"])
+def test_damaged_bytes_of_any_format_are_read_or_refused_by_name(tmp_path, file_format):
+    path, random = tmp_path / "damaged", np.random.default_rng(7)
+    moving = MOVING if file_format in ("GIF", "WEBP", "TIFF", "AVIF") else {}
+    SHADES[0].save(path, file_format, **moving)
+    whole = path.read_bytes()
+    for trial in range(25):
+        damaged = bytearray(whole[: random.integers(20, len(whole) + 1)] if trial % 3 == 0 else whole)
+        for place in random.integers(12, len(damaged), trial % 5):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        with suppress(ImageError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert all(rgb.ndim == 3 for rgb in frames_of(path, False, refuse))

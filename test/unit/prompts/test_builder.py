@@ -122,6 +122,9 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("draw a box around the dog", Task.DETECT, ("the dog",)),
     ("Draw a bounding box around every person in the picture.", Task.DETECT, ("every person in the picture",)),
     ("bounding boxes of the cups", Task.DETECT, ("the cups",)),
+    ("Draw me a box around each cat", Task.DETECT, ("each cat",)),
+    ("How many dogs are in the image, and where?", Task.COUNT, ("dogs in the image",)),
+    ("请画出图中的车", Task.DETECT, ("图中的车",)),
     ("give me the location of the cup", Task.DETECT, ("the cup",)),
     ("Find the dog, then draw a box around it.", Task.DETECT, ("the dog",)),
     ("Is there a dog? Draw a box around it.", Task.DETECT, ("a dog",)),
@@ -183,6 +186,7 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ('"the dog"', Task.DETECT, ("the dog",)),
     # And what only looks like a list.
     ("the sign of St. Bernard", Task.DETECT, ("the sign of St. Bernard",)),
+    ('the sign "stop | go"', Task.DETECT, ('the sign "stop | go"',)),
     ("3.5 inch disk", Task.DETECT, ("3.5 inch disk",)),
     ("42", Task.DETECT, ("42",)),
     ("🐕", Task.DETECT, ("🐕",)),
@@ -354,11 +358,11 @@ def test_any_text_gives_an_instruction_or_a_prompt_error(text: str) -> None:
 def test_the_longest_prompt_takes_no_time(piece: str) -> None:
     """Whatever is repeated in it: anybody may send one."""
     text = (piece * MAX_PROMPT_CHARS)[:MAX_PROMPT_CHARS]
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     with suppress(PromptError):
         build_prompt(text)
         build_prompt(text[:-1] + "!")
-    assert time.perf_counter() - started_s < 1.0
+    assert time.process_time() - started_s < 1.0
 
 
 def test_every_task_has_its_place_everywhere() -> None:
