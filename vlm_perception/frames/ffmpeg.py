@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class Film:
                 self._broken += 1
                 continue
             yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
+
+    def seek(self, time_s: float) -> None:
+        """Let the next `frames` begin at or before a time, as frames carry it, where the file allows that."""
+        with suppress(av.FFmpegError):
+            self._container.seek(int(time_s * av.time_base))
 
     def damage(self, count: int) -> str:
         """Say in words what is missing, after all frames were read; empty when the file is whole.

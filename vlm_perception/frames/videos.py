@@ -47,6 +47,8 @@ class Thinning:
 
 
 ALL_FRAMES = Thinning()
+# Time stamps are fractions that no decimal number meets.
+_ROUNDING_S = 1e-4
 
 Note = Callable[[str], object]
 # The time of a frame, seconds, and what makes its pixels, so that those of frames nobody wants are not made.
@@ -77,6 +79,40 @@ def read_video(
             return
         if thinning.rate_hz is not None:
             due_s = _next_due_s(due_s, time_s, thinning.rate_hz)
+
+
+def frame_at(path: Path, time_s: float) -> Pixels:
+    """Read the frame that is shown at a time, without decoding all that are before it where the file allows that.
+
+    Args:
+        path: As for `read_video`.
+        time_s: Time after the first frame, seconds; the last frame stays shown after the end.
+
+    Returns:
+        (height, width, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: As `read_video`.
+    """
+    rgb = None if _is_image(path) else _film_frame_at(path, time_s)
+    if rgb is None:
+        # The first frame is always shown.
+        for frame in read_video(path):
+            if rgb is not None and frame.time_s > time_s + _ROUNDING_S:
+                break
+            rgb = frame.rgb
+    assert rgb is not None
+    return rgb
+
+
+def video_length_s(path: Path) -> float:
+    """Estimate how long a video is, from its frames and their rate; 0 when it says neither.
+
+    Raises:
+        ImageError: As `read_video`.
+    """
+    rate_hz = video_rate_hz(path)
+    return expected_frames(path, ALL_FRAMES) / rate_hz if rate_hz else 0.0
 
 
 def video_rate_hz(path: Path) -> float | None:
@@ -122,6 +158,21 @@ def _film_frames(path: Path, note: Note) -> _Frames:
             raise unreadable(path, "not one frame can be decoded")
         if damage := film.damage(count):
             note(damage)
+
+
+def _film_frame_at(path: Path, time_s: float) -> Pixels | None:
+    """Seek; None for a file whose frames carry no times to look for."""
+    with open_film(path) as film:
+        shown = next(film.frames(), None)
+        if shown is None or shown.time is None:
+            return None
+        due_s = shown.time + time_s + _ROUNDING_S
+        film.seek(due_s)
+        for frame in film.frames():
+            if frame.time is None or frame.time > due_s:
+                break
+            shown = frame
+        return upright(shown)
 
 
 def _timed(film: Film) -> Iterator[tuple[float, Any]]:

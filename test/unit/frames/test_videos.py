@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from vlm_perception.errors import ImageError
-from vlm_perception.frames.videos import ALL_FRAMES, Thinning, VideoFrame, expected_frames, read_video, video_rate_hz
+from vlm_perception.frames.videos import (
+    ALL_FRAMES,
+    Thinning,
+    VideoFrame,
+    expected_frames,
+    frame_at,
+    read_video,
+    video_length_s,
+    video_rate_hz,
+)
 
 RATE_HZ = 10.0
 FRAMES = 12
@@ -55,6 +64,33 @@ def test_every_frame_has_its_number_its_time_and_its_pixels(tmp_path: Path, name
     assert [int(frame.rgb[20, 20, 0]) for frame in frames] == pytest.approx(
         [index * 20 for index in range(len(times_s))], abs=6
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "times_s", "codec"),
+    [
+        ("clip.avi", EVEN_S, "mjpeg"),
+        ("clip.mp4", EVEN_S, "mpeg4"),
+        ("b_frames.mp4", EVEN_S, "libx264"),
+        ("clip.ts", EVEN_S, "mpeg4"),
+        ("clip.webm", EVEN_S, "libvpx"),
+        ("uneven.mkv", [0.0, 0.04, 0.5, 0.52, 2.0], "mjpeg"),
+        ("late.mkv", [5.0, 5.1, 5.4], "mjpeg"),
+        ("raw.mjpeg", EVEN_S, "mjpeg"),
+    ],
+)
+@pytest.mark.parametrize("time_s", [0.0, 0.05, 0.3, 0.51, 1.1, 99.0])
+def test_the_frame_at_a_time_is_the_last_one_that_has_begun(
+    tmp_path: Path, name: str, times_s: list[float], codec: str, time_s: float
+) -> None:
+    path = write(tmp_path / name, times_s, codec)
+    begun = [frame for frame in read(path) if frame.time_s <= time_s + 1e-4]
+    np.testing.assert_array_equal(frame_at(path, time_s), begun[-1].rgb)
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mp4", "clip.mkv"])
+def test_a_video_says_about_how_long_it_is(tmp_path: Path, name: str) -> None:
+    assert video_length_s(write(tmp_path / name, codec="mpeg4")) == pytest.approx(FRAMES / RATE_HZ, abs=0.11)
 
 
 @pytest.mark.parametrize(
