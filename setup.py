@@ -73,7 +73,7 @@ setup(
     name=PACKAGE,
     version=read_version(),
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "prompts/templates.yaml", "apps/web/style.css"]},
+    package_data={PACKAGE: ["py.typed", "prompts/templates.yaml", "apps/web/*.css", "apps/web/*.js"]},
     data_files=data_files(),
     install_requires=read_requirements("requirements.txt"),
     extras_require={"ui": read_requirements("requirements-ui.txt")},

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from checkout import ROOT
+
+from vlm_perception.apps.web.examples import examples
+from vlm_perception.frames.encodings import Pixels
 
 START_TIMEOUT_S = 240
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -119,6 +123,29 @@ def serve(folder: Path, *arguments: str) -> Iterator[Server]:
             process.stdout.close()
 
 
+def _camera_rgb() -> Pixels:
+    return next(example.scene.rgb for example in examples() if example.name == "Description")
+
+
+def _write_video(path: Path, rgbs: Sequence[Pixels]) -> Path:
+    """Write frames at 10 Hz."""
+    with av.open(str(path), "w") as container:
+        codec = "mpeg4" if path.suffix == ".mp4" else "mjpeg"
+        stream = container.add_stream(codec, rate=10, options={"q:v": "2"})
+        stream.height, stream.width = rgbs[0].shape[:2]
+        stream.pix_fmt = "yuv420p" if codec == "mpeg4" else "yuvj420p"
+        for rgb in rgbs:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    """Write a video: `write_video(path, rgbs)`."""
+    return _write_video
+
+
 @pytest.fixture(scope="session")
 def browser_path() -> str:
     """Where the browser is; the test is skipped where there is none."""
@@ -129,12 +156,15 @@ def browser_path() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(browser_path: str) -> Iterator[Any]:
+def browser(browser_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser whose camera films the red cart."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=browser_path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+        filmed = _write_video(tmp_path_factory.mktemp("camera") / "camera.mjpeg", [_camera_rgb()] * 5)
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        arguments += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        arguments.append(f"--use-file-for-fake-video-capture={filmed}")
+        chromium = driver.chromium.launch(executable_path=browser_path, args=arguments)
         yield chromium
         chromium.close()
 

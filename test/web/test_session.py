@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -131,6 +132,10 @@ def test_everything_of_an_answer_is_shown(open_session: OpenSession, picture: Pa
     assert "200 x 100 px" in shown.facts
     assert "100 x 100 px" in shown.facts
     assert "objects <b>2</b>" in shown.answer
+    assert shown.picture_alt == "2 objects: cat, dog."
+    told = json.loads(shown.json)
+    assert (told["source"], told["model"], told["prompt"]) == ("picture.png", "writing", "the animals")
+    assert told["objects"][0]["bbox_xyxy"] == [20, 20, 60, 40]
 
 
 @pytest.mark.parametrize(
@@ -174,31 +179,35 @@ def test_objects_appear_as_they_are_written(open_session: OpenSession, picture: 
     assert "cat" in first.objects
     assert "dog" not in first.objects
     assert "still writing" in first.notice
+    assert first.spoken == first.json == "", "said and kept once it is whole"
     engine.may_write.set()
     assert "dog" in list(answers)[-1].objects
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "says", "kept"),
     [
-        ({"picture": None}, "there is no image"),
-        ({"prompt": "   "}, "names nothing to look for"),
-        ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, f"characters, the limit is {MAX_PROMPT_CHARS}"),
-        ({"task": "dance"}, "task is"),
-        ({"score_threshold": 2.0}, "score_threshold is 2.0"),
-        ({"score_threshold": "high"}, "numbers"),
-        ({"max_pixels": 10}, "max_pixels is 10"),
-        ({"max_pixels": float("inf")}, "numbers"),
+        ({"picture": None}, "there is no image", False),
+        ({"picture": Path("/no/such.png")}, "upload the image again", False),
+        ({"prompt": "   "}, "names nothing to look for", True),
+        ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, f"characters, the limit is {MAX_PROMPT_CHARS}", True),
+        ({"task": "dance"}, "task is", True),
+        ({"score_threshold": 2.0}, "score_threshold is 2.0", True),
+        ({"score_threshold": "high"}, "numbers", True),
+        ({"max_pixels": 10}, "max_pixels is 10", True),
+        ({"max_pixels": float("inf")}, "numbers", True),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_refused_and_the_next_question_answered(
-    open_session: OpenSession, picture: Path, wrong: dict[str, object], says: str
+    open_session: OpenSession, picture: Path, wrong: dict[str, object], says: str, kept: bool
 ) -> None:
     session = open_session(WritingEngine(f"[{CAT}]"))
     given = {"picture": picture, **wrong}
     refused = last(session, question(**given))  # type: ignore[arg-type]
     assert says in refused.notice
     assert 'role="alert"' in refused.notice
+    # A result before stays when nothing was asked, and not when it shows another picture.
+    assert refused.kept is kept
     assert refused.picture is None
     assert refused.objects == refused.answer == ""
     assert refused.reply == refused.rejects == refused.facts == NO_ANSWER
@@ -226,12 +235,30 @@ def test_a_model_that_cannot_be_loaded_says_why_every_time(
     assert "no such folder" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("engine_name", "called"),
+    [("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"), ("/robot/models/mine", "mine"), ("HERE", "kept")],
+)
+def test_the_model_is_called_by_its_name_and_not_by_its_place(
+    open_session: OpenSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine_name: str, called: str
+) -> None:
+    (tmp_path / "kept").mkdir()
+    monkeypatch.chdir(tmp_path)
+    engine = WritingEngine()
+    engine.name = "./kept" if engine_name == "HERE" else engine_name
+    engine.may_load.clear()
+    states = open_session(engine).model_states()
+    assert f">{called} is being loaded" in next(states)
+    engine.may_load.set()
+    assert f">{called} · " in list(states)[-1]
+
+
 def test_a_question_waits_for_a_model_that_is_still_loading(open_session: OpenSession, picture: Path) -> None:
     engine = WritingEngine(f"[{CAT}]")
     engine.may_load.clear()
     session = open_session(engine)
     states = session.model_states()
-    assert "being loaded" in next(states)
+    assert "writing is being loaded" in next(states)
     answers = session.ask(question(picture), "me")
     assert "still loading" in next(answers).notice
     engine.may_load.set()

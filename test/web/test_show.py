@@ -80,6 +80,6 @@ def test_every_character_is_shown_once_and_in_order(
 
 def test_scores_are_chances_for_nothing_but_what_they_were_fitted_on() -> None:
     objects = [found("cat", (0, 1))]
-    assert "no chances of being right" in objects_table(objects, None)
-    said = objects_table(objects, "12 <drawn> boxes")
+    assert "no chances of being right" in objects_table(objects, None, image_w=100)
+    said = objects_table(objects, "12 <drawn> boxes", image_w=100)
     assert "images like those they were fitted on, 12 &lt;drawn&gt; boxes, and for no others" in said

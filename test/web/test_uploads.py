@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_perception.apps.web.uploads import MAX_IMAGE_PIXELS, MIN_SIDE_PX, read_upload
+from vlm_perception.apps.web.uploads import MAX_IMAGE_PIXELS, MIN_SIDE_PX, length_s, read_moment, read_upload
 from vlm_perception.errors import ImageError
 
 
@@ -90,3 +90,12 @@ def test_a_giant_is_refused_by_its_header_alone(tmp_path: Path, width: int, heig
 @pytest.mark.parametrize(("width", "height"), [(MIN_SIDE_PX, MIN_SIDE_PX), (1600, 8), (28, 28)])
 def test_small_and_long_images_within_the_limits_are_read(tmp_path: Path, width: int, height: int) -> None:
     assert read_upload(picture(tmp_path / "a.png", width, height), "a.png").shape == (height, width, 3)
+
+
+def test_what_is_no_video_is_refused_without_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "mine.mp4"
+    path.write_text("no video")
+    for reading in (length_s, lambda path: read_moment(path, 0.0)):
+        with pytest.raises(ImageError, match=r"^mine\.mp4 is neither") as caught:
+            reading(path)
+        assert str(tmp_path) not in str(caught.value)

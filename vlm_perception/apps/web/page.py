@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import cv2
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
 from vlm_perception.apps.web.examples import Example, examples
+from vlm_perception.apps.web.history import History, remember
 from vlm_perception.apps.web.session import Controls, Session
-from vlm_perception.apps.web.show import NO_ANSWER, Shown
+from vlm_perception.apps.web.show import NO_ANSWER, Shown, show_problem
+from vlm_perception.apps.web.uploads import length_s, read_moment
+from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import StartupError
 from vlm_perception.types import Task
 
 STYLE_PATH = Path(__file__).with_name("style.css")
+_HIGHLIGHT = Path(__file__).with_name("highlight.js")
 # Uploads and pictures are removed this long after they were made, and all of them when the page ends.
 KEEP_FILES_S = 1800
 _TIDY_EVERY_S = 60
 _WAITING_LIMIT = 16
+# A live camera waits for its answers among all others, and holds a place as long as it is on.
+_LIVE_AT_ONCE, _LIVE_PERIOD_S = 4, 0.5
 _SLIDER_TOP_PX, _SLIDER_STEP_PX = 4 * 1024 * 1024, 28 * 28
 _THUMBNAIL_WH = (240, 180)
 _TASKS = (
@@ -37,10 +47,51 @@ _TASKS = (
 )
 # On a phone, and for the examples, the answer would appear where nobody looks.
 _SHOW_PICTURE = "() => document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
+# Screen readers say what changes inside; the element itself has to stay, and Gradio keeps a template's.
+_LIVE_REGION = '<div aria-live="polite" aria-atomic="true">${value}</div>'
 _LEGEND = (
     '<p class="legend"><mark class="object">read as an object</mark> <mark class="reject">not accepted</mark> '
     "hold the pointer over a mark for its number or reason</p>"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where pictures come from beside uploads.
+
+    Attributes:
+        video: An uploaded video.
+        moment: Which of its pictures is asked about.
+        camera: Asked about again and again while it is on.
+    """
+
+    video: Any
+    moment: Any
+    camera: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What one browser's session remembers.
+
+    Attributes:
+        last: State: the last whole answer, until it is in the history.
+        history: State: a `History`.
+        gallery: Shows the history.
+        json_file: Offers the answer that is shown.
+    """
+
+    last: Any
+    history: Any
+    gallery: Any
+    json_file: Any
+
+    def after(self, asked: Any) -> None:
+        """Remember the answer once this event is over."""
+        asked.then(
+            _keep, [self.last, self.history], [self.last, self.history, self.gallery, self.json_file],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
 
 def build_page(session: Session, settings: Settings) -> gr.Blocks:
@@ -50,21 +101,28 @@ def build_page(session: Session, settings: Settings) -> gr.Blocks:
         session: Answers the questions.
         settings: What the controls start with.
     """
-    with gr.Blocks(analytics_enabled=False, title="vlm_perception", delete_cache=(_TIDY_EVERY_S, KEEP_FILES_S)) as page:
+    with gr.Blocks(
+        analytics_enabled=False, title="vlm_perception", fill_width=True, delete_cache=(_TIDY_EVERY_S, KEEP_FILES_S)
+    ) as page:
         with gr.Row(equal_height=True, elem_id="head"):
             gr.HTML("<h1>vlm_perception</h1><p>Say what to find in a picture.</p>", elem_id="title")
-            state = gr.HTML(elem_id="model-state")
+            state = gr.HTML("", html_template=_LIVE_REGION, elem_id="model-state")
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
-                controls = _controls(settings)
+                controls, sources = _controls(settings)
                 with gr.Row():
                     ask = gr.Button("Ask", variant="primary", elem_id="ask")
                     stop = gr.Button("Stop", variant="secondary", elem_id="stop")
-            with gr.Column(scale=5, min_width=320):
-                outputs = _main_outputs()
+                notice = gr.HTML("", html_template=_LIVE_REGION, elem_id="notice")
+            with gr.Column(scale=5, min_width=320, elem_id="found"):
+                outputs = [notice, *_main_outputs()]
+                json_file = gr.DownloadButton("Download as JSON", size="sm", interactive=False, elem_id="json")
         cards = _example_cards()
         outputs += _detail_outputs()
-        _connect(session, controls, outputs, (ask.click, controls[1].submit), cards)
+        memory = _Memory(*_history(), json_file)
+        outputs.append(memory.last)
+        _connect(session, controls, outputs, memory, (ask.click, controls[1].submit), cards)
+        _connect_sources(session, controls, sources, outputs, memory)
         stop.click(_stopper(session), queue=False, api_visibility="private")
         page.load(session.model_states, outputs=state, concurrency_limit=None, api_visibility="private")
         page.unload(_stopper(session))
@@ -72,8 +130,8 @@ def build_page(session: Session, settings: Settings) -> gr.Blocks:
     return page
 
 
-def _controls(settings: Settings) -> list[Any]:
-    """Make the inputs, in the order of `_asker`'s arguments."""
+def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
+    """Make the inputs, in the order of `_asker`'s arguments, and the other places where pictures come from."""
     image = gr.Image(
         label="Image",
         type="filepath",
@@ -84,7 +142,16 @@ def _controls(settings: Settings) -> list[Any]:
         webcam_options=gr.WebcamOptions(mirror=False),
         height=290,
         elem_id="image",
+        alt_text="The picture to ask about",
     )
+    with gr.Accordion("From a video", open=False, elem_id="from-video"):
+        video = gr.Video(label="Video", sources=["upload"], height=220, elem_id="video")
+        moment = gr.Slider(0.0, 1.0, 0.0, step=0.05, label="Picture at, seconds", interactive=False, elem_id="moment")
+    with gr.Accordion("Live from a camera", open=False, elem_id="from-camera"):
+        camera = gr.Image(
+            label="Camera", sources=["webcam"], streaming=True, image_mode=None, height=290, elem_id="camera",
+            webcam_options=gr.WebcamOptions(mirror=False), alt_text="What the camera sees",
+        )  # fmt: skip
     prompt = gr.Textbox(
         label="Prompt",
         value=settings.prompt,
@@ -103,37 +170,49 @@ def _controls(settings: Settings) -> list[Any]:
             step=_SLIDER_STEP_PX, label="Pixels the model sees at most",
             info="More pixels find smaller things and take longer. A model's own limit still holds.", elem_id="area",
         )  # fmt: skip
-    return [image, prompt, task, threshold, area]
+    return [image, prompt, task, threshold, area], _Sources(video, moment, camera)
 
 
 def _main_outputs() -> list[Any]:
     return [
-        gr.HTML(elem_id="notice"),
         gr.Image(
             label="What was found", format="jpeg", interactive=False, buttons=["download", "fullscreen"],
             elem_id="picture",
         ),
-        gr.HTML(elem_id="answer"),
-        gr.HTML(elem_id="objects"),
+        gr.HTML("", elem_id="answer"),
+        gr.HTML("", html_template=_LIVE_REGION, elem_id="spoken"),
+        gr.HTML("", js_on_load=_HIGHLIGHT.read_text("utf-8"), elem_id="objects"),
     ]  # fmt: skip
 
 
 def _detail_outputs() -> list[Any]:
     with gr.Row():
         with gr.Column(scale=5, min_width=320, elem_classes="part"):
-            gr.HTML(f"<h3>Raw reply</h3>{_LEGEND}")
+            gr.HTML(f"<h2>Raw reply</h2>{_LEGEND}")
             reply = gr.HTML(NO_ANSWER, elem_id="reply")
-            gr.HTML("<h3>Rejects</h3>")
+            gr.HTML("<h2>Rejects</h2>")
             rejects = gr.HTML(NO_ANSWER, elem_id="rejects")
         with gr.Column(scale=4, min_width=320, elem_classes="part"):
-            gr.HTML("<h3>Timings</h3>")
+            gr.HTML("<h2>Timings</h2>")
             facts = gr.HTML(NO_ANSWER, elem_id="facts")
     return [reply, rejects, facts]
 
 
+def _history() -> tuple[Any, Any, Any]:
+    gr.HTML(
+        '<h2>This session</h2><p class="legend">The newest answer comes first; choose one to see it again.</p>',
+        elem_classes="part",
+    )
+    gallery = gr.Gallery(
+        label="Answers of this session", show_label=False, columns=6, fit_columns=False, height="auto",
+        object_fit="contain", allow_preview=False, interactive=False, buttons=[], elem_id="history",
+    )  # fmt: skip
+    return gr.State(None), gr.State(()), gallery
+
+
 def _example_cards() -> list[tuple[Example, Any]]:
     """Show each example as a picture with a button under it."""
-    gr.HTML("<h3>Examples</h3>", elem_classes="part")
+    gr.HTML("<h2>Examples</h2>", elem_classes="part")
     cards = []
     with gr.Row(elem_id="examples"):
         for example in examples():
@@ -148,6 +227,7 @@ def _connect(
     session: Session,
     controls: list[Any],
     outputs: list[Any],
+    memory: _Memory,
     asking: tuple[Callable[..., Any], ...],
     cards: list[tuple[Example, Any]],
 ) -> None:
@@ -165,15 +245,78 @@ def _connect(
     }
     ask = _asker(session)
     for event in asking:
-        event(ask, **wiring)
+        memory.after(event(ask, **wiring))
         event(None, js=_SHOW_PICTURE, api_visibility="private")
     for example, button in cards:
         filled = button.click(
             _filler(example), outputs=[image, prompt, task], queue=False, show_progress="hidden",
             api_visibility="private",
         )  # fmt: skip
-        filled.then(ask, **wiring)
+        memory.after(filled.then(ask, **wiring))
         button.click(None, js=_SHOW_PICTURE, api_visibility="private")
+    memory.gallery.select(
+        _show_again, memory.history, [*outputs, memory.json_file], show_progress="hidden", api_visibility="private"
+    )
+    memory.gallery.select(None, js=_SHOW_PICTURE, api_visibility="private")
+
+
+def _connect_sources(
+    session: Session, controls: list[Any], sources: _Sources, outputs: list[Any], memory: _Memory
+) -> None:
+    image, notice = controls[0], outputs[0]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    sources.video.upload(_open_video, sources.video, [sources.moment, image, notice], **quiet)
+    sources.moment.change(
+        _pick_moment, [sources.video, sources.moment], [image, notice], trigger_mode="always_last", **quiet
+    )
+    # Gradio hands over the newest picture only, and waits for the answer before the next.
+    live = sources.camera.stream(
+        _live_asker(session), [sources.camera, *controls[1:]], outputs, preprocess=False, stream_every=_LIVE_PERIOD_S,
+        concurrency_id="live", concurrency_limit=_LIVE_AT_ONCE, **quiet,
+    )  # fmt: skip
+    memory.after(live)
+
+
+def _open_video(path: str) -> tuple[Any, ...]:
+    try:
+        end_s = length_s(Path(path))
+        image = _moment_file(Path(path), 0.0)
+    except ImageError as error:
+        return gr.Slider(interactive=False), gr.skip(), show_problem(str(error)).notice
+    return gr.Slider(maximum=round(end_s, 2), value=0.0, interactive=True), image, ""
+
+
+def _pick_moment(path: str | None, time_s: float) -> tuple[Any, Any]:
+    if path is None:
+        return gr.skip(), gr.skip()
+    try:
+        return _moment_file(Path(path), time_s), ""
+    except ImageError as error:
+        return gr.skip(), show_problem(str(error)).notice
+
+
+def _moment_file(video: Path, time_s: float) -> str:
+    """Write one picture of a video as a file that says where it comes from."""
+    bgr = cv2.cvtColor(read_moment(video, time_s), cv2.COLOR_RGB2BGR)
+    _, png = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return str(save_bytes_to_cache(png.tobytes(), f"{video.stem}_{time_s:.2f}s.png", get_upload_folder()))
+
+
+def _live_asker(session: Session) -> Callable[..., tuple[Any, ...]]:
+    def ask(
+        image: Mapping[str, Any] | None, prompt: str, task: str, threshold: float, area: float, request: gr.Request
+    ) -> tuple[Any, ...]:
+        head, _, data = str((image or {}).get("url") or "").partition(",")
+        if not head.startswith("data:image/"):
+            return (gr.skip(),) * 9
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(base64.b64decode(data))
+            file.flush()
+            question = Controls(Path(file.name), "camera", str(prompt or ""), task, threshold, area)
+            *_, shown = session.ask(question, str(request.session_hash))
+        return _row(shown)
+
+    return ask
 
 
 def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
@@ -189,6 +332,24 @@ def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
     return ask
 
 
+def _keep(last: Shown | None, history: History) -> tuple[Any, ...]:
+    """Put the last answer into the history and offer it as a file; a question that was refused changes nothing."""
+    if last is None:
+        return (gr.skip(),) * 4
+    history = remember(history, last)
+    return None, history, [(kept.thumbnail, kept.shown.title) for kept in history], _json_file(last)
+
+
+def _show_again(history: History, chosen: gr.SelectData) -> tuple[Any, ...]:
+    shown = history[chosen.index].again()
+    return *_row(shown)[:-1], gr.skip(), _json_file(shown)
+
+
+def _json_file(shown: Shown) -> gr.DownloadButton:
+    path = save_bytes_to_cache(shown.json.encode(), "answer.json", get_upload_folder())
+    return gr.DownloadButton(value=path, interactive=True)
+
+
 def _stopper(session: Session) -> Callable[[gr.Request], None]:
     def stop(request: gr.Request) -> None:
         session.stop(str(request.session_hash))
@@ -202,7 +363,13 @@ def _filler(example: Example) -> Callable[[], tuple[Pixels, str, str]]:
 
 def _row(shown: Shown) -> tuple[Any, ...]:
     """Order the pieces as the outputs are ordered."""
-    return shown.notice, shown.picture, shown.answer, shown.objects, shown.reply, shown.rejects, shown.facts
+    if shown.kept:
+        return shown.notice, *[gr.skip()] * 7, None
+    picture = gr.Image(value=shown.picture, alt_text=shown.picture_alt)
+    return (
+        shown.notice, picture, shown.answer, shown.spoken, shown.objects, shown.reply, shown.rejects, shown.facts,
+        shown if shown.json else None,
+    )  # fmt: skip
 
 
 def _data_uri(rgb: Pixels) -> str:

@@ -12,10 +12,10 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_perception.apps.web.show import Shown, notice, show_problem, show_result, show_waiting
+from vlm_perception.apps.web.show import Shown, notice, show_problem, show_refused, show_result, show_waiting
 from vlm_perception.apps.web.uploads import read_upload
 from vlm_perception.engines.base import Engine
-from vlm_perception.errors import ImageError, ModelLoadError, SettingsError, VlmPerceptionError
+from vlm_perception.errors import ImageError, ModelLoadError, PromptError, SettingsError, VlmPerceptionError
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.settings import Settings
@@ -65,10 +65,16 @@ class Session:
         self._model_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._loading: Future[None] = self._model_thread.submit(self._load)
 
+    @property
+    def model_name(self) -> str:
+        """What to call the model: a hub id, or the name of its folder; where that lies tells a visitor nothing."""
+        path = Path(self._engine.name)
+        return path.name if path.is_absolute() or path.is_dir() else self._engine.name
+
     def model_states(self) -> Iterator[str]:
         """Yield what the model does, as HTML: once now, and once more when it has been loaded or has failed."""
         if not self._loading.done():
-            yield notice("waiting", f"{self._engine.name} is being loaded ...")
+            yield notice("waiting", f"{self.model_name} is being loaded ...")
             wait_for([self._loading])
         try:
             self._loading.result()
@@ -81,14 +87,13 @@ class Session:
             known = [facts[key] for key in ("device", "dtype") if key in facts]
             known += [f"{facts['parameters']} parameters"] if "parameters" in facts else []
             known += [f"knows {facts['knows']}"] if "knows" in facts else []
-            model = Path(self._engine.name)
-            # Where the folder lies tells a visitor nothing.
-            yield notice("ready", " · ".join([model.name if model.is_dir() else self._engine.name, *known]))
+            yield notice("ready", " · ".join([self.model_name, *known]))
 
     def ask(self, question: Controls, owner: str) -> Iterator[Shown]:
         """Answer one question; what is known so far comes first, the whole answer last.
 
-        A question that cannot be answered gives one `Shown` with the reason.
+        A question that cannot be answered gives one `Shown` with the reason; when it is the prompt or a control that
+        is refused, nothing was asked, and the result before stays.
 
         Args:
             question: What the controls hold.
@@ -98,7 +103,11 @@ class Session:
         entry = (owner, stopped)
         self._asked.append(entry)
         try:
-            yield from self._answers(self._request(question), self._checked(question), stopped)
+            yield from self._answers(self._request(question), self._checked(question), question.image_name, stopped)
+        except (PromptError, SettingsError) as error:
+            # For whoever typed it alone; a live camera would write it twice a second.
+            _log.debug("not asked: %s", error)
+            yield show_refused(str(error))
         except VlmPerceptionError as error:
             _log.warning("not answered: %s", error)
             yield show_problem(str(error))
@@ -150,7 +159,7 @@ class Session:
         frame = Frame(rgb, FrameHeader(0, 0, _CAMERA), _CAMERA, time.monotonic())
         return Request(frame, prompt, settings.budget, settings.max_new_tokens)
 
-    def _answers(self, request: Request, settings: Settings, stopped: threading.Event) -> Iterator[Shown]:
+    def _answers(self, request: Request, settings: Settings, source: str, stopped: threading.Event) -> Iterator[Shown]:
         if not self._loading.done():
             yield show_waiting("The model is still loading; your question waits for it.")
         partials: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
@@ -168,8 +177,8 @@ class Session:
         answer = self._model_thread.submit(work)
         answer.add_done_callback(lambda _: partials.put(None))
         while (partial := _newest(partials)) is not None:
-            yield show_result(partial)
-        yield show_result(answer.result())
+            yield show_result(partial, source, self.model_name)
+        yield show_result(answer.result(), source, self.model_name)
 
 
 def _newest(partials: queue.SimpleQueue[Result | None]) -> Result | None:

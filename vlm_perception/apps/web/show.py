@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from itertools import chain, repeat
 
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.frames.encodings import Pixels
-from vlm_perception.replies.result_json import fitted_on
+from vlm_perception.replies.result_json import fitted_on, one_line, result_fields
 from vlm_perception.types import DetectedObject, Reject, Result
 
 NO_ANSWER = '<p class="nothing">No answer.</p>'
@@ -26,6 +28,11 @@ class Shown:
         reply: The raw reply with its pieces marked.
         rejects: Table of what was not accepted.
         facts: Timings and sizes.
+        picture_alt: What the picture shows, in words.
+        spoken: What a screen reader says once the answer is whole; else empty.
+        title: What was asked and found, plain text; empty unless the answer is whole.
+        json: The answer as a line of JSON, as `vlm-detect` writes it; empty unless the answer is whole.
+        kept: Only the notice is new, and the result before stays.
     """
 
     notice: str = ""
@@ -35,6 +42,11 @@ class Shown:
     reply: str = NO_ANSWER
     rejects: str = NO_ANSWER
     facts: str = NO_ANSWER
+    picture_alt: str = ""
+    spoken: str = ""
+    title: str = ""
+    json: str = ""
+    kept: bool = False
 
 
 def show_problem(reason: str) -> Shown:
@@ -42,28 +54,57 @@ def show_problem(reason: str) -> Shown:
     return Shown(notice=notice("problem", reason))
 
 
+def show_refused(reason: str) -> Shown:
+    """Show why nothing was asked."""
+    return Shown(notice=notice("problem", f"Not asked: {reason}"), kept=True)
+
+
 def show_waiting(reason: str) -> Shown:
     """Show that the answer will come, and what it waits for."""
     return Shown(notice=notice("waiting", reason))
 
 
-def show_result(result: Result) -> Shown:
-    """Show a whole or a partial result."""
-    return Shown(
+def show_result(result: Result, source: str, model: str) -> Shown:
+    """Show a whole or a partial result.
+
+    Args:
+        result: The result.
+        source: What the user calls the image.
+        model: The model's name.
+    """
+    shown = Shown(
         notice=_remark(result),
         picture=annotate(result.request.frame.rgb, result),
         answer=_answer(result),
-        objects=objects_table(result.objects, fitted_on(result)),
+        objects=objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0]),
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
         facts=table(("", ""), timings_of(result), name="facts"),
+        picture_alt=picture_alt(result),
+    )
+    if result.partial:
+        return shown
+    return replace(
+        shown,
+        spoken=escape(f"{shown.picture_alt} {result.text}".strip()),
+        title=f"{result.request.prompt.text}: {shown.picture_alt}",
+        json=one_line({"source": source, "model": model, **result_fields(result)}),
     )
 
 
+def picture_alt(result: Result) -> str:
+    """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader."""
+    names = Counter(found.label for found in result.objects)
+    listed = ", ".join(f"{number} {name}" if number > 1 else name for name, number in names.items())
+    number = len(result.objects)
+    told = f"{number} object{'' if number == 1 else 's'}: {listed}." if number else "No objects."
+    return told if result.count is None else f"{told} Count {result.count}."
+
+
 def notice(kind: str, text: str) -> str:
-    """Write a line for the top of the answers; `kind` is "problem", "remark", "waiting" or "ready"."""
-    role = "alert" if kind == "problem" else "status"
-    return f'<p class="notice {kind}" role="{role}">{escape(text)}</p>'
+    """Write a line for a live region of the page; `kind` is "problem", "remark", "waiting" or "ready"."""
+    role = ' role="alert"' if kind == "problem" else ""
+    return f'<p class="notice {kind}"{role}>{escape(text)}</p>'
 
 
 def _remark(result: Result) -> str:
@@ -130,7 +171,14 @@ def mark_reply(text: str, objects: Sequence[DetectedObject], rejects: Sequence[R
     return f'<pre class="reply">{"".join(pieces)}{escape(text[at:])}</pre>'
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, numbers: Sequence[int] = ()) -> str:
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    name: str,
+    numbers: Sequence[int] = (),
+    places: Iterable[str] = (),
+) -> str:
     """Write a table.
 
     Args:
@@ -138,23 +186,26 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, num
         rows: Cells, plain text.
         name: The `class` of the table.
         numbers: Indices of the columns whose cells are numbers and stand right.
+        places: For each row that can be chosen its place, for `highlight.js`.
     """
 
     def cells(tag: str, row: Sequence[str]) -> str:
         kinds = [' class="number"' if index in numbers else "" for index in range(len(row))]
         return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(row, kinds, strict=True))
 
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    begins = chain((f'<tr tabindex="0" data-place="{escape(place)}">' for place in places), repeat("<tr>"))
+    body = "".join(f"{begin}{cells('td', row)}</tr>" for begin, row in zip(begins, rows, strict=False))
     head = f"<thead><tr>{cells('th', heads)}</tr></thead>" if any(heads) else ""
     return f'<div class="scroll"><table class="{name}">{head}<tbody>{body}</tbody></table></div>'
 
 
-def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None) -> str:
+def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, image_w: int) -> str:
     """List the objects, in the order and with the numbers of the marked reply; image pixels.
 
     Args:
         objects: In the order of the reply.
         fitted_to: What the scores were fitted on; None when they are not calibrated.
+        image_w: Width of the image, pixels.
     """
     if not objects:
         return '<p class="nothing">No objects.</p>'
@@ -168,10 +219,12 @@ def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None) -> s
         heads.append("attributes")
         for row, found in zip(rows, objects, strict=True):
             row.append(", ".join(f"{name}: {value}" for name, value in found.attributes.items()))
+    places = [" ".join(f"{value / image_w:.5f}" for value in found.xyxy or found.point_xy or ()) for found in objects]
     remark = "uncalibrated: they order objects, and are no chances of being right"
     if fitted_to is not None:
         remark = f"chances of being right for images like those they were fitted on, {fitted_to}, and for no others"
-    return f'{table(heads, rows, name="objects", numbers=(0, 2))}<p class="legend">Scores are {escape(remark)}.</p>'
+    listed = table(heads, rows, name="objects", numbers=(0, 2), places=places)
+    return f'{listed}<p class="legend">Scores are {escape(remark)}.</p>'
 
 
 def rejects_table(rejects: Sequence[Reject]) -> str:

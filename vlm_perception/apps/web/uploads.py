@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +12,7 @@ from vlm_perception.engines.families import MAX_ASPECT_RATIO
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.pictures import open_image, read_image
+from vlm_perception.frames.videos import frame_at, video_length_s
 from vlm_perception.types import WH
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
@@ -38,6 +41,41 @@ def read_upload(path: Path, shown_name: str) -> Pixels:
         return read_image(path)
     except ImageError as error:
         raise ImageError(str(error).replace(str(path), shown_name), cause=error.cause) from error
+
+
+def read_moment(path: Path, time_s: float) -> Pixels:
+    """Read the frame of an uploaded video that is shown at a time.
+
+    Args:
+        path: Where the file lies; messages give its name alone.
+        time_s: Time after the first frame, seconds.
+
+    Returns:
+        (height, width, 3) uint8 RGB, upright.
+
+    Raises:
+        ImageError: `undecodable`.
+    """
+    with _without_folder(path):
+        return frame_at(path, time_s)
+
+
+def length_s(path: Path) -> float:
+    """Estimate how long an uploaded video is.
+
+    Raises:
+        ImageError: As `read_moment`.
+    """
+    with _without_folder(path):
+        return video_length_s(path)
+
+
+@contextmanager
+def _without_folder(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).replace(str(path), path.name), cause=error.cause) from error
 
 
 def _header_wh(path: Path, shown_name: str) -> WH:

@@ -1,0 +1,60 @@
+// Run by Gradio once the table of objects (`element`) is there: a row that is pointed at, focused or chosen shows its
+// place in the picture. Places are shares of the image's width: the picture may be smaller, and higher by its caption.
+const MARK = 'highlight'
+
+let marked = null
+
+function clear() {
+  marked = null
+  document.querySelectorAll(`#picture .${MARK}`).forEach(mark => mark.remove())
+}
+
+function show(row) {
+  clear()
+  const image = document.querySelector('#picture img')
+  if (!row || !image || !image.naturalWidth) return
+  marked = row
+  const places = row.dataset.place.split(' ').map(Number)
+  const shown = image.getBoundingClientRect()
+  const frame = image.parentElement.getBoundingClientRect()
+  // `object-fit: contain` leaves bars at two sides.
+  const scale = Math.min(shown.width / image.naturalWidth, shown.height / image.naturalHeight)
+  const x = shown.left - frame.left + (shown.width - image.naturalWidth * scale) / 2
+  const y = shown.top - frame.top + (shown.height - image.naturalHeight * scale) / 2
+  const [left, top, right, bottom] = (places.length === 4 ? places : [...places, ...places]).map(
+    share => share * image.naturalWidth * scale
+  )
+  const mark = document.createElement('div')
+  mark.className = places.length === 4 ? MARK : `${MARK} point`
+  mark.dataset.object = row.cells[0].textContent
+  mark.style.left = `${x + left}px`
+  mark.style.top = `${y + top}px`
+  mark.style.width = `${right - left}px`
+  mark.style.height = `${bottom - top}px`
+  image.parentElement.style.position = 'relative'
+  image.parentElement.append(mark)
+}
+
+const rowOf = event => event.target.closest('tr[data-place]')
+const chosen = () => element.querySelector('tr[aria-current]')
+
+function choose(row) {
+  const before = chosen()
+  before?.removeAttribute('aria-current')
+  if (row !== before) row.setAttribute('aria-current', 'true')
+  show(chosen())
+  document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})
+}
+
+element.addEventListener('pointerover', event => show(rowOf(event) ?? chosen()))
+element.addEventListener('pointerleave', () => show(chosen()))
+element.addEventListener('focusin', event => show(rowOf(event) ?? chosen()))
+element.addEventListener('focusout', () => show(chosen()))
+element.addEventListener('click', event => rowOf(event) && choose(rowOf(event)))
+element.addEventListener('keydown', event => {
+  if (!rowOf(event) || !['Enter', ' '].includes(event.key)) return
+  event.preventDefault()
+  choose(rowOf(event))
+})
+addEventListener('resize', () => show(marked))
+watch('value', clear)
