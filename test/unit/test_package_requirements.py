@@ -14,7 +14,14 @@ from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-FILES = sorted(ROOT.glob("requirements*.txt"))
+
+def is_used(path: Path) -> bool:
+    """Whether a file is meant for this environment: the wheels of another ROS 2 are not."""
+    _, is_ros, distro = path.stem.partition("requirements-ros-")
+    return not is_ros or any(f"ros-{distro}-" in each.name for each in metadata.distributions())
+
+
+FILES = [path for path in sorted(ROOT.glob("requirements*.txt")) if is_used(path)]
 # Import name to distribution name, where they differ.
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
