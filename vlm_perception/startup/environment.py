@@ -147,7 +147,7 @@ def describe_environment() -> str:
     if rclpy is None:
         setting = "no ROS 2: rclpy cannot be found"
     elif rclpy.is_relative_to(sys.prefix) and sys.prefix != sys.base_prefix:
-        setting = f"no ROS 2 sourced: ROS 2 Jazzy from Python wheels ({rclpy})"
+        setting = f"no ROS 2 sourced: ROS 2 {_wheels()} from Python wheels ({rclpy})"
     else:
         setting = f"sourced ROS 2 {distro or '(ROS_DISTRO is not set)'} ({rclpy})"
     versions = ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers", "supervision", "numpy"))
@@ -200,6 +200,13 @@ def _location(module: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _wheels() -> str:
+    """Name the ROS 2 whose rclpy is installed as a wheel."""
+    names = (str(each.name) for each in metadata.distributions())
+    parts = [name.lower().replace("_", "-").split("-") for name in names if name]
+    return next((part[1].capitalize() for part in parts if part[0] == "ros" and part[2:] == ["rclpy"]), "(unknown)")
 
 
 def _version(distribution: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -111,5 +112,6 @@ def test_description_names_setting_python_and_versions() -> None:
     text = environment.describe_environment()
     assert text.startswith("setting: ")
     assert ("Python wheels" in text) != ("sourced ROS 2" in text)
+    assert "sourced ROS 2" in text or re.search("ROS 2 (Jazzy|Kilted) from Python wheels", text)
     for part in (sys.executable, "torch ", "transformers ", "vision_msgs: "):
         assert part in text
