@@ -66,6 +66,15 @@ def faults(facts: GraphFacts) -> dict[str, Finding]:
     return {finding.title: finding for finding in judge_graph(facts) if finding.level is not Severity.OK}
 
 
+def fault(look: Callable[[], GraphFacts], title: str) -> Finding:
+    """Look until a fault is found: a busy machine may not discover everything in one short look."""
+    for _ in range(10):
+        found = faults(look())
+        if title in found:
+            break
+    return found[title]
+
+
 def test_a_node_that_answers_is_well(talk, scripted, look, monkeypatch) -> None:
     monkeypatch.setattr(ros_probe, "LISTEN_S", 2.0)
     conversation = talk(scripted, prompt="red cup")
@@ -96,7 +105,7 @@ def test_a_mismatch_of_qos_names_both_sides(robot, scripted, look) -> None:
     robot.client.create_publisher(Image, "/image", qos_profile_sensor_data)
     robot.node(scripted, **{"qos_overrides./image.subscription.reliability": "reliable"})
     robot.hear("/diagnostics", DiagnosticArray).wait_for(lambda m: "QoS mismatch: /image" in values_of(m))
-    found = faults(look())["The node says: camera QoS"]
+    found = fault(look, "The node says: camera QoS")
     assert found.level is Severity.WARN
     assert "/client offers reliability best_effort, /vlm_perception asks for reliability reliable" in found.detail
     assert "remove qos_overrides./image.subscription.reliability" in found.detail
@@ -105,14 +114,14 @@ def test_a_mismatch_of_qos_names_both_sides(robot, scripted, look) -> None:
 def test_a_camera_of_the_other_type_is_named(robot, scripted, look) -> None:
     robot.client.create_publisher(CompressedImage, "/image", 1)
     robot.node(scripted)
-    assert "sensor_msgs/msg/CompressedImage" in faults(look())["The camera sends another type"].detail
+    assert "sensor_msgs/msg/CompressedImage" in fault(look, "The camera sends another type").detail
 
 
 def test_a_silent_camera_is_named(robot, scripted, look) -> None:
     robot.client.create_publisher(Image, "/image", 1)
     robot.node(scripted, no_image_warning_s=0.2)
     robot.hear("/diagnostics", DiagnosticArray).wait_for(lambda m: values_of(m)["message"] == "no image on /image")
-    assert faults(look())["The node says: no image"].detail == "no image on /image"
+    assert fault(look, "The node says: no image").detail == "no image on /image"
 
 
 # The second one answers a client that has got its answer and gone.
@@ -120,7 +129,7 @@ def test_a_silent_camera_is_named(robot, scripted, look) -> None:
 def test_two_nodes_of_one_name_are_an_error(robot, scripted, look) -> None:
     robot.node(scripted)
     robot.node(scripted)
-    assert faults(look())["Several nodes have the same name"].level is Severity.ERROR
+    assert fault(look, "Several nodes have the same name").level is Severity.ERROR
 
 
 @pytest.mark.parametrize("state", [State.UNCONFIGURED, State.INACTIVE, State.ACTIVE])
