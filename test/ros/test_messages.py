@@ -86,8 +86,6 @@ def test_the_answer_says_everything_in_plain_json():
             "score": 0.25,
             "bbox_xyxy": [0.5, 1.0, 2.0, 3.0],
             "point_xy": None,
-            "polygon": [],
-            "keypoints": {},
             "attributes": {"sub_label": "蓝色"},
         }
     ]
