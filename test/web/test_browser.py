@@ -235,6 +235,7 @@ def test_a_bad_image_is_told_and_the_page_lives_on(page: Page, tmp_path: Path) -
     expect(problem).to_contain_text("holiday.png cannot be decoded as an image")
     expect(problem).to_contain_text("choose a JPEG, PNG")
     assert page.locator("#picture img").count() == 0, "an answer to another picture must not stay"
+    expect(page.get_by_role("button", name="Download as JSON")).to_be_disabled()
     screenshot(page, "ui_bad_image")
     upload(page, good)
     ask(page, "the blue cart")

@@ -75,7 +75,7 @@ class _Memory:
     """What one browser's session remembers.
 
     Attributes:
-        last: State: the last whole answer, until it is in the history.
+        last: State: what was shown last, until it is in the history; None after a question that was not asked.
         history: State: a `History`.
         gallery: Shows the history.
         json_file: Offers the answer that is shown.
@@ -333,9 +333,11 @@ def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
 
 
 def _keep(last: Shown | None, history: History) -> tuple[Any, ...]:
-    """Put the last answer into the history and offer it as a file; a question that was refused changes nothing."""
+    """Put the last answer into the history and offer it as a file; where there is none, the one before is no offer."""
     if last is None:
         return (gr.skip(),) * 4
+    if not last.json:
+        return None, gr.skip(), gr.skip(), gr.DownloadButton(interactive=False)
     history = remember(history, last)
     return None, history, [(kept.thumbnail, kept.shown.title) for kept in history], _json_file(last)
 
@@ -368,7 +370,7 @@ def _row(shown: Shown) -> tuple[Any, ...]:
     picture = gr.Image(value=shown.picture, alt_text=shown.picture_alt)
     return (
         shown.notice, picture, shown.answer, shown.spoken, shown.objects, shown.reply, shown.rejects, shown.facts,
-        shown if shown.json else None,
+        shown,
     )  # fmt: skip
 
 
