@@ -481,7 +481,11 @@ def safe_end(text: str, start: int, end: int) -> int:
     while cut > start:
         opened = _opened_before(text, start, cut, end)
         if opened < 0:
-            return _before_block(text, start, cut)
+            begin = _before_block(text, start, cut)
+            # A block may begin inside of a tag.
+            opened = -1 if begin in (start, cut) else _opened_before(text, start, begin, end)
+            if opened < 0:
+                return begin
         cut = text.rfind("\n", start, opened) + 1
     return start
 
@@ -507,13 +511,17 @@ def _fits(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
 
 def _before_block(text: str, start: int, cut: int) -> int:
     """Go back before the lines that may go on as one item of YAML."""
+    last = text[text.rfind("\n", start, cut - 1) + 1 or start : cut].translate(FULL_WIDTH)
+    if not (_OF_BLOCK.match(last) or _BEGINS_BLOCK.match(last)):
+        return cut
     begin, lines = cut, 0
     for match in _LINES.finditer(text, start, cut):
         line = match[0].translate(FULL_WIDTH)
         begins = _BEGINS_BLOCK.match(line)
-        if begins and (not lines or begins[1].strip() or lines > _MORE_LINES):
+        goes_on = 0 < lines <= _MORE_LINES and _OF_BLOCK.match(line)
+        if begins and (begins[1].strip() or not goes_on):
             begin, lines = match.start(), 1
-        elif lines and lines <= _MORE_LINES and _OF_BLOCK.match(line):
+        elif goes_on:
             lines += 1
         else:
             begin, lines = cut, 0

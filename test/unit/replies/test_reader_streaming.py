@@ -82,6 +82,8 @@ def read(text: str, sizes: list[int]) -> tuple[list[DetectedObject], ParsedAnswe
 @example("<box>1,2,3,4</box>\n\n<box>5,6,7,8</box><ref>a</ref>", [1])
 @example(f'[{{"bbox_2d": [1, 2, 3, 4], "label": "lost}}, {CAT}]', [1])
 @example('{"point":' + CAT + '{\\"a\\":｝', [1])
+@example('"label": a\n-bbox:\n- 5\n- 6\n- 7\n- 8\n5', [1])
+@example("\n<points x1=[\nbbox: [5,6,7,8]>cup [5,6,7,8]\n- 8\n<points x1='3'", [1])
 @given(texts, st.lists(st.integers(1, 9), min_size=1, max_size=5))
 @settings(max_examples=300)
 def test_chunks_change_nothing_and_nothing_told_is_taken_back(text: str, sizes: list[int]) -> None:
