@@ -27,6 +27,7 @@ from vlm_perception.engines.drafting.continuation import ReplyContinuation
 from vlm_perception.engines.drafting.drafter import Drafter, DraftMemory, ReplyDrafter, Vocabulary
 from vlm_perception.engines.drafting.motion import ExpectedReply
 from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
 from vlm_perception.engines.transformers.generator import Generator
 from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.prompts.builder import build_prompt
@@ -119,7 +120,7 @@ def methods_of(plain: PlainModel, model: str) -> dict[str, Method]:
 
     methods: dict[str, Method] = {"prompt_lookup": by_lookup}
     for name, memory in MEMORIES.items():
-        loaded = load_checkpoint(model, "auto", "auto")
+        loaded = load_checkpoint(find_checkpoint(model), "auto", "auto")
         methods[name] = by_generator(Generator(loaded, memory(loaded.vocabulary)))
     return methods
 

@@ -17,10 +17,10 @@ import torch
 
 from benchmarks.report import print_table, silence_libraries, write_json
 from benchmarks.shapes import SHAPE_3B, random_model
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
 from vlm_perception.engines.transformers.decoder_pass import Decoder, PassShape, PassToken
 from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.engines.transformers.prefill import Prefix
-from vlm_perception.startup.arguments import resolve_model
 
 ROWS = (8, 16, 32, 64)
 BUCKETS = (256, 1024)
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--tiny-only", action="store_true", help="leave the 3B shape out")
     args = parser.parse_args()
     silence_libraries()
-    tiny = load_checkpoint(resolve_model("tiny"), "cpu", "auto").model
+    tiny = load_checkpoint(find_checkpoint("tiny"), "cpu", "auto").model
     measured = {"tiny": time_passes(tiny, 130, 10 * args.runs)}
     if not args.tiny_only:
         measured["3B shape"] = time_passes(model_3b(), 980, args.runs)

@@ -76,7 +76,7 @@ def time_3b(runs: int, cells: int) -> dict[str, list[Pair]]:
     model = random_model(SHAPE_3B)
     values = 3 * 2 * 14 * 14
     pairs: dict[str, list[Pair]] = {"constant": [], "frame": []}
-    prompt = PromptTokens(tuple(range(TEXT_BEFORE)), model.config.image_token_id, tuple(range(100, 100 + TEXT_AFTER)))
+    prompt = PromptTokens(tuple(range(TEXT_BEFORE)), tuple(range(100, 100 + TEXT_AFTER)))
     wh = (28 * cells, 28 * cells)
     for run in range(runs):
         frames = [Frame(np.zeros((1, 1, 3), np.uint8), FrameHeader(run, 0, ""), "/image", place) for place in range(2)]

@@ -17,7 +17,8 @@ from benchmarks.plain import PlainModel, first_difference
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.factory import make_engine, open_engine
 from vlm_perception.engines.families import plan_resize
-from vlm_perception.engines.transformers import loading
+from vlm_perception.engines.transformers import checkpoint, loading
+from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.loading import LoadedModel, load_checkpoint
 from vlm_perception.errors import GeometryError, InferenceError
@@ -175,14 +176,19 @@ def test_how_far_loading_is_can_be_asked_meanwhile(random_checkpoint: Path, monk
     engine = make_engine(lambda: settings)
     heard: list[str] = []
 
+    def find(model: str) -> Checkpoint:
+        heard.append(engine.describe()["loading"])
+        return find_checkpoint(model)
+
     def load(*asked: object, **options: str) -> LoadedModel:
         heard.append(engine.describe()["loading"])
-        model, device, dtype, tell = asked
-        return load_checkpoint(model, device, dtype, lambda stage: (tell(stage), heard.append(stage)), **options)
+        found, device, dtype, tell = asked
+        return load_checkpoint(found, device, dtype, lambda stage: (tell(stage), heard.append(stage)), **options)
 
+    monkeypatch.setattr(checkpoint, "find_checkpoint", find)
     monkeypatch.setattr(loading, "load_checkpoint", load)
     engine.load()
-    assert heard[:2] == ["importing the libraries", f"finding {random_checkpoint}, which may mean to download it"]
+    assert heard[:2] == [f"finding {random_checkpoint}, which may mean to download it", "importing the libraries"]
     assert heard[-1].startswith("weights: ")
     assert "loading" not in engine.describe()
 

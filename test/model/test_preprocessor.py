@@ -40,7 +40,8 @@ def test_the_prompt_has_the_tokens_that_the_processor_gives(
     request = ask(np.zeros((480, 640, 3), np.uint8), text)
     ids = plain.prepare(request)["input_ids"][0].tolist()
     prompt = preprocessor.tokens(request.prompt.instruction)
-    assert [*prompt.before, *[prompt.image_id] * ids.count(prompt.image_id), *prompt.after] == ids
+    image_id = plain.model.config.image_token_id
+    assert [*prompt.before, *[image_id] * ids.count(image_id), *prompt.after] == ids
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from benchmarks.plain import TIE, PlainModel
 from benchmarks.videos import come_and_go, video
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.drafting.drafter import NoDraft
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
 from vlm_perception.engines.transformers.cuda_graphs import Work
 from vlm_perception.engines.transformers.decoder_cache import DecoderCache
 from vlm_perception.engines.transformers.decoder_pass import Decoder, run_pass
@@ -77,7 +78,7 @@ class Scripted:
     """The engine's own way from a request to a reply, with drafters that a test has written."""
 
     def __init__(self, dtype: str) -> None:
-        self.loaded = load_checkpoint(str(TINY), "cpu", dtype)
+        self.loaded = load_checkpoint(find_checkpoint(str(TINY)), "cpu", dtype)
         self.decoder = Decoder(self.loaded.model)
         self.preprocessor = Preprocessor(self.loaded.processor, self.loaded.model.config.image_token_id)
 

@@ -17,6 +17,7 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVi
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 from benchmarks.plain import PlainModel
+from vlm_perception.engines.transformers.checkpoint import find_checkpoint
 from vlm_perception.engines.transformers.loading import load_checkpoint
 from vlm_perception.engines.transformers.vision_attention import attend_by_sdpa
 from vlm_perception.engines.transformers.vision_tower import (
@@ -104,7 +105,7 @@ def test_features_are_those_of_the_loop_over_windows(grid_hw: tuple[int, int], d
 @torch.inference_mode()
 @pytest.mark.parametrize("grid_thw", [(1, 12, 16), (1, 34, 46), (1, 2, 6)])
 def test_a_loaded_model_sees_what_transformers_sees(plain: PlainModel, grid_thw: tuple[int, int, int]) -> None:
-    loaded = load_checkpoint(str(TINY), "cpu", "auto").model
+    loaded = load_checkpoint(find_checkpoint(str(TINY)), "cpu", "auto").model
     patches, grid = patches_of(grid_thw), torch.tensor([grid_thw])
     mine, its = image_features(loaded, patches, grid_thw), image_features(plain.model, patches, grid_thw)
     # The patch embedding sums 1,176 float32 products in another order.

@@ -19,7 +19,8 @@ from vlm_perception.replies.items import item_candidates
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
 from vlm_perception.replies.sections import ReplySection, SectionSplitter, without_tags
-from vlm_perception.replies.text_forms import TextForm, safe_end, text_forms
+from vlm_perception.replies.text_cut import safe_end
+from vlm_perception.replies.text_forms import TextForm, text_forms
 from vlm_perception.replies.validation import Validator
 from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Remark, Span
 

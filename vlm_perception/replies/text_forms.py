@@ -18,78 +18,13 @@ from typing import Literal
 
 from vlm_perception.replies.candidates import Candidate, as_text, lead_start
 from vlm_perception.replies.items import item_candidates, understand
-from vlm_perception.replies.keys import ANY_COORDINATE_KEY, ANY_NAME_KEY, is_measure, kind_of, names_things
+from vlm_perception.replies.keys import is_measure, kind_of, names_things
 from vlm_perception.replies.lenient_json import FULL_WIDTH, TreeNode, Values
 from vlm_perception.replies.places import AREA, numbers_in, spread_place
+from vlm_perception.replies.text_patterns import FORM, NEXT_KEY, NUMBER, PAIR_OF_KEY, SMALL_FORM, YAML_LINE
 from vlm_perception.types import EvidenceSpans, Span
 
-_N = r"[-+]?\d+(?:\.\d+)?"
-_FOUR = rf"{_N}(?:[ \t]*,[ \t]*{_N}){{3}}"
-_PAIR = rf"\([ \t]*{_N}[ \t]*,[ \t]*{_N}[ \t]*\)"
-# Pieces that may go over several lines are bounded, because it has to be certain where they end.
-_LONGEST_LIST = 512
-_MOST_LINES_OF_TAG = 20
-_SHORT = r"[-+]?\d{1,20}(?:\.\d{1,20})?"
-
-_ATTRIBUTES = rf"(?=\s)[^<>\n]*(?:\n[^<>\n]*){{0,{_MOST_LINES_OF_TAG}}}"
-_TAG = rf"<points?(?P<attributes>{_ATTRIBUTES})?(?:>(?:(?P<inside>[^<\n]*)</points?>)?|(?P<tag_cut>(?<!\n)\Z))"
-_REF = r"(?:<\|object_ref_start\|>|<ref>)(?P<ref_name>[^<\n]*)(?:<\|object_ref_end\|>|</ref>)"
-_BOX_START = r"<(?:\|(?:box|(?P<quad>quad))_start\||box)>"
-_BOX_END = r"(?:<\|(?:box|quad)_end\|>|</box>|(?P<box_cut>\Z))?"
-_GRID = r"(?:<(?:loc_)?\d{1,3}>[ \t,]*)"
-_BOX = rf"{_BOX_START}(?P<inner>(?:{_GRID}|[^<\n])*){_BOX_END}|(?P<grid>{_GRID}{{4}})"
-_BULLET = r"[ \t]*(?:(?:[-*•]|\d{1,3}[.)])[ \t]+)?"
-_NAMED_LINE = (
-    rf"^{_BULLET}(?P<first>[^\W\d][^\n,;:|\[\](){{}}<>]{{0,60}}?)[\"'`*]*[ \t]*[,;:\t][ \t]*"
-    rf"(?P<then>{_N}(?:[ \t]*[,;\t][ \t]*{_N}){{3}})[ \t]*\r?$"
-)
-_CELL = r"[^\n<|]*(?:<(?!\|)[^\n<|]*)*"
-_ROW = rf"^(?={_CELL}\|{_CELL}\|)[ \t]*\|?(?P<cells>{_CELL}(?:\|{_CELL})*)$"
-# Attributes and arguments that hold a place.
-_PLACED = r"(?:[\w-]{0,16}(?:box|rect|coords?|coordinate|polygon|quad|position|point)|x1|xmin|left|x)"
-_HTML = (
-    rf"<(?P<html>[a-zA-Z][\w-]{{0,20}})(?P<html_attributes>(?=[^<>\n]{{0,200}}\s{_PLACED}\s?=)\s[^<>\n]{{0,400}})>"
-    r"(?:(?P<html_text>[^<\n]{1,200})(?=</))?"
-)
-_CALL = (
-    rf"\b(?P<call>[A-Za-z_][\w.]{{0,40}})\((?=[^\n]{{0,60}}?\b{_PLACED}\s?=)"
-    r"(?P<arguments>[^()\n]{0,200}(?:\([^()\n]{0,80}\)[^()\n]{0,200}){0,4})\)"
-)
-_AROUND_KEY = r"[\"'`*]{0,3}"
-_WRAPPED = (
-    rf"<(?P<outer>[A-Za-z][\w-]{{0,30}})>(?P<body>[ \t\[(]{{0,8}}{_N}"
-    rf"(?:[ \t,;()\[\]]{{1,8}}{_N}){{1,7}}[ \t\])]{{0,8}})"
-    r"</(?P=outer)>"
-)
-_ONE_EACH = rf"[A-Za-z_]{{1,8}}\d?[ \t]*[:=][ \t]*{_N}"
-_SPREAD = rf"\b(?P<pairs>{_ONE_EACH}[ \t]*,?[ \t]*{_ONE_EACH}(?:[ \t]*,?[ \t]*{_ONE_EACH}){{2}})(?![\w.]|[ \t]*[:=])"
-_KNOWN_KEY = rf"{_AROUND_KEY}(?:{ANY_COORDINATE_KEY}|{ANY_NAME_KEY}|keypoints){_AROUND_KEY}"
-_MORE_LINES = 12
-_YAML_MORE = (
-    rf"[ \t]*(?:{_AROUND_KEY}[^\W\d][\w -]{{0,30}}{_AROUND_KEY}[ \t]*:\*{{0,2}}(?:[ \t][^\n]*)?|-[ \t]*{_N}[ \t]*)"
-)
-_OF_ITEM = rf"(?=(?i:{_KNOWN_KEY})[ \t]*:\*{{0,2}}(?:[ \t]|$))"
-_YAML = rf"^{_BULLET}{_OF_ITEM}(?P<yaml>[^\n]+(?:\n{_YAML_MORE}(?=\n|\Z)){{0,{_MORE_LINES}}})"
-_LINE = (
-    rf"^[ \t]*(?:[-*•][ \t]+)?[\[(]?(?P<four>{_FOUR})[ \t]*[\])]?[ \t:;,-]*"
-    r"(?P<line_name>[^\d\s\[\](),.:;<-][^\n<]*)?\r?$"
-)
-_CORNERS = rf"{_PAIR}[ \t]*,?[ \t]*{_PAIR}"
-_LIST = (
-    rf"\[\s{{0,24}}{_SHORT}(?:\s{{0,24}},\s{{0,24}}{_SHORT}){{3}}\s{{0,24}}"
-    r"(?:,\s{0,24}[\"'](?P<list_name>[^\"'\n\[\]]{1,80})[\"']\s{0,24})?\]"
-    rf"|(?P<round>\([ \t]*{_FOUR}[ \t]*\))"
-)
-_SMALL_FORMS = (
-    f"(?P<tag>{_TAG})|(?P<ref>{_REF})|(?P<box>{_BOX})|(?P<element>{_HTML})|(?P<action>{_CALL})|(?P<row>{_ROW})"
-    f"|(?P<wrapped>{_WRAPPED})|(?P<spread>{_SPREAD})"
-    f"|(?P<line>{_LINE})|(?P<named>{_NAMED_LINE})|(?P<corners>{_CORNERS})|(?P<list>{_LIST})"
-)
-_FORM = re.compile(f"(?P<block>{_YAML})|{_SMALL_FORMS}", re.MULTILINE)
-# For lines that are no item after all.
-_SMALL_FORM = re.compile(_SMALL_FORMS, re.MULTILINE)
 _TAG_VALUE = re.compile(r"""\b([xy]\d*|alt)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
-_NUMBER = re.compile(_N)
 _WORD = re.compile(r"[^\s,;()\[\]]+")
 # A name stands right before its coordinates or before a colon; more words are a sentence.
 _NAME = re.compile(
@@ -100,13 +35,7 @@ _MARKED_NAME = re.compile(r"(`|\*{1,2}|_{1,2})([^*_`\n]{1,80})\1[ \t]*[:\-–—
 _BEGINS_LINE = re.compile(r"(?:\A|\n)[ \t]*((?:[-*•]|\d{1,3}[.)])[ \t]+)\Z")
 _MOST_WORDS = 4
 _ATTRIBUTE = re.compile(r"""([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^\s"'>,()]+)""")
-_YAML_LINE = re.compile(
-    rf"(?:(?P<key>{_AROUND_KEY}[^\W\d][\w -]{{0,40}}?{_AROUND_KEY})[ \t]*:\*{{0,2}}[ \t]*)?(?P<value>[^\n]*)"
-)
-# Another known key in the same line.
-_NEXT_KEY = re.compile(rf"[,;][ \t]*(?=(?i:{_KNOWN_KEY})[ \t]*:)")
 _SENTENCE = re.compile(r"(?i:\b(?:is|are|at|be|here|there|located|found|box|boxes|bbox|coordinates?)\b)|在|位于")
-_PAIR_OF_KEY = re.compile(rf"([A-Za-z_]{{1,8}}\d?)[ \t]*[:=][ \t]*({_N})")
 # Tags that say how text looks, and not what is there.
 _LAYOUT_TAGS = ("td", "th", "li", "p", "span", "div", "b", "i", "strong", "em", "code", "pre", "br", "u")
 _GRID_NUMBER = re.compile(r"\d+")
@@ -116,13 +45,6 @@ _BETWEEN = re.compile(r"[ \t,;]*")
 _UNQUOTED = re.compile(r"[^\"']+")
 _LONGEST_NAME = 80
 _AROUND_NAME = " \t\"'“”＂＇`*"
-_LINES = re.compile(r"[^\n]*\n")
-_OF_BLOCK = re.compile(rf"{_YAML_MORE}\n")
-_BEGINS_BLOCK = re.compile(rf"({_BULLET}){_OF_ITEM}")
-_OPEN_TAG = re.compile(r"<points?\s[^<>]*\Z")
-_TAG_SIGN = re.compile("[<>＜＞]")
-_OPEN_LIST = re.compile(r"\[[\s\d.,+-]*(?:[\"'][^\"'\n\[\]]*[\"']?\s*)?\Z")
-_LIST_SIGN = re.compile(r"[\[\]［］【】]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +116,7 @@ class _Stretch:
         """Make a box of its own: numbers at `numbers`, everything from `start` to `end`."""
         span = (start + self.base, end + self.base)
         opened = lead_start(self.text, span[0], by_line=True)
-        return TextForm("rest", span, (self.candidate("box", 4, self.words(_NUMBER, *numbers), name, span, opened),))
+        return TextForm("rest", span, (self.candidate("box", 4, self.words(NUMBER, *numbers), name, span, opened),))
 
 
 def text_forms(text: str, start: int, end: int) -> Iterator[TextForm]:
@@ -210,14 +132,14 @@ def text_forms(text: str, start: int, end: int) -> Iterator[TextForm]:
     stretch = text[base:end]
     plain = stretch if stretch.isascii() else stretch.translate(FULL_WIDTH)
     view = _Stretch(text, plain, base, start - base)
-    yield from _forms(_FORM, view, start - base, len(plain))
+    yield from _forms(FORM, view, start - base, len(plain))
 
 
 def _forms(pattern: re.Pattern[str], view: _Stretch, start: int, end: int) -> Iterator[TextForm]:
     for match in pattern.finditer(view.plain, start, end):
         form = _READ[match.lastgroup or ""](match, view)
         if form is None and match.lastgroup in ("block", "wrapped"):
-            yield from _forms(_SMALL_FORM, view, *match.span("body" if match.lastgroup == "wrapped" else 0))
+            yield from _forms(SMALL_FORM, view, *match.span("body" if match.lastgroup == "wrapped" else 0))
             continue
         view.done = match.end()
         view.name = view.name if match.lastgroup == "corners" else None
@@ -309,10 +231,10 @@ def _read_block(match: re.Match[str], view: _Stretch) -> TextForm | None:
     last = ""
     for line in re.finditer(r"[^\n]+", match["yaml"]):
         at = match.start("yaml") + line.start()
-        cuts = [at, *(cut.end() for cut in _NEXT_KEY.finditer(view.plain, at, at + len(line[0]))), at + len(line[0])]
+        cuts = [at, *(cut.end() for cut in NEXT_KEY.finditer(view.plain, at, at + len(line[0]))), at + len(line[0])]
         for start, end in pairwise(cuts):
             indent = len(view.plain[start:end]) - len(view.plain[start:end].lstrip(" \t-"))
-            found = _YAML_LINE.match(view.plain, start + indent, end)
+            found = YAML_LINE.match(view.plain, start + indent, end)
             if found is None:
                 continue
             key = found["key"].strip("\"'`* ") if found["key"] is not None else last
@@ -336,7 +258,7 @@ def _read_wrapped(match: re.Match[str], view: _Stretch) -> TextForm | None:
 
 def _read_spread(match: re.Match[str], view: _Stretch) -> TextForm | None:
     values: Values = {}
-    for pair in _PAIR_OF_KEY.finditer(view.plain, *match.span("pairs")):
+    for pair in PAIR_OF_KEY.finditer(view.plain, *match.span("pairs")):
         values[pair[1]] = view.value_at(*pair.span(2))
     return _item_form(values, view.span(match), None, view) if spread_place(values) else None
 
@@ -351,7 +273,7 @@ def _read_row(match: re.Match[str], view: _Stretch) -> TextForm | None:
     for start, end in cells:
         said = view.plain[start:end].strip(" \t`*\"'")
         if numbers_in(said, 0) is not None:
-            words = view.words(_NUMBER, start, end)
+            words = view.words(NUMBER, start, end)
             if len(words) in (2, 4) and place is None and (len(words) == 4 or said[:1] in "[("):
                 place = words
             elif len(words) == 1:
@@ -465,64 +387,3 @@ _READ: dict[str, Callable[[re.Match[str], _Stretch], TextForm | None]] = {
     "corners": _read_corners,
     "list": _read_list,
 }
-
-
-def safe_end(text: str, start: int, end: int) -> int:
-    """Return the last place up to which the text reads the same whatever follows.
-
-    That is the end of a line, unless a tag or a list of numbers goes on behind it.
-
-    Args:
-        text: The reply so far.
-        start: A place that was safe.
-        end: Index to look up to.
-    """
-    cut = text.rfind("\n", start, end) + 1
-    while cut > start:
-        opened = _opened_before(text, start, cut, end)
-        if opened < 0:
-            begin = _before_block(text, start, cut)
-            # A block may begin inside of a tag.
-            opened = -1 if begin in (start, cut) else _opened_before(text, start, begin, end)
-            if opened < 0:
-                return begin
-        cut = text.rfind("\n", start, opened) + 1
-    return start
-
-
-def _opened_before(text: str, start: int, cut: int, end: int) -> int:
-    """Find what begins before `cut` and may go on behind it; -1 when nothing does."""
-    tag = max(text.rfind(sign, start, cut) for sign in "<＜")
-    if tag >= 0 and text.count("\n", tag, cut) <= _MOST_LINES_OF_TAG and _fits(_OPEN_TAG, text, tag, cut):
-        closing = _TAG_SIGN.search(text, cut, end)
-        if closing is None or closing[0] in ">＞":
-            return tag
-    opened = max(text.rfind(sign, max(start, cut - _LONGEST_LIST), cut) for sign in "[［【")
-    if opened >= 0 and _fits(_OPEN_LIST, text, opened, cut):
-        closing = _LIST_SIGN.search(text, cut, min(end, opened + _LONGEST_LIST))
-        if closing is None or closing[0] in "]］】":
-            return opened
-    return -1
-
-
-def _fits(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
-    return pattern.match(text[start:end].translate(FULL_WIDTH)) is not None
-
-
-def _before_block(text: str, start: int, cut: int) -> int:
-    """Go back before the lines that may go on as one item of YAML."""
-    last = text[text.rfind("\n", start, cut - 1) + 1 or start : cut].translate(FULL_WIDTH)
-    if not (_OF_BLOCK.match(last) or _BEGINS_BLOCK.match(last)):
-        return cut
-    begin, lines = cut, 0
-    for match in _LINES.finditer(text, start, cut):
-        line = match[0].translate(FULL_WIDTH)
-        begins = _BEGINS_BLOCK.match(line)
-        goes_on = 0 < lines <= _MORE_LINES and _OF_BLOCK.match(line)
-        if begins and (begins[1].strip() or not goes_on):
-            begin, lines = match.start(), 1
-        elif goes_on:
-            lines += 1
-        else:
-            begin, lines = cut, 0
-    return begin

@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_it_is_told_before_torch_is_imported(folder: Path, arguments: tuple[str, ...], said: str, code: int) -> None:
     if "mps" in arguments and sys.platform == "darwin":
-        pytest.skip("it may be there")
+        pytest.skip("a Mac may have the device mps")
     told = detect(folder, *arguments)
     assert said in told
     assert told.count(said) == 1, "it is said once"

@@ -183,7 +183,7 @@ class _Lanes:
     alone: bool
 
     def get_seq_length(self) -> int:
-        """Return nothing of use: transformers before 5.3 counts on from it where positions are given anyway."""
+        """Return nothing of use: transformers 5.0 counts on from it, though positions are given."""
         return 0
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object) -> list[torch.Tensor]:

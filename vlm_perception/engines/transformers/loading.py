@@ -12,7 +12,7 @@ import transformers.utils.logging as transformers_logging
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from vlm_perception.engines.families import CELL_PX
-from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
+from vlm_perception.engines.transformers.checkpoint import Checkpoint
 from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
 from vlm_perception.engines.transformers.memory import check_memory
@@ -54,23 +54,21 @@ class LoadedModel:
 
 
 def load_checkpoint(
-    name: str | Checkpoint, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
+    checkpoint: Checkpoint, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
 ) -> LoadedModel:
-    """Find, check and load a checkpoint.
+    """Check and load a checkpoint.
 
     Args:
-        name: Hub id or local folder, or what was found there.
+        checkpoint: As `find_checkpoint` gives it.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
         tell: Hears how far it is, in words.
         vision_attention: "auto", "sdpa" or "flash_attention_2".
 
     Raises:
-        ModelLoadError: Wrong path, no hub, unknown family, too little memory or no such attention, with the remedy.
+        ModelLoadError: No such device, too little memory, no such attention or damaged files, with the remedy.
     """
     check_device(device)
-    tell(f"finding {name.folder if isinstance(name, Checkpoint) else name}, which may mean to download it")
-    checkpoint = name if isinstance(name, Checkpoint) else find_checkpoint(name)
     attend = find_attention(vision_attention, device, checkpoint.stored_dtype if dtype == "auto" else dtype)
     check_memory(checkpoint, device=device, dtype=dtype)
     try:

@@ -20,12 +20,10 @@ class PromptTokens:
 
     Attributes:
         before: What stands before the image; the same for every instruction with most chat templates.
-        image_id: The token that every cell of the image takes.
         after: What stands behind it, at least one token.
     """
 
     before: tuple[int, ...]
-    image_id: int
     after: tuple[int, ...]
 
 
@@ -80,7 +78,7 @@ class Preprocessor:
                 f"{self._image_id}) with text behind it is needed; use the template of a Qwen2.5-VL checkpoint"
             )
         place = ids.index(self._image_id)
-        return PromptTokens(tuple(ids[:place]), self._image_id, tuple(ids[place + 1 :]))
+        return PromptTokens(tuple(ids[:place]), tuple(ids[place + 1 :]))
 
     def patches(self, request: Request) -> Patches:
         """Bring a request's frame to its planned size and cut it into patches.
