@@ -57,8 +57,9 @@ class PassShape:
         return self.bucket * (place // self.bucket + 1)
 
 
-# On two cores a pass of the tiny model over 32 rows takes 1.2 times as long as one over 16, over 1,024 places 1.25
-# times one over 256 (`python -m benchmarks.pass_cost`); few drafts fill more than 16. A GPU waits for the weights, whatever the rows, and has a graph for each bucket.
+# A pass of the tiny model on two cores takes 1.2 times as long over 32 rows as over 16, and 1.25 times over 1,024
+# places as over 256 (`python -m benchmarks.pass_cost`); few drafts fill more than 16. A GPU waits for the weights,
+# whatever the rows, and has a graph for each bucket.
 CPU_SHAPE = PassShape(16, 256)
 GPU_SHAPE = PassShape(32, 1024)
 
