@@ -1,0 +1,1 @@
+"""What is known of objects beyond one answer: tracks, and places in space. Pure: no ROS, no threads."""
