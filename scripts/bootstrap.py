@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set up everything: virtual environment, packages, vision_msgs, and this package itself. Safe to repeat.
+"""Set up everything: virtual environment, packages, our message packages, and this package itself. Safe to repeat.
 
 Called by the Makefile. Standard library only, any Python from 3.8 on. A second run finds a stamp that matches the
 requirements, the message definitions, the Python and the ROS 2 in use, and does nothing.
@@ -149,7 +149,7 @@ def state_key(setting: Setting, kind: str, pip_extra: str) -> str:
     """Return a hash of everything the environment is made from."""
     digest = hashlib.sha256(f"{setting}{kind}{pip_extra}{ROOT}".encode())
     inputs = [*requirement_files(setting, kind), ROOT / "setup.py", ROOT / "setup.cfg", Path(__file__)]
-    inputs += [ROOT / "scripts" / "build_vision_msgs.py"]
+    inputs += [ROOT / "scripts" / "build_interfaces.py"]
     inputs += sorted(p for p in (ROOT / "interfaces").rglob("*") if p.is_file())
     for path in inputs:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -234,7 +234,7 @@ def system_numpy_limit(setting: Setting) -> list:
 
 
 def install(python: Path, setting: Setting, kind: str, pip_extra: str) -> None:
-    """Install all packages, build vision_msgs, and install this package as a link to the checkout."""
+    """Install all packages, build our message packages, and install this package as a link to the checkout."""
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-qq"]
     if pip_extra:
         run([*pip, *shlex.split(pip_extra)], "the torch that was asked for")
@@ -242,7 +242,7 @@ def install(python: Path, setting: Setting, kind: str, pip_extra: str) -> None:
     setuptools = "setuptools>=64,<80"
     limit = system_numpy_limit(setting)
     run([*pip, *files, setuptools, "wheel", *limit], "packages (some minutes and 6 GB the first time)")
-    run([python, ROOT / "scripts" / "build_vision_msgs.py"], "vision_msgs", cwd=str(ROOT / "scripts"))
+    run([python, ROOT / "scripts" / "build_interfaces.py"], "message packages", cwd=str(ROOT / "scripts"))
     run([*pip, "--no-build-isolation", "--no-deps", "-e", ROOT], "vlm_perception as a link to this checkout")
 
 

@@ -106,7 +106,7 @@ def test_key_follows_requirements_commands_setting_and_kind(monkeypatch: pytest.
     for path in (*ROOT.glob("requirements*.txt"), ROOT / "setup.py", ROOT / "setup.cfg"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "build_vision_msgs.py").touch()
+    (tmp_path / "scripts" / "build_interfaces.py").touch()
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
     key = bootstrap.state_key(no_ros(), "run", "")
     assert key == bootstrap.state_key(no_ros(), "run", "")

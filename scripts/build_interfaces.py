@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Build our own vision_msgs definitions into the virtual environment that runs this script.
+"""Build our own definitions of message packages into the virtual environment that runs this script.
 
-Run with the environment's own Python: ``.venv/bin/python scripts/build_vision_msgs.py``. Standard library only.
-Nothing is built where a real vision_msgs can be imported (a sourced ROS 2), nor when ours is already up to date.
+Run with the environment's own Python: ``.venv/bin/python scripts/build_interfaces.py``. Standard library only.
+A package is not built where the real one can be imported (a sourced ROS 2), nor when ours is already up to date.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[1] / "interfaces" / "vision_msgs"
+SOURCE = Path(__file__).resolve().parents[1] / "interfaces"
+# Our packages, and the message that shows that one is whole: the last that was added to it.
+PACKAGES = {"vision_msgs": "Detection3DArray", "tf2_msgs": "TFMessage"}
 STAMP_NAME = "built_from.sha256"
 FOREIGN_PYTHON_INCLUDE = "/opt/python/"
-IMPORT_CHECK = "from vision_msgs.msg import Detection2DArray as D; D.__class__.__import_type_support__()"
+IMPORT_CHECK = "from {package}.msg import {message} as M; M.__class__.__import_type_support__()"
 
 
 class BuildError(Exception):
     """Something this build needs is missing or failed; the text says what and what to do."""
 
 
-def definitions_hash(source: Path = SOURCE) -> str:
+def definitions_hash(source: Path) -> str:
     """Return a hash of the message definitions, the build files and this Python version."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for path in sorted(p for p in source.rglob("*") if p.is_file()):
@@ -35,19 +37,20 @@ def definitions_hash(source: Path = SOURCE) -> str:
     return digest.hexdigest()
 
 
-def stamp_path(prefix: Path) -> Path:
+def stamp_path(prefix: Path, package: str) -> Path:
     """Return where an installed build of ours says what it was built from."""
-    return prefix / "share" / "vision_msgs" / STAMP_NAME
+    return prefix / "share" / package / STAMP_NAME
 
 
-def installed_location() -> str | None:
-    """Return the directory of the vision_msgs that this Python imports, or None.
+def installed_location(package: str) -> str | None:
+    """Return the directory of the package that this Python imports, or None.
 
     Asked in a fresh process without the current directory on its path, so that neither a half-built package nor a
     source folder of the same name can answer. The type support is loaded too: a package built for another Python
     version imports, but cannot publish.
     """
-    code = f"{IMPORT_CHECK}; import vision_msgs; print(vision_msgs.__path__[0])"
+    check = IMPORT_CHECK.format(package=package, message=PACKAGES[package])
+    code = f"{check}; import {package}; print({package}.__path__[0])"
     asked = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tempfile.gettempdir(), check=False
     )
@@ -86,12 +89,12 @@ def check_tools(environment: dict[str, str]) -> None:
         missing.append(f"python{sys.version_info.major}.{sys.version_info.minor}-dev")
     if missing:
         raise BuildError(
-            f"building vision_msgs needs {', '.join(missing)}. Remedy: apt-get install -y {' '.join(missing)}"
+            f"building message packages needs {', '.join(missing)}. Remedy: apt-get install -y {' '.join(missing)}"
         )
 
 
-def build(prefix: Path, jobs: int) -> None:
-    """Configure, build and install our definitions into `prefix`; the tools' output is shown only on failure."""
+def build(package: str, prefix: Path, jobs: int) -> None:
+    """Configure, build and install one of our packages into `prefix`; the tools' output is shown only on failure."""
     environment = {
         **os.environ,
         "AMENT_PREFIX_PATH": str(prefix),
@@ -99,8 +102,8 @@ def build(prefix: Path, jobs: int) -> None:
     }
     check_tools(environment)
     rewrite_foreign_includes(prefix)
-    with tempfile.TemporaryDirectory(prefix="vision_msgs_build_") as scratch:
-        configure = ["cmake", "-GNinja", "-S", str(SOURCE), "-B", scratch, "-DBUILD_TESTING=OFF"]
+    with tempfile.TemporaryDirectory(prefix=f"{package}_build_") as scratch:
+        configure = ["cmake", "-GNinja", "-S", str(SOURCE / package), "-B", scratch, "-DBUILD_TESTING=OFF"]
         configure += [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_INSTALL_PREFIX={prefix}"]
         configure += ["-DCMAKE_BUILD_TYPE=Release", f"-DPython3_EXECUTABLE={sys.executable}"]
         for command in (configure, ["cmake", "--build", scratch, f"-j{jobs}"], ["cmake", "--install", scratch]):
@@ -109,33 +112,33 @@ def build(prefix: Path, jobs: int) -> None:
                 raise BuildError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-6000:]}")
 
 
-def ensure_built(prefix: Path, jobs: int) -> str:
-    """Make vision_msgs importable and return one line that says what was found or done.
+def ensure_built(package: str, prefix: Path, jobs: int) -> str:
+    """Make a package importable and return what was found or done.
 
     Raises:
         BuildError: a tool is missing, the build failed, or its result cannot be imported.
     """
-    stamp, wanted = stamp_path(prefix), definitions_hash()
-    found = installed_location()
+    stamp, wanted = stamp_path(prefix, package), definitions_hash(SOURCE / package)
+    found = installed_location(package)
     if found is not None and not Path(found).is_relative_to(prefix):
-        return f"vision_msgs: the real one is used, {found}"
+        return f"the real one is used, {found}"
     if found is not None and not stamp.exists():
-        return f"vision_msgs: one that is not ours is installed and used, {found}"
+        return f"one that is not ours is installed and used, {found}"
     if found is not None and stamp.read_text().strip() == wanted:
-        return f"vision_msgs: ours, up to date, {found}"
+        return f"ours, up to date, {found}"
     if distro := os.environ.get("ROS_DISTRO"):
         # Ours beside a real ROS 2 would hide the apt package once that is installed.
         raise BuildError(
-            f"ROS 2 {distro} is sourced, but vision_msgs cannot be imported from it. "
-            f"Remedy: apt-get install -y ros-{distro}-vision-msgs, and source the setup file again"
+            f"ROS 2 {distro} is sourced, but {package} cannot be imported from it. Remedy: apt-get install -y "
+            f"ros-{distro}-{package.replace('_', '-')}, and source the setup file again"
         )
-    print("vision_msgs: building our definitions (about a minute, once) ...", flush=True)
-    build(prefix, jobs)
-    found = installed_location()
+    print(f"{package}: building our definitions (about a minute, once) ...", flush=True)
+    build(package, prefix, jobs)
+    found = installed_location(package)
     if found is None:
-        raise BuildError("vision_msgs was built, but importing it fails. Remedy: remove the environment, set up anew")
+        raise BuildError(f"{package} was built, but importing it fails. Remedy: remove the environment, set up anew")
     stamp.write_text(wanted + "\n")
-    return f"vision_msgs: ours, built and installed, {found}"
+    return f"ours, built and installed, {found}"
 
 
 def main() -> int:
@@ -144,13 +147,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel compile jobs")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
-        print("vision_msgs: run this with the Python of a virtual environment, not the system's", file=sys.stderr)
+        print("run this with the Python of a virtual environment, not the system's", file=sys.stderr)
         return 1
-    try:
-        print(ensure_built(Path(sys.prefix).resolve(), arguments.jobs))
-    except BuildError as error:
-        print(f"vision_msgs: {error}", file=sys.stderr)
-        return 1
+    for package in PACKAGES:
+        try:
+            print(f"{package}: {ensure_built(package, Path(sys.prefix).resolve(), arguments.jobs)}")
+        except BuildError as error:
+            print(f"{package}: {error}", file=sys.stderr)
+            return 1
     return 0
 
 

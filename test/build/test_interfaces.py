@@ -1,13 +1,13 @@
-"""vision_msgs in this environment is wire compatible with upstream 4.1, whoever built it."""
+"""vision_msgs and tf2_msgs in this environment are wire compatible with upstream, whoever built them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import pytest
 import rclpy
-import vision_msgs.msg
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -18,18 +18,22 @@ from benchmarks.domains import claimed_domain
 
 TIMEOUT_S = 60.0
 
-# RIHS01 hashes of upstream vision_msgs 4.1.1. Equal hash: equal fields, types and order, so equal bytes on the wire.
+# RIHS01 hashes of upstream vision_msgs 4.1.1 and tf2_msgs. Equal hash: equal fields, types and order, so equal bytes on the wire.
 UPSTREAM_HASHES = {
-    "Point2D": "eab0e83f44ab4de92ceaf76dd7d0e7638f2bdd1d16ffbe16c7a136c48e407247",
-    "Pose2D": "b0b5d1d7b4c20dd4fcde3ed1d4b289a919290572007d67a97043814db25d3648",
-    "BoundingBox2D": "008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f",
-    "ObjectHypothesis": "51da43cec11c01957a64d1e05a24acd18aae7745ec30b74348ad5f6d634f7f90",
-    "ObjectHypothesisWithPose": "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
-    "Detection2D": "0d12b69df5c593b3455b7346fac8205437a7d4bcb09b9e0e0b2dde787ded38ea",
-    "Detection2DArray": "214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968",
-    "VisionClass": "1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
-    "LabelInfo": "3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783",
-    "VisionInfo": "95d3116a17484ad91c9a2686e1d54890bbfc3ff6c6a2de137738c4950d45d284",
+    "vision_msgs/Point2D": "eab0e83f44ab4de92ceaf76dd7d0e7638f2bdd1d16ffbe16c7a136c48e407247",
+    "vision_msgs/Pose2D": "b0b5d1d7b4c20dd4fcde3ed1d4b289a919290572007d67a97043814db25d3648",
+    "vision_msgs/BoundingBox2D": "008eacbb0cf8f26e83795547bed013eec3675485ef386ec056d80eaaf1c1ce2f",
+    "vision_msgs/ObjectHypothesis": "51da43cec11c01957a64d1e05a24acd18aae7745ec30b74348ad5f6d634f7f90",
+    "vision_msgs/ObjectHypothesisWithPose": "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
+    "vision_msgs/Detection2D": "0d12b69df5c593b3455b7346fac8205437a7d4bcb09b9e0e0b2dde787ded38ea",
+    "vision_msgs/Detection2DArray": "214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968",
+    "vision_msgs/VisionClass": "1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
+    "vision_msgs/LabelInfo": "3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783",
+    "vision_msgs/VisionInfo": "95d3116a17484ad91c9a2686e1d54890bbfc3ff6c6a2de137738c4950d45d284",
+    "vision_msgs/BoundingBox3D": "bbb73a65c163d7f9bb29009c7bde9f7faa576bd2d23299c4511d19230dab4698",
+    "vision_msgs/Detection3D": "ddd703be132ab0b69d33121f1bb034132bfbb3b0ac5f9fb1516005ba1c8a265b",
+    "vision_msgs/Detection3DArray": "793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018",
+    "tf2_msgs/TFMessage": "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
 }
 
 
@@ -45,7 +49,7 @@ def node() -> Iterator[Node]:
     context = Context()
     with claimed_domain() as number:
         rclpy.init(context=context, domain_id=number)
-        made = rclpy.create_node("vision_msgs_test", context=context)
+        made = rclpy.create_node("interfaces_test", context=context)
         yield made
         made.destroy_node()
         context.shutdown()
@@ -56,8 +60,9 @@ def node() -> Iterator[Node]:
 )
 def test_announced_type_hashes_equal_those_of_upstream(node: Node) -> None:
     for name, expected in UPSTREAM_HASHES.items():
-        topic = f"/hash_of_{name.lower()}"
-        node.create_publisher(getattr(vision_msgs.msg, name), topic, 1)
+        package, message = name.split("/")
+        topic = f"/hash_of_{message.lower()}"
+        node.create_publisher(getattr(import_module(f"{package}.msg"), message), topic, 1)
         until(lambda wanted=topic: node.get_publishers_info_by_topic(wanted))
         (endpoint,) = node.get_publishers_info_by_topic(topic)
         assert str(endpoint.topic_type_hash) == f"RIHS01_{expected}"
