@@ -1,0 +1,163 @@
+"""Where objects of an image stand in space, by the depth inside their boxes.
+
+A depth camera sees the front of a thing alone. So a position is the centre of the extent that is *seen* (x, y, and the
+depth range of the front), and a size is that extent: the side that is turned away is not guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlm_perception.types import WH, DetectedObject
+from vlm_perception.world.camera_model import CameraModel, CameraModelError
+
+XYZ = tuple[float, float, float]
+Cause = Literal["no_valid_depth", "outside", "not_aligned"]
+_SIDE = 48  # samples across a large box: 2,304 are enough for percentiles
+_POINT_RADIUS = 0.006  # of the image's width: a point is a spot, not one pixel
+_MIN_SHARE, _MIN_SAMPLES = 0.05, 4
+_LAYER_SHARE = 0.15  # of the valid samples: fewer in front are an occluder's corner or mixed edges
+_GAP_SHARE, _GAP_M = 0.06, 0.08  # layers lie further apart than both noise and a thing's own slope a step
+_NOISE_SHARE = 0.01  # of the depth: stereo and structured light at two metres
+_ASPECT_TOLERANCE = 0.01
+_REMEDY = "use the driver's depth that is aligned to colour (align_depth), or depth_image_proc's register node"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one object is.
+
+    Attributes:
+        position_m: Centre of the seen extent.
+        size_m: Seen extent along x, y, z of the camera; zeros for a point.
+        covariance_m2: (3, 3) of the position, row by row: noise of depth along the ray, of the box across it.
+        valid_share: Share of the samples inside the box that have a depth.
+        quaternion_xyzw: How the box is turned in the frame the position is in.
+    """
+
+    position_m: XYZ
+    size_m: XYZ
+    covariance_m2: tuple[float, ...]
+    valid_share: float
+    quaternion_xyzw: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpot:
+    """Why an object has no place in space: a cause for counting, and a text for people."""
+
+    cause: str
+    text: str
+
+
+def check_aligned(image_wh: WH, image_frame: str, depth_wh: WH, depth_frame: str) -> NoSpot | None:
+    """Tell why depth does not belong to the pixels of a colour image; None where it does."""
+    aspect = (depth_wh[0] * image_wh[1]) / max(1, depth_wh[1] * image_wh[0])
+    if image_frame != depth_frame:
+        return NoSpot(
+            "not_aligned",
+            f"depth is in frame {depth_frame!r}, the image in {image_frame!r}, and must be in it: {_REMEDY}",
+        )
+    if abs(aspect - 1.0) > _ASPECT_TOLERANCE:
+        return NoSpot(
+            "not_aligned",
+            f"depth of {depth_wh[0]}x{depth_wh[1]} has another aspect than the image of {image_wh[0]}x{image_wh[1]}: "
+            f"{_REMEDY}",
+        )
+    return None
+
+
+def lift(
+    objects: Sequence[DetectedObject], image_wh: WH, depth_m: NDArray[np.float32], camera: CameraModel
+) -> tuple[Spot | NoSpot, ...]:
+    """Place objects in the camera's optical frame (REP 103: x right, y down, z forward).
+
+    Args:
+        objects: Boxes and points in pixels of the image; a box counts before a point.
+        image_wh: That image's size; depth of another size and the same aspect is taken as the same view.
+        depth_m: (h, w) float32 metres, NaN where there is none.
+        camera: The image's calibration.
+
+    Returns:
+        For each object its place, or why it has none.
+    """
+    depth_wh = (int(depth_m.shape[1]), int(depth_m.shape[0]))
+    if (refused := check_aligned(image_wh, "", depth_wh, "")) is not None:
+        return (refused,) * len(objects)
+    try:
+        model = camera.scaled_to(depth_wh)
+    except CameraModelError as error:
+        return (NoSpot("not_aligned", str(error)),) * len(objects)
+    scale = (depth_wh[0] / image_wh[0], depth_wh[1] / image_wh[1])
+    return tuple(_lift_one(item, depth_m, model, scale) for item in objects)
+
+
+def _lift_one(
+    item: DetectedObject, depth_m: NDArray[np.float32], model: CameraModel, scale: tuple[float, float]
+) -> Spot | NoSpot:
+    is_point = item.xyxy is None
+    if item.xyxy is not None:
+        left, top, right, bottom = item.xyxy
+    elif item.point_xy is not None:
+        radius = max(2.0, _POINT_RADIUS * model.image_wh[0]) / scale[0]
+        (x, y) = item.point_xy
+        left, top, right, bottom = x - radius, y - radius, x + radius, y + radius
+    else:
+        return NoSpot("outside", "it has neither a box nor a point")
+    edges = np.array([left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]])
+    width, height = model.image_wh
+    if not np.isfinite(edges).all():
+        return NoSpot("outside", f"its box {item.xyxy or item.point_xy} is not finite")
+    x0, y0 = max(0, math.floor(edges[0])), max(0, math.floor(edges[1]))
+    x1, y1 = min(width, math.ceil(edges[2])), min(height, math.ceil(edges[3]))
+    if x1 <= x0 or y1 <= y0:
+        return NoSpot("outside", f"its box lies outside of the depth image of {width}x{height}")
+    step_x, step_y = -(-(x1 - x0) // _SIDE), -(-(y1 - y0) // _SIDE)
+    cut = depth_m[y0:y1:step_y, x0:x1:step_x]
+    valid = np.isfinite(cut) & (cut > 0)
+    count = int(np.count_nonzero(valid))
+    share = count / cut.size
+    if share < _MIN_SHARE or count < min(_MIN_SAMPLES, cut.size):
+        return NoSpot("no_valid_depth", f"{share:.0%} valid pixels of depth inside its box")
+    rows, columns = np.nonzero(valid)
+    depths = cut[valid].astype(np.float64)
+    near, far = _front_layer(depths)
+    inside = (depths >= near) & (depths <= far)
+    pixels = np.column_stack([x0 + columns[inside] * step_x, y0 + rows[inside] * step_y]).astype(np.float64)
+    points_m = model.rays_of(pixels) * depths[inside, None]
+    low, high = np.percentile(points_m, [2.0, 98.0], axis=0)
+    middle = np.median(points_m, axis=0)
+    centre, size = (middle, np.zeros(3)) if is_point else ((low + high) / 2, high - low)
+    return Spot(
+        (float(centre[0]), float(centre[1]), float(centre[2])),
+        (float(size[0]), float(size[1]), float(size[2])),
+        _covariance(centre, points_m, model),
+        share,
+    )
+
+
+def _front_layer(depths: NDArray[np.float64]) -> tuple[float, float]:
+    """Find the depth range of the nearest run of samples without a gap that holds enough of them."""
+    ordered = np.sort(depths)
+    gaps = np.flatnonzero(np.diff(ordered) > np.maximum(_GAP_M, _GAP_SHARE * ordered[:-1]))
+    starts, ends = np.concatenate([[0], gaps + 1]), np.concatenate([gaps, [len(ordered) - 1]])
+    sizes = ends - starts + 1
+    dense = np.flatnonzero(sizes >= _LAYER_SHARE * len(ordered))
+    chosen = int(dense[0]) if dense.size else int(np.argmax(sizes))
+    return float(ordered[starts[chosen]]), float(ordered[ends[chosen]])
+
+
+def _covariance(centre: NDArray[np.float64], points_m: NDArray[np.float64], model: CameraModel) -> tuple[float, ...]:
+    """Depth is wrong along the ray (by its noise and by what the thing's own depth spreads), a box by pixels across."""
+    z = float(centre[2])
+    along = (_NOISE_SHARE * z) ** 2 + float(np.var(points_m[:, 2])) / max(1, min(len(points_m), 16))
+    across = (2.0 * z / model.k[0]) ** 2
+    ray = centre / max(1e-9, float(np.linalg.norm(centre)))
+    turned = across * np.eye(3) + (along - across) * np.outer(ray, ray)
+    return tuple(float(value) for value in turned.ravel())
