@@ -75,6 +75,9 @@ class Listener:
     def on_partial(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`; not asked for."""
 
+    def on_asked(self, frame: Frame) -> None:
+        """See `WorkerListener`."""
+
     def on_out_of_memory(self, text: str) -> None:
         """See `WorkerListener`; it would spoil the run."""
         raise SystemExit(text)

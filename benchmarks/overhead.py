@@ -38,7 +38,7 @@ from vlm_perception.ros.outputs.result_messages import answer_json, detections_m
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import resolve_model
-from vlm_perception.types import Answer, Request, Result, Token
+from vlm_perception.types import Answer, Frame, Request, Result, Token
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.worker.worker import Worker
 
@@ -132,6 +132,9 @@ class DataPath:
             raise error
 
     def on_partial(self, result: Result, deliver: Deliver) -> None:
+        """See `WorkerListener`."""
+
+    def on_asked(self, frame: Frame) -> None:
         """See `WorkerListener`."""
 
     def on_out_of_memory(self, text: str) -> None:

@@ -26,6 +26,7 @@ LARGEST_AREA_PX = 16384 * 28 * 28
 
 FramePolicy = Literal["newest", "every", "on_demand"]
 _Topic = Annotated[str, Field(min_length=1)]
+_OptionalTopic = Annotated[str, Field()]
 _Weight = Annotated[float, Field(ge=0.01, le=100.0)]
 # ROS and files bring lists; settings are frozen.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -234,6 +235,19 @@ class Settings(BaseModel):
         "treats all alike.",
         json_schema_extra=_extra(live=True),
     )
+    depth_topics: Annotated[tuple[_OptionalTopic, ...], _FROM_LIST] = Field(
+        (),
+        description="Depth image aligned to each camera, in the order of image_topics, an empty name for a camera "
+        "without; a name that ends in /compressedDepth is a CompressedImage. Empty places nothing in space.",
+        json_schema_extra=_extra(live=True),
+    )
+    depth_tolerance_s: float = Field(
+        0.05,
+        ge=0.0,
+        le=10.0,
+        description="How far the stamp of a depth image may be from the stamp of the image that it belongs to.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
     max_batch: int = Field(
         1,
         ge=1,
@@ -305,6 +319,11 @@ class Settings(BaseModel):
             raise ValueError(
                 f"camera_weights has {weights} values for {cameras} cameras; give one for each of image_topics, "
                 f"or set camera_weights to [] first"
+            )
+        if len(self.depth_topics) not in (0, cameras):
+            raise ValueError(
+                f"depth_topics has {len(self.depth_topics)} names for {cameras} cameras; give one for each of "
+                f"image_topics, '' for one without depth, or set depth_topics to [] first"
             )
         return self
 

@@ -24,7 +24,7 @@ from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, Request
+from vlm_perception.types import Answer, Frame, Request
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.worker.worker import Worker
 
@@ -97,6 +97,9 @@ class Told:
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         """Tell."""
         print(f"dropped: {cause}", flush=True)
+
+    def on_asked(self, frame: Frame) -> None:
+        """Tell nothing."""
 
     def on_out_of_memory(self, text: str) -> None:
         """Tell."""

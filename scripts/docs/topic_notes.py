@@ -28,6 +28,11 @@ NOTES = {
         _FOLLOWS,
     ),
     "camera_info": Note("calibration, beside each image topic", _FOLLOWS),
+    "depth": Note(
+        "depth aligned to the image: each of `depth_topics`; sensor_msgs/CompressedImage where it ends in "
+        "/compressedDepth",
+        _FOLLOWS,
+    ),
     "~/prompt": Note("one prompt, or a JSON list of standing ones; empty stops detection", _RELIABLE),
     "~/active_prompt": Note("what is asked now; empty when detection is stopped", _LATCHED),
     "~/detections": Note(
@@ -41,6 +46,8 @@ NOTES = {
         _RELIABLE,
     ),
     "~/annotated_image/compressed": Note("the same as JPEG", _RELIABLE),
+    "~/detections_3d": Note("boxes in space, with `depth_topics`: [places](#places-in-space)", _RELIABLE),
+    "~/markers_3d": Note("the same for RViz and Foxglove; made only while somebody subscribes", _RELIABLE),
     "~/camera_info": Note("the camera's calibration, unchanged, once for each answered image", _RELIABLE),
     "/diagnostics": Note("rates, latency, age, drops and errors by cause, state: [values](#diagnostics)", _RELIABLE),
     "~/enable": Note("pauses and resumes; the running answer is aborted, the model stays loaded"),
@@ -57,7 +64,9 @@ def described() -> list[tuple[Use, Note]]:
     Raises:
         KeyError: One that the node has is in no note, or the other way round.
     """
-    found = {use.name: use for use in uses() if not use.kind.startswith(_OF_ROS)}
+    found = {
+        use.name: use for use in uses({"image": "~"}, depths={"image": "depth"}) if not use.kind.startswith(_OF_ROS)
+    }
     if odd := found.keys() ^ NOTES.keys():
         raise KeyError(f"without a note in scripts/docs/topic_notes.py, or without a use: {', '.join(sorted(odd))}")
     return [(found[name], note) for name, note in NOTES.items()]

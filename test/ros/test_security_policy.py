@@ -67,8 +67,9 @@ def test_the_policy_is_the_node_s_graph(robot, scripted, namespace, name, image,
 
 def test_several_cameras_have_results_of_their_own(robot, scripted):
     cameras = {"/front/image_raw": "~/front", "/rear/image_raw": "~/rear"}
-    node = robot.node(scripted, image_topics=list(cameras))
-    policy = allowed(policy_xml(uses(cameras)))
+    depths = {"/rear/image_raw": "/rear/depth/compressedDepth"}
+    node = robot.node(scripted, image_topics=list(cameras), depth_topics=["", *depths.values()])
+    policy = allowed(policy_xml(uses(cameras, depths=depths)))
     graph = used(node)
     for access in ("publish", "subscribe"):
         assert set(graph[access]) == policy[access]

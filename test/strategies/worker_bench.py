@@ -57,6 +57,7 @@ class WorkerBench:
     ) -> None:
         self.engine, self.clock, self.rgb = engine, clock, rgb
         self.results: list[Result] = []
+        self.asked: list[Frame] = []
         self.partials: list[Result] = []
         self.drops: list[tuple[str, Exception | None]] = []
         self.states: list[tuple[EngineState, str]] = []
@@ -115,6 +116,9 @@ class WorkerBench:
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
         self._note(self.drops, (cause, error))
+
+    def on_asked(self, frame: Frame) -> None:
+        self._note(self.asked, frame)
 
     def on_out_of_memory(self, text: str) -> None:
         self._note(self.warnings, text)

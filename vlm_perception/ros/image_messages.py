@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.compressed import check_compressed, compressed_to_rgb, rgb_to_jpeg
+from vlm_perception.frames.depth import Metres, compressed_depth_to_metres, depth_to_metres
 from vlm_perception.frames.encodings import Pixels, RawLayout, check_raw, raw_to_rgb
 from vlm_perception.ros import cv_bridge_images
 from vlm_perception.scheduling.frame_queue import PendingFrame
@@ -57,6 +58,17 @@ def rgb_of(message: Image | CompressedImage) -> Pixels:
         if not _is_for_cv_bridge(error):
             raise
         return cv_bridge_images.read(message, error)
+
+
+def metres_of(message: Image | CompressedImage) -> Metres:
+    """Return a depth message as (height, width) float32 metres, NaN where there is none.
+
+    Raises:
+        ImageError: The message contradicts itself, is no depth, or cannot be decoded.
+    """
+    if isinstance(message, CompressedImage):
+        return compressed_depth_to_metres(message.data, message.format)
+    return depth_to_metres(message.data, _layout(message))
 
 
 def image_message(rgb: Pixels, header: Header) -> Image:

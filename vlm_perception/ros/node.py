@@ -23,6 +23,7 @@ from vlm_perception.ros.diagnostics.qos_watch import QosWatch
 from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
 from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.inputs.cameras import Cameras
+from vlm_perception.ros.inputs.depth import resolve_depth
 from vlm_perception.ros.inputs.prompt_topic import PromptTopic
 from vlm_perception.ros.lifecycle.model import ModelLifecycle
 from vlm_perception.ros.lifecycle.services import LifecycleServices
@@ -115,7 +116,7 @@ class VlmPerceptionNode(Node):
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
         self._prompts.reload()
         self._take_cameras(self._shared.settings)
-        return self._model.load(self._worker, lambda: self._outputs.use(self._topics))
+        return self._model.load(self._worker, lambda: self._outputs.use(self._topics, self._depths))
 
     def activate(self) -> None:
         """Listen to the cameras and answer."""
@@ -151,6 +152,7 @@ class VlmPerceptionNode(Node):
     def _take_cameras(self, settings: Settings) -> None:
         """Count, and share out turns, for the cameras that the settings name."""
         self._topics = self._cameras.resolve(settings)
+        self._depths = resolve_depth(self, settings, self._topics)
         weights = settings.camera_weights or (1.0,) * len(self._topics)
         self._shared.counters.use(self._topics)
         self._worker.set_cameras(dict(zip(self._topics, weights, strict=True)))
@@ -161,14 +163,14 @@ class VlmPerceptionNode(Node):
 
     def _prepare(self, old: Settings, new: Settings) -> Callable[[], None]:
         """See `LiveSettings.on_change`: what may be refused comes first."""
-        self._cameras.resolve(new)
+        resolve_depth(self, new, self._cameras.resolve(new))
         text = new.prompt if new.prompt != old.prompt else self._prompts.text
         prompts = self._prompts.read(text, new)
 
         def commit() -> None:
             self._take_cameras(new)
             if self.state in (State.INACTIVE, State.ACTIVE):
-                self._outputs.use(self._topics)
+                self._outputs.use(self._topics, self._depths)
             if self.state is State.ACTIVE:
                 self._cameras.use(self._topics, new.frame_policy == "every")
             if new.prompt != old.prompt or new.task != old.task:

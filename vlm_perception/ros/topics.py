@@ -59,6 +59,11 @@ _RESULTS = {
     "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
     "camera_info": _CALIBRATION,
 }
+# And for each camera with depth.
+_SPACE = {
+    "detections_3d": "vision_msgs/msg/Detection3DArray",
+    "markers_3d": "visualization_msgs/msg/MarkerArray",
+}
 _LIFECYCLE_SERVICES = {
     "change_state": "ChangeState",
     "get_state": "GetState",
@@ -95,6 +100,11 @@ def camera_info_topic(image_topic: str) -> str:
     return f"{namespace}{slash}camera_info"
 
 
+def is_compressed_depth(depth_topic: str) -> bool:
+    """Tell whether a depth topic has CompressedImage, by image_transport's own naming."""
+    return depth_topic.endswith("/compressedDepth")
+
+
 def camera_names(topics: Sequence[str]) -> dict[str, str]:
     """Name each camera by the shortest part of its topic that tells it from the others.
 
@@ -128,12 +138,17 @@ def result_prefixes(topics: Sequence[str]) -> dict[str, str]:
 
 
 def uses(
-    cameras: Mapping[str, str] = MappingProxyType({"image": "~"}), *, compressed: bool = False, sim_time: bool = False
+    cameras: Mapping[str, str] = MappingProxyType({"image": "~"}),
+    *,
+    depths: Mapping[str, str] = MappingProxyType({}),
+    compressed: bool = False,
+    sim_time: bool = False,
 ) -> tuple[Use, ...]:
     """List everything that a node uses.
 
     Args:
         cameras: Image topic, as it is remapped, to where the results go: `~`, or `~/front` for one of several.
+        depths: Image topic to depth topic of the cameras that have depth.
         compressed: Whether `image_transport` is `compressed`.
         sim_time: Whether `use_sim_time` is set.
     """
@@ -143,6 +158,10 @@ def uses(
         found.append(Use("subscribe", topic, f"sensor_msgs/msg/{'CompressedImage' if compressed else 'Image'}"))
         found.append(Use("subscribe", camera_info_topic(image), _CALIBRATION))
         found += [Use("publish", f"{results}/{name}", kind) for name, kind in _RESULTS.items()]
+        if depth := depths.get(image):
+            kind = "CompressedImage" if is_compressed_depth(depth) else "Image"
+            found.append(Use("subscribe", depth, f"sensor_msgs/msg/{kind}"))
+            found += [Use("publish", f"{results}/{name}", kind) for name, kind in _SPACE.items()]
     # Cameras in one namespace have one calibration topic.
     return tuple(dict.fromkeys(found))
 
@@ -186,13 +205,15 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--namespace", default="/", help="namespace of the node (default: /)")
     parser.add_argument("--node", default=NODE, help=f"name of the node (default: {NODE})")
     parser.add_argument("--image", action="append", help="camera topic, as it is remapped; repeat for several (image)")
+    parser.add_argument("--depth", action="append", help="depth topic of each --image, in their order; '' for none")
     parser.add_argument("--compressed", action="store_true", help="image_transport is compressed")
     parser.add_argument("--sim-time", action="store_true", help="use_sim_time is set, so the node hears /clock")
     options = parser.parse_args(args)
     if not options.namespace.startswith("/"):
         parser.error(f"--namespace is {options.namespace!r}: it must begin with a slash, such as /robot1")
     cameras = result_prefixes(options.image or ["image"])
-    used = uses(cameras, compressed=options.compressed, sim_time=options.sim_time)
+    depths = dict(zip(cameras, options.depth or (), strict=False))
+    used = uses(cameras, depths=depths, compressed=options.compressed, sim_time=options.sim_time)
     sys.stdout.write(policy_xml(used, namespace=options.namespace, node=options.node))
     return 0
 

@@ -114,11 +114,12 @@ class Inference:
             if turn.pending.broken:
                 continue
             try:
-                turn.pending.read()
+                frame = turn.pending.read()
             except Exception as error:  # noqa: BLE001 - one bad frame must not end the thread
                 self._fail(turn, error)
             else:
                 readable.append(turn)
+                self._listener.on_asked(frame)
         return readable
 
     def ask(self, turns: Sequence[Turn], settings: Settings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from vlm_perception.engines.base import EngineState
-from vlm_perception.types import Result
+from vlm_perception.types import Frame, Result
 
 Deliver = Callable[[Callable[[], None]], bool]
 
@@ -16,6 +16,10 @@ class WorkerListener(Protocol):
 
     def on_state(self, state: EngineState, detail: str) -> None:
         """The engine's state changed; `detail` is the reason of a failure."""
+        ...
+
+    def on_asked(self, frame: Frame) -> None:
+        """A frame was taken for asking, once for each pass; be quick."""
         ...
 
     def on_result(self, result: Result, deliver: Deliver) -> None:

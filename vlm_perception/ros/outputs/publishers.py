@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rclpy.node import Node
@@ -11,17 +12,19 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
-from vision_msgs.msg import Detection2DArray
-from visualization_msgs.msg import ImageMarker
+from vision_msgs.msg import Detection2DArray, Detection3DArray
+from visualization_msgs.msg import ImageMarker, MarkerArray
 
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.ros.image_messages import image_message, jpeg_message
+from vlm_perception.ros.inputs.depth import DepthInput, Spots
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
+from vlm_perception.ros.outputs.space_messages import detections_3d_message, markers_3d_message, spot_fields
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import result_prefixes
-from vlm_perception.types import Result
+from vlm_perception.types import FrameHeader, Result
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -33,17 +36,17 @@ class Outputs:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._by_camera: dict[str, Publishers] = {}
-        self._prefixes: dict[str, str] = {}
+        self._shapes: dict[str, tuple[str, str]] = {}
 
-    def use(self, topics: Sequence[str]) -> None:
-        """Publish for these cameras from now on."""
-        prefixes = result_prefixes(topics)
-        for topic in [topic for topic, prefix in self._prefixes.items() if prefixes.get(topic) != prefix]:
+    def use(self, topics: Sequence[str], depths: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Publish for these cameras from now on; `depths` are the depth topics of those that have depth."""
+        shapes = {topic: (prefix, depths.get(topic, "")) for topic, prefix in result_prefixes(topics).items()}
+        for topic in [topic for topic, shape in self._shapes.items() if shapes.get(topic) != shape]:
             self._by_camera.pop(topic).close()
-        for topic, prefix in prefixes.items():
+        for topic, (prefix, depth) in shapes.items():
             if topic not in self._by_camera:
-                self._by_camera[topic] = Publishers(self._node, topic, prefix)
-        self._prefixes = prefixes
+                self._by_camera[topic] = Publishers(self._node, topic, prefix, depth)
+        self._shapes = shapes
 
     def of(self, camera: str) -> Publishers | None:
         """Return a camera's publishers, or None when it has gone."""
@@ -57,12 +60,13 @@ class Publishers:
         node: Owner of the publishers.
         image_topic: Resolved topic of the camera's images.
         prefix: Private name below which the results go, such as `~` or `~/front`.
+        depth_topic: Resolved topic of the camera's depth; empty when it has none, and no topics of places then.
 
     Raises:
-        SettingsError: A `qos_overrides` parameter of the calibration's topic cannot be used.
+        SettingsError: A `qos_overrides` parameter of the calibration's or depth's topic cannot be used.
     """
 
-    def __init__(self, node: Node, image_topic: str, prefix: str) -> None:
+    def __init__(self, node: Node, image_topic: str, prefix: str, depth_topic: str = "") -> None:
         self._node = node
         self._lock, self._closed = threading.Lock(), False
         self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info")
@@ -76,17 +80,36 @@ class Publishers:
         self._markers = publisher(ImageMarker, "markers", _RELIABLE)
         self._annotated = publisher(Image, "annotated_image", _PICTURES)
         self._annotated_jpeg = publisher(CompressedImage, "annotated_image/compressed", _PICTURES)
+        self._depth: DepthInput | None = None
+        self._space: tuple[Publisher, ...] = ()
+        if depth_topic:
+            self._depth = DepthInput(node, image_topic, depth_topic)
+            self._space = (
+                publisher(Detection3DArray, "detections_3d", _RELIABLE),
+                publisher(MarkerArray, "markers_3d", _RELIABLE),
+            )
 
     def close(self) -> None:
         """Take the topics away."""
-        own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg)
+        own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg, *self._space)
         with self._lock:
             self._closed = True
             self._calibration.close()
+            if self._depth is not None:
+                self._depth.close()
             for publisher in own:
                 self._node.destroy_publisher(publisher)
 
-    def publish_answer(self, result: Result, latency_s: float, age_s: float | None) -> None:
+    def pin_depth(self, header: FrameHeader) -> None:
+        """Hold the depth of a frame that the model is asked about."""
+        if self._depth is not None:
+            self._depth.pin(header)
+
+    def place(self, result: Result, tolerance_s: float) -> Spots | None:
+        """Place the objects in space; None for a camera without depth."""
+        return None if self._depth is None else self._depth.place(result, tolerance_s)
+
+    def publish_answer(self, result: Result, latency_s: float, age_s: float | None, spots: Spots | None = None) -> None:
         """Publish boxes and words, and the camera's calibration beside them; see `answer_json` for the times.
 
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
@@ -96,12 +119,18 @@ class Publishers:
             if self._closed:
                 return
             self._detections.publish(detections_message(result))
-            self._answer.publish(String(data=answer_json(result, latency_s, age_s)))
+            places = None if spots is None else [spot_fields(spot) for spot in spots]
+            self._answer.publish(String(data=answer_json(result, latency_s, age_s, places)))
             if result.partial:
                 return
             self._calibration.take(result.request.frame.header)
             if self._markers.get_subscription_count() > 0:
                 self._markers.publish(marker_message(result))
+            if spots is not None and self._space:
+                detections, markers = self._space
+                detections.publish(detections_3d_message(result, spots))
+                if markers.get_subscription_count() > 0:
+                    markers.publish(markers_3d_message(result, spots))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.

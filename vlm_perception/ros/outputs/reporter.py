@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 
 from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
+from vlm_perception.ros.inputs.depth import Spots
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.result_messages import answer_json
+from vlm_perception.ros.outputs.space_messages import spot_fields
 from vlm_perception.scheduling.rate import Throttle
-from vlm_perception.types import Result
+from vlm_perception.types import Frame, Result
 from vlm_perception.worker.listener import Deliver
+from vlm_perception.world.lift import NoSpot
 
 _ANSWERS_LOG_PERIOD_S = 60.0
 
@@ -37,6 +41,12 @@ class Reporter:
         """See `WorkerListener`."""
         self._on_engine(state, detail)
 
+    def on_asked(self, frame: Frame) -> None:
+        """See `WorkerListener`."""
+        outputs = self._outputs.of(frame.camera)
+        if outputs is not None:
+            outputs.pin_depth(frame.header)
+
     def on_partial(self, result: Result, deliver: Deliver) -> None:
         """See `WorkerListener`."""
         latency_s, age_s = self.times_of(result)
@@ -48,8 +58,13 @@ class Reporter:
         """See `WorkerListener`."""
         latency_s, age_s = self.times_of(result)
         outputs = self._outputs.of(result.request.frame.camera)
-        if outputs is None or not deliver(lambda: outputs.publish_answer(result, latency_s, age_s)):
+        if outputs is None:
             return
+        # Lifted before, so that nobody waits for it.
+        spots = outputs.place(result, self._context.settings.depth_tolerance_s)
+        if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, spots)):
+            return
+        self._note_spots(result, spots)
         weak = sum(reject.score is not None for reject in result.rejects)
         for counters in self._counters.of(result.request.frame.camera):
             counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
@@ -86,7 +101,11 @@ class Reporter:
 
     def written(self, result: Result) -> str:
         """Write a result as `~/answer` does, with its times now; on any thread."""
-        return answer_json(result, *self.times_of(result))
+        outputs = self._outputs.of(result.request.frame.camera)
+        spots = None if outputs is None else outputs.place(result, self._context.settings.depth_tolerance_s)
+        return answer_json(
+            result, *self.times_of(result), None if spots is None else [spot_fields(spot) for spot in spots]
+        )
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
@@ -105,6 +124,17 @@ class Reporter:
             since = f"{self._untold} since the last such line; " if self._untold > 1 else ""
             self._context.info(f"answers come: {since}{said}")
             self._untold = 0
+
+    def _note_spots(self, result: Result, spots: Spots | None) -> None:
+        """Count and tell objects without a place in space, by cause."""
+        missing = Counter(spot.cause for spot in spots or () if isinstance(spot, NoSpot))
+        texts = {spot.cause: spot.text for spot in spots or () if isinstance(spot, NoSpot)}
+        camera = result.request.frame.camera
+        for cause, amount in missing.items():
+            kind = f"no_position_{cause}"
+            count, *_ = [counters.count_error(kind, amount) for counters in self._counters.of(camera)]
+            text = f"{amount} of {len(result.objects)} objects of {camera} have no place in space ({cause}, "
+            self._context.warn(kind, f"{text}{count} so far): {texts[cause]}")
 
     def _age_of(self, result: Result) -> FrameAge:
         frame = result.request.frame

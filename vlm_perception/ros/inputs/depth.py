@@ -1,0 +1,203 @@
+"""Depth beside one camera: messages kept by their stamps, and pinned for the frames that the model is asked about.
+
+A depth image belongs to a colour image by its stamp, not by when it comes; an answer comes seconds later. So the last
+few are kept as they came, and when a frame is asked about, the one that is closest is held for it until newer frames
+are asked about. Depth that comes while the model thinks counts as well. Nothing is decoded before an answer is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.validate_topic_name import validate_topic_name
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from vlm_perception.errors import ImageError, SettingsError
+from vlm_perception.ros.executor import steady_timer
+from vlm_perception.ros.image_messages import metres_of
+from vlm_perception.ros.inputs.image_subscription import ImageSubscription
+from vlm_perception.ros.qos import fixed_policies
+from vlm_perception.ros.topics import camera_info_topic, is_compressed_depth
+from vlm_perception.settings import Settings
+from vlm_perception.types import FrameHeader, Result
+from vlm_perception.world.camera_model import CameraModel, CameraModelError
+from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
+
+# A third of a second at 30 Hz: 37 MB of 720p in metres.
+KEPT_MESSAGES = 10
+# Frames with an answer under way: one a camera, or a few in a batch.
+KEPT_PINS = 8
+_DEPTH = 10
+_FOLLOW_PERIOD_S = 0.25
+_T = TypeVar("_T")
+Spots = tuple[Spot | NoSpot, ...]
+
+
+def resolve_depth(node: Node, settings: Settings, images: Sequence[str]) -> dict[str, str]:
+    """Return image topic to depth topic, both resolved, of the cameras that have depth.
+
+    Args:
+        node: Resolves and remaps names.
+        settings: Name the depth topics, in the order of the images.
+        images: Resolved image topics.
+
+    Raises:
+        SettingsError: A name is not valid, or its `qos_overrides` cannot be used.
+    """
+    found: dict[str, str] = {}
+    for image, topic in zip(images, settings.depth_topics, strict=False):
+        if not topic:
+            continue
+        try:
+            validate_topic_name(topic)
+        except InvalidTopicNameException as error:
+            remedy = "use one like /front/aligned_depth/image_raw"
+            raise SettingsError(f"depth_topics has {topic!r}, no topic name: {error}; {remedy}") from error
+        found[image] = node.resolve_topic_name(topic)
+        fixed_policies(node, found[image])
+    return found
+
+
+class Pins(Generic[_T]):
+    """Items by stamp, and for each pinned stamp the item that is closest to it. Thread-safe.
+
+    Args:
+        kept: How many items are kept, and
+        pins: how many stamps are pinned; the oldest go first.
+
+    Attributes:
+        count: How many items came.
+    """
+
+    def __init__(self, kept: int = KEPT_MESSAGES, pins: int = KEPT_PINS) -> None:
+        self._lock = threading.Lock()
+        self._items: deque[tuple[int, _T]] = deque(maxlen=kept)
+        self._pinned: OrderedDict[int, tuple[int, _T] | None] = OrderedDict()
+        self._pins = pins
+        self.count = 0
+
+    def arrived(self, stamp_ns: int, item: _T) -> None:
+        """Keep an item, also for the stamps that it is closer to than what they have."""
+        with self._lock:
+            self.count += 1
+            self._items.append((stamp_ns, item))
+            for pinned_ns, held in self._pinned.items():
+                # Of two alike the newer: a clock that was set back gives a stamp twice.
+                if held is None or abs(stamp_ns - pinned_ns) <= abs(held[0] - pinned_ns):
+                    self._pinned[pinned_ns] = (stamp_ns, item)
+
+    def pin(self, stamp_ns: int) -> None:
+        """Hold the item that is closest to a stamp, or the one that comes."""
+        with self._lock:
+            # From the newest on, so that it wins among those alike.
+            closest = min(reversed(self._items), key=lambda each: abs(each[0] - stamp_ns), default=None)
+            if stamp_ns not in self._pinned:
+                self._pinned[stamp_ns] = closest
+            self._pinned.move_to_end(stamp_ns)
+            while len(self._pinned) > self._pins:
+                self._pinned.popitem(last=False)
+
+    def of(self, stamp_ns: int) -> tuple[int, _T] | None:
+        """Return stamp and item held for a pinned stamp; None when there is none."""
+        with self._lock:
+            return self._pinned.get(stamp_ns)
+
+
+class DepthInput:
+    """Hears a camera's depth and calibration and places the objects of its answers in space.
+
+    Args:
+        node: Owner of the subscriptions.
+        image_topic: Resolved topic of the camera's images.
+        depth_topic: Resolved topic of depth that is aligned to them.
+
+    Raises:
+        SettingsError: A `qos_overrides` parameter of a topic cannot be used.
+    """
+
+    def __init__(self, node: Node, image_topic: str, depth_topic: str) -> None:
+        self._node, self._depth_topic, self._info_topic = node, depth_topic, camera_info_topic(image_topic)
+        self._depths: Pins[Image | CompressedImage] = Pins()
+        self._infos: Pins[CameraInfo] = Pins()
+        kind = CompressedImage if is_compressed_depth(depth_topic) else Image
+        self._inboxes = (
+            ImageSubscription(node, depth_topic, kind, lambda m: self._depths.arrived(_stamp_ns(m.header.stamp), m)),
+            ImageSubscription(
+                node, self._info_topic, CameraInfo, lambda m: self._infos.arrived(_stamp_ns(m.header.stamp), m)
+            ),
+        )
+        self._follow()
+        self._timer = steady_timer(node, _FOLLOW_PERIOD_S, self._follow)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_timer(self._timer)
+        for inbox in self._inboxes:
+            inbox.close()
+
+    def pin(self, header: FrameHeader) -> None:
+        """Hold what belongs to a frame that the model is asked about; on any thread."""
+        for pins in (self._depths, self._infos):
+            pins.pin(_nanoseconds(header))
+
+    def place(self, result: Result, tolerance_s: float) -> Spots:
+        """Place the objects of an answer about a pinned frame, in its optical frame; on any thread.
+
+        Args:
+            result: Of that frame.
+            tolerance_s: How far the stamp of depth may be from the image's.
+        """
+        frame = result.request.frame
+        found = self._inputs_of(frame.header, tolerance_s)
+        if isinstance(found, NoSpot):
+            return (found,) * len(result.objects)
+        message, camera = found
+        try:
+            depth_m = metres_of(message)
+        except ImageError as error:
+            return (NoSpot(error.cause, f"{self._depth_topic}: {error}"),) * len(result.objects)
+        depth_wh = (depth_m.shape[1], depth_m.shape[0])
+        refused = check_aligned(frame.image_wh, frame.header.frame_id, depth_wh, message.header.frame_id)
+        if refused is not None:
+            return (NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}"),) * len(result.objects)
+        return lift(result.objects, frame.image_wh, depth_m, camera)
+
+    def _inputs_of(
+        self, header: FrameHeader, tolerance_s: float
+    ) -> tuple[Image | CompressedImage, CameraModel] | NoSpot:
+        stamp_ns = _nanoseconds(header)
+        if (depth := self._depths.of(stamp_ns)) is None:
+            return NoSpot("no_depth", f"no depth came on {self._depth_topic} yet: start it, or correct depth_topics")
+        apart_s = abs(depth[0] - stamp_ns) * 1e-9
+        if apart_s > tolerance_s:
+            return NoSpot(
+                "no_depth_at_stamp",
+                f"the closest depth on {self._depth_topic} is {apart_s:.3f} s from the image, over depth_tolerance_s "
+                f"{tolerance_s:g}: let the driver send both at once, or raise it",
+            )
+        if (info := self._infos.of(stamp_ns)) is None:
+            return NoSpot("no_camera_info", f"no calibration came on {self._info_topic}: let the driver send it")
+        calibration = info[1]
+        try:
+            image_wh = (calibration.width, calibration.height)
+            k, d = tuple(map(float, calibration.k)), tuple(map(float, calibration.d))
+            return depth[1], CameraModel(image_wh, k, calibration.distortion_model, d)
+        except CameraModelError as error:
+            return NoSpot("bad_camera_info", f"{self._info_topic}: {error}")
+
+    def _follow(self) -> None:
+        for inbox in self._inboxes:
+            inbox.follow(_DEPTH)
+
+
+def _stamp_ns(stamp: object) -> int:
+    return int(getattr(stamp, "sec", 0)) * 1_000_000_000 + int(getattr(stamp, "nanosec", 0))
+
+
+def _nanoseconds(header: FrameHeader) -> int:
+    return header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
