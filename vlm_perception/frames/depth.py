@@ -81,8 +81,8 @@ def compressed_depth_to_metres(data: Buffer, declared_format: str) -> Metres:
     png = raw[_HEADER.size :]
     if not png.startswith(_PNG) or png[24:26] != b"\x10\x00":
         raise ImageError(
-            f"compressed depth is no 16-bit grey PNG after its first 12 bytes ({what}): publish it by image_transport's "
-            f"compressedDepth",
+            f"compressed depth is no 16-bit grey PNG after its first 12 bytes ({what}): publish it by "
+            f"image_transport's compressedDepth",
             cause="undecodable",
         )
     if b"IEND" not in png[-64:]:

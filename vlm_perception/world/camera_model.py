@@ -50,8 +50,9 @@ class CameraModel:
         numbers_ok = len(self.k) == 9 and bool(np.isfinite([*self.k, *self.d]).all())
         if min(self.image_wh) <= 0 or not numbers_ok or self.k[0] <= 0 or self.k[4] <= 0:
             raise CameraModelError(
-                f"the camera is uncalibrated (size {self.image_wh}, K {list(self.k)}, D {list(self.d)}): its CameraInfo "
-                f"needs a size and focal lengths over 0; calibrate it (camera_calibration) or let the driver load its file"
+                f"the camera is uncalibrated (size {self.image_wh}, K {list(self.k)}, D {list(self.d)}): its "
+                f"CameraInfo needs a size and focal lengths over 0; calibrate it (camera_calibration) or let the "
+                f"driver load its file"
             )
         if len(self.d) not in _COEFFICIENTS.get(self.distortion_model, ()) and any(self.d):
             raise CameraModelError(
@@ -80,7 +81,7 @@ class CameraModel:
         return CameraModel(image_wh, k, self.distortion_model, self.d)
 
     def rays_of(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn (n, 2) pixels into (n, 3) rays with z = 1, in the optical frame (REP 103: x right, y down, z forward)."""
+        """Turn (n, 2) pixels into (n, 3) rays with z = 1 in the optical frame (REP 103: x right, y down)."""
         points = np.asarray(points_xy, np.float64).reshape(-1, 1, 2)
         k = np.asarray(self.k, np.float64).reshape(3, 3)
         if not len(points):
