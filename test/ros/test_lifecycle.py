@@ -188,10 +188,10 @@ def test_a_change_that_breaks_once_is_cleaned_up_and_tried_again(robot, talk, sc
     real = node._outputs.use
     failures = [RuntimeError("no more handles")]
 
-    def use(topics: Any) -> None:
+    def use(*arguments: Any) -> None:
         if failures:
             raise failures.pop()
-        real(topics)
+        real(*arguments)
 
     monkeypatch.setattr(node._outputs, "use", use)
     assert not change(robot, Transition.TRANSITION_CONFIGURE)
