@@ -26,7 +26,6 @@ LARGEST_AREA_PX = 16384 * 28 * 28
 
 FramePolicy = Literal["newest", "every", "on_demand"]
 _Topic = Annotated[str, Field(min_length=1)]
-_OptionalTopic = Annotated[str, Field()]
 _Weight = Annotated[float, Field(ge=0.01, le=100.0)]
 # ROS and files bring lists; settings are frozen.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -235,7 +234,7 @@ class Settings(BaseModel):
         "treats all alike.",
         json_schema_extra=_extra(live=True),
     )
-    depth_topics: Annotated[tuple[_OptionalTopic, ...], _FROM_LIST] = Field(
+    depth_topics: Annotated[tuple[str, ...], _FROM_LIST] = Field(
         (),
         description="Depth image aligned to each camera, in the order of image_topics, an empty name for a camera "
         "without; a name that ends in /compressedDepth is a CompressedImage. Empty places nothing in space.",
@@ -397,8 +396,9 @@ def describe_field(name: str, info: FieldInfo) -> Parameter:
 
 def _kind_of(annotation: Any, default: Any) -> ParameterKind:
     if isinstance(default, list):
-        # tuple[Annotated[str, ...], ...]
-        item = get_args(get_args(annotation)[0])[0]
+        # tuple[str, ...] or tuple[Annotated[str, ...], ...]
+        item = get_args(annotation)[0]
+        item = (get_args(item) or (item,))[0]
         arrays: dict[type, ParameterKind] = {str: "string_array", float: "double_array"}
         return arrays[item]
     kinds: dict[type, ParameterKind] = {str: "string", bool: "bool", int: "integer", float: "double"}

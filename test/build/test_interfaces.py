@@ -18,7 +18,8 @@ from benchmarks.domains import claimed_domain
 
 TIMEOUT_S = 60.0
 
-# RIHS01 hashes of upstream vision_msgs 4.1.1 and tf2_msgs. Equal hash: equal fields, types and order, so equal bytes on the wire.
+# RIHS01 hashes of upstream vision_msgs 4.1.1 and tf2_msgs. Equal hash: equal fields, types and order, so equal bytes
+# on the wire.
 UPSTREAM_HASHES = {
     "vision_msgs/Point2D": "eab0e83f44ab4de92ceaf76dd7d0e7638f2bdd1d16ffbe16c7a136c48e407247",
     "vision_msgs/Pose2D": "b0b5d1d7b4c20dd4fcde3ed1d4b289a919290572007d67a97043814db25d3648",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from rclpy.qos import QoSProfile
 from robot import RELIABLE, header
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
+from vlm_perception.ros import image_messages
+from vlm_perception.ros.inputs import depth as depth_input
 from vlm_perception.ros.inputs.depth import Pins
 
 WH = (96, 64)
@@ -69,7 +73,7 @@ class Rig:
         self.talk.ask("red cart")
 
     def node_hears(self, robot) -> bool:
-        return self.depth.get_subscription_count() == 1 and self.info.get_subscription_count() == 2
+        return self.depth.get_subscription_count() == 1 and self.info.get_subscription_count() == 1
 
     def film(self, number: int) -> None:
         self.talk.show(number, np.zeros((WH[1], WH[0], 3), np.uint8))
@@ -168,6 +172,29 @@ def test_an_object_without_a_place_says_why_and_the_next_one_has_one(robot, rig,
     for number in (30_000, 2):
         found = thinking(scripted, made, number, lambda n=number: send((raw(n, depth_m()),), (n,)))
         assert found["position_m"] == pytest.approx(PLACE_M, abs=0.04)
+
+
+def test_one_answer_that_somebody_waits_for_has_places_made_once_and_not_by_the_executor(
+    robot, rig, scripted, monkeypatch
+) -> None:
+    made = rig(frame_policy="on_demand")
+    threads: list[str] = []
+
+    def metres_of(message: Image) -> np.ndarray:
+        threads.append(threading.current_thread().name)
+        return image_messages.metres_of(message)
+
+    monkeypatch.setattr(depth_input, "metres_of", metres_of)
+    heard = made.talk.node._outputs.of("/image")._depth
+    made.depth.publish(raw(5, depth_m()))
+    made.info.publish(calibration(5))
+    robot.until(lambda: (heard._depths.count, heard._infos.count) == (1, 1), "all is heard")
+    waiting = robot.begin_call(Trigger, "detect_once")
+    # Under `on_demand` an image that comes before the call is nobody's.
+    robot.until(lambda: made.film(5) or waiting.done(), "the answer is there")
+    (found,) = json.loads(waiting.result().message)["objects"]
+    assert found["position_m"] == pytest.approx(PLACE_M, abs=0.04)
+    assert set(threads) == {"vlm_perception_worker"}
 
 
 def test_of_two_cameras_one_has_depth(robot, scripted) -> None:

@@ -19,7 +19,7 @@ class WorkerListener(Protocol):
         ...
 
     def on_asked(self, frame: Frame) -> None:
-        """A frame was taken for asking, once for each pass; be quick."""
+        """A frame was taken for asking, once for each prompt about it; be quick."""
         ...
 
     def on_result(self, result: Result, deliver: Deliver) -> None:

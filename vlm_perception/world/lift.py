@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from vlm_perception.types import WH, DetectedObject
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
 
 XYZ = tuple[float, float, float]
-Cause = Literal["no_valid_depth", "outside", "not_aligned"]
 _SIDE = 24  # samples across a large box: more cost time and gain nothing measurable
 _POINT_RADIUS = 0.006  # of the image's width: a point is a spot, not one pixel
 _MIN_SHARE, _MIN_SAMPLES = 0.05, 4
@@ -82,20 +80,18 @@ def lift(
 
     Args:
         objects: Boxes and points in pixels of the image; a box counts before a point.
-        image_wh: That image's size; depth of another size and the same aspect is taken as the same view.
-        depth_m: (h, w) float32 metres, NaN where there is none.
+        image_wh: That image's size.
+        depth_m: (h, w) float32 metres, NaN where there is none; of the same view, see `check_aligned`, in any size.
         camera: The image's calibration.
 
     Returns:
         For each object its place, or why it has none.
     """
     depth_wh = (int(depth_m.shape[1]), int(depth_m.shape[0]))
-    if (refused := check_aligned(image_wh, "", depth_wh, "")) is not None:
-        return (refused,) * len(objects)
     try:
         model = camera.scaled_to(depth_wh)
     except CameraModelError as error:
-        return (NoSpot("not_aligned", str(error)),) * len(objects)
+        return (NoSpot("bad_camera_info", str(error)),) * len(objects)
     scale = (depth_wh[0] / image_wh[0], depth_wh[1] / image_wh[1])
     return tuple(_lift_one(item, depth_m, model, scale) for item in objects)
 
@@ -145,10 +141,17 @@ def _lift_one(
         # Samples stand for the pixels around them, and the trimmed ends belong to the thing.
         size = (high - low) / (1 - 2 * trim / len(ordered)) + (step_x * z / model.k[0], step_y * z / model.k[4], 0.0)
         size[2] = math.sqrt(max(0.0, float(high[2] - low[2]) ** 2 - (4 * _NOISE_SHARE * z) ** 2))
+    covariance = _covariance(centre, points_m, model)
+    if not np.isfinite([*centre, *size, *covariance]).all():
+        return NoSpot(
+            "bad_camera_info",
+            f"rays of pixels around {pixels[0]} are not finite (K {list(model.k)}, D {list(model.d)}): calibrate the "
+            f"camera again",
+        )
     return Spot(
         (float(centre[0]), float(centre[1]), float(centre[2])),
         (float(size[0]), float(size[1]), float(size[2])),
-        _covariance(centre, points_m, model),
+        covariance,
         share,
     )
 
@@ -175,9 +178,11 @@ def _front_layer(depths: NDArray[np.float64], weights: NDArray[np.float64]) -> t
 
 def _covariance(centre: NDArray[np.float64], points_m: NDArray[np.float64], model: CameraModel) -> tuple[float, ...]:
     """Depth is wrong along the ray (by its noise and by what the thing's own depth spreads), a box by pixels across."""
-    z = float(centre[2])
+    z = centre[2]
     along = (_NOISE_SHARE * z) ** 2 + float(np.var(points_m[:, 2])) / min(len(points_m), 16)
-    across = (2.0 * z / model.k[0]) ** 2
-    ray = centre / max(1e-9, float(np.linalg.norm(centre)))
-    turned = across * np.eye(3) + (along - across) * np.outer(ray, ray)
+    # A calibration may be anything; who asks looks whether the outcome is finite.
+    with np.errstate(all="ignore"):
+        across = np.square(2.0 * z / model.k[0])
+        ray = centre / max(1e-9, float(np.linalg.norm(centre)))
+        turned = across * np.eye(3) + (along - across) * np.outer(ray, ray)
     return tuple(float(value) for value in turned.ravel())

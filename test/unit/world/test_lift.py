@@ -120,7 +120,7 @@ def test_the_covariance_covers_the_errors() -> None:
         (boxed((700.0, 0.0, 800.0, 50.0)), scene(), "outside", "outside of the depth image of 640x360"),
         (boxed((math.nan, 0.0, 1.0, 1.0)), scene(), "outside", "not finite"),
         (DetectedObject("red cart", None, None), scene(), "outside", "neither a box nor a point"),
-        (boxed(BOX), np.ones((480, 640), np.float32), "not_aligned", "register"),
+        (boxed(BOX), np.ones((480, 640), np.float32), "bad_camera_info", "640x480 is not the view"),
     ],
 )
 def test_an_object_without_a_place_says_why(item: DetectedObject, depth_m: np.ndarray, cause: str, text: str) -> None:
@@ -138,6 +138,19 @@ def test_depth_must_belong_to_the_image(depth_wh: tuple[int, int], depth_frame: 
     none = check_aligned(WH, "optical", depth_wh, depth_frame)
     assert (none is not None) is refused
     assert none is None or "register" in none.text
+
+
+NUMBER = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(NUMBER, min_size=8, max_size=8), st.floats(1e-300, 1e300))
+def test_any_calibration_gives_finite_places_or_is_named(d: list[float], focal_px: float) -> None:
+    k = (focal_px, 0.0, 319.5, 0.0, focal_px, 179.5, 0.0, 0.0, 1.0)
+    (spot,) = lift([boxed(BOX)], WH, scene(), CameraModel(WH, k, "rational_polynomial", tuple(d)))
+    if isinstance(spot, Spot):
+        assert np.isfinite([*spot.position_m, *spot.size_m, *spot.covariance_m2]).all()
+    else:
+        assert (spot.cause, "calibrate" in spot.text) == ("bad_camera_info", True)
 
 
 EDGE = st.floats(-100, 800, width=32) | st.sampled_from([math.nan, math.inf, -math.inf])

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from builtin_interfaces.msg import Time
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
@@ -22,7 +23,7 @@ from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.image_messages import metres_of
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
-from vlm_perception.ros.topics import camera_info_topic, is_compressed_depth
+from vlm_perception.ros.topics import is_compressed_depth
 from vlm_perception.settings import Settings
 from vlm_perception.types import FrameHeader, Result
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
@@ -109,41 +110,41 @@ class Pins(Generic[_T]):
 
 
 class DepthInput:
-    """Hears a camera's depth and calibration and places the objects of its answers in space.
+    """Hears a camera's depth, is told its calibration, and places the objects of its answers in space.
 
     Args:
-        node: Owner of the subscriptions.
-        image_topic: Resolved topic of the camera's images.
-        depth_topic: Resolved topic of depth that is aligned to them.
+        node: Owner of the subscription.
+        depth_topic: Resolved topic of depth that is aligned to the camera's images.
+        info_topic: Where its calibration comes from; named to people.
 
     Raises:
-        SettingsError: A `qos_overrides` parameter of a topic cannot be used.
+        SettingsError: A `qos_overrides` parameter of the depth topic cannot be used.
     """
 
-    def __init__(self, node: Node, image_topic: str, depth_topic: str) -> None:
-        self._node, self._depth_topic, self._info_topic = node, depth_topic, camera_info_topic(image_topic)
+    def __init__(self, node: Node, depth_topic: str, info_topic: str) -> None:
+        self._node, self._depth_topic, self._info_topic = node, depth_topic, info_topic
         self._depths: Pins[Image | CompressedImage] = Pins()
         self._infos: Pins[CameraInfo] = Pins()
         kind = CompressedImage if is_compressed_depth(depth_topic) else Image
-        self._inboxes = (
-            ImageSubscription(node, depth_topic, kind, lambda m: self._depths.arrived(_stamp_ns(m.header.stamp), m)),
-            ImageSubscription(
-                node, self._info_topic, CameraInfo, lambda m: self._infos.arrived(_stamp_ns(m.header.stamp), m)
-            ),
+        self._inbox = ImageSubscription(
+            node, depth_topic, kind, lambda message: self._depths.arrived(_nanoseconds(message.header.stamp), message)
         )
-        self._follow()
-        self._timer = steady_timer(node, _FOLLOW_PERIOD_S, self._follow)
+        self._inbox.follow(_DEPTH)
+        self._timer = steady_timer(node, _FOLLOW_PERIOD_S, lambda: self._inbox.follow(_DEPTH))
 
     def close(self) -> None:
         """Stop listening."""
         self._node.destroy_timer(self._timer)
-        for inbox in self._inboxes:
-            inbox.close()
+        self._inbox.close()
+
+    def hear_calibration(self, message: CameraInfo) -> None:
+        """Keep a calibration of the camera."""
+        self._infos.arrived(_nanoseconds(message.header.stamp), message)
 
     def pin(self, header: FrameHeader) -> None:
         """Hold what belongs to a frame that the model is asked about; on any thread."""
         for pins in (self._depths, self._infos):
-            pins.pin(_nanoseconds(header))
+            pins.pin(_stamp_ns(header))
 
     def place(self, result: Result, tolerance_s: float) -> Spots:
         """Place the objects of an answer about a pinned frame, in its optical frame; on any thread.
@@ -170,7 +171,7 @@ class DepthInput:
     def _inputs_of(
         self, header: FrameHeader, tolerance_s: float
     ) -> tuple[Image | CompressedImage, CameraModel] | NoSpot:
-        stamp_ns = _nanoseconds(header)
+        stamp_ns = _stamp_ns(header)
         if (depth := self._depths.of(stamp_ns)) is None:
             return NoSpot("no_depth", f"no depth came on {self._depth_topic} yet: start it, or correct depth_topics")
         apart_s = abs(depth[0] - stamp_ns) * 1e-9
@@ -190,14 +191,10 @@ class DepthInput:
         except CameraModelError as error:
             return NoSpot("bad_camera_info", f"{self._info_topic}: {error}")
 
-    def _follow(self) -> None:
-        for inbox in self._inboxes:
-            inbox.follow(_DEPTH)
+
+def _nanoseconds(stamp: Time) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def _stamp_ns(stamp: object) -> int:
-    return int(getattr(stamp, "sec", 0)) * 1_000_000_000 + int(getattr(stamp, "nanosec", 0))
-
-
-def _nanoseconds(header: FrameHeader) -> int:
+def _stamp_ns(header: FrameHeader) -> int:
     return header.stamp_sec * 1_000_000_000 + header.stamp_nanosec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -30,13 +31,20 @@ class CameraInfoRelay:
         node: Owner of the subscription and the publisher.
         image_topic: Resolved topic of the camera's images, raw or compressed.
         output_topic: Where the calibration goes, such as `~/camera_info`.
+        on_info: Told each calibration that comes, on the executor.
 
     Raises:
         SettingsError: A `qos_overrides` parameter of the calibration's topic cannot be used.
     """
 
-    def __init__(self, node: Node, image_topic: str, output_topic: str = "~/camera_info") -> None:
-        self._node = node
+    def __init__(
+        self,
+        node: Node,
+        image_topic: str,
+        output_topic: str = "~/camera_info",
+        on_info: Callable[[CameraInfo], None] | None = None,
+    ) -> None:
+        self._node, self._on_arrival = node, on_info
         self._lock = threading.Lock()
         self._infos: StampPairs[CameraInfo] = StampPairs()
         self._inbox = ImageSubscription(node, camera_info_topic(image_topic), CameraInfo, self._on_info)
@@ -62,6 +70,8 @@ class CameraInfoRelay:
         stamp = message.header.stamp
         with self._lock:
             self._publish(self._infos.arrived((stamp.sec, stamp.nanosec), message))
+        if self._on_arrival is not None:
+            self._on_arrival(message)
 
     def _publish(self, info: CameraInfo | None) -> None:
         if info is not None:

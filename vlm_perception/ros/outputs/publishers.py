@@ -23,7 +23,7 @@ from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.ros.outputs.space_messages import detections_3d_message, markers_3d_message, spot_fields
 from vlm_perception.ros.qos import quiet_publisher
-from vlm_perception.ros.topics import result_prefixes
+from vlm_perception.ros.topics import camera_info_topic, result_prefixes
 from vlm_perception.types import FrameHeader, Result
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -69,7 +69,9 @@ class Publishers:
     def __init__(self, node: Node, image_topic: str, prefix: str, depth_topic: str = "") -> None:
         self._node = node
         self._lock, self._closed = threading.Lock(), False
-        self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info")
+        self._depth = DepthInput(node, depth_topic, camera_info_topic(image_topic)) if depth_topic else None
+        on_info = None if self._depth is None else self._depth.hear_calibration
+        self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info", on_info)
 
         def publisher(message_type: type[Any], name: str, profile: QoSProfile) -> Publisher:
             events = quiet_publisher()
@@ -80,10 +82,8 @@ class Publishers:
         self._markers = publisher(ImageMarker, "markers", _RELIABLE)
         self._annotated = publisher(Image, "annotated_image", _PICTURES)
         self._annotated_jpeg = publisher(CompressedImage, "annotated_image/compressed", _PICTURES)
-        self._depth: DepthInput | None = None
         self._space: tuple[Publisher, ...] = ()
         if depth_topic:
-            self._depth = DepthInput(node, image_topic, depth_topic)
             self._space = (
                 publisher(Detection3DArray, "detections_3d", _RELIABLE),
                 publisher(MarkerArray, "markers_3d", _RELIABLE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from vlm_perception.engines.base import EngineState
@@ -16,11 +16,13 @@ from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.result_messages import answer_json
 from vlm_perception.ros.outputs.space_messages import spot_fields
 from vlm_perception.scheduling.rate import Throttle
-from vlm_perception.types import Frame, Result
+from vlm_perception.types import Frame, Prompt, Result
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.world.lift import NoSpot
 
 _ANSWERS_LOG_PERIOD_S = 60.0
+# Answers that somebody may still ask to have written: more than one pass of the model gives.
+_KEPT_PLACES = 64
 
 
 class Reporter:
@@ -35,6 +37,7 @@ class Reporter:
     def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
         self._context, self._outputs, self._on_engine = context, outputs, on_engine
         self._counters = context.counters
+        self._places: OrderedDict[tuple[str, float, Prompt], Spots] = OrderedDict()
         self._untold, self._tell_throttle = 0, Throttle(_ANSWERS_LOG_PERIOD_S)
 
     def on_state(self, state: EngineState, detail: str) -> None:
@@ -62,6 +65,7 @@ class Reporter:
             return
         # Lifted before, so that nobody waits for it.
         spots = outputs.place(result, self._context.settings.depth_tolerance_s)
+        self._keep_places(result, spots)
         if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, spots)):
             return
         self._note_spots(result, spots)
@@ -101,11 +105,9 @@ class Reporter:
 
     def written(self, result: Result) -> str:
         """Write a result as `~/answer` does, with its times now; on any thread."""
-        outputs = self._outputs.of(result.request.frame.camera)
-        spots = None if outputs is None else outputs.place(result, self._context.settings.depth_tolerance_s)
-        return answer_json(
-            result, *self.times_of(result), None if spots is None else [spot_fields(spot) for spot in spots]
-        )
+        spots = self._places.get(_key(result))
+        places = None if spots is None else [spot_fields(spot) for spot in spots]
+        return answer_json(result, *self.times_of(result), places)
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
@@ -124,6 +126,13 @@ class Reporter:
             since = f"{self._untold} since the last such line; " if self._untold > 1 else ""
             self._context.info(f"answers come: {since}{said}")
             self._untold = 0
+
+    def _keep_places(self, result: Result, spots: Spots | None) -> None:
+        """Keep what was made of depth, which is not for the executor to make once more."""
+        if spots is not None:
+            self._places[_key(result)] = spots
+            while len(self._places) > _KEPT_PLACES:
+                self._places.popitem(last=False)
 
     def _note_spots(self, result: Result, spots: Spots | None) -> None:
         """Count and tell objects without a place in space, by cause."""
@@ -160,3 +169,8 @@ class Reporter:
                 f"tokens, {len(result.objects)} objects ({count} so far); raise timeout_s, or lower max_pixels or "
                 f"max_new_tokens",
             )
+
+
+def _key(result: Result) -> tuple[str, float, Prompt]:
+    frame = result.request.frame
+    return frame.camera, frame.received_s, result.request.prompt
