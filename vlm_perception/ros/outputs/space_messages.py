@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
@@ -35,7 +36,7 @@ def detections_3d_message(result: Result, spots: tuple[Spot | NoSpot, ...]) -> D
             for column in range(3):
                 guess.pose.covariance[6 * row + column] = spot.covariance_m2[3 * row + column]
         box = BoundingBox3D(center=_pose(spot), size=Vector3(**dict(zip("xyz", spot.size_m, strict=True))))
-        found.append(Detection3D(header=header, results=[guess], bbox=box, id=item.id or prompt_id))
+        found.append(Detection3D(header=header, results=[guess], bbox=box, id=prompt_id))
     return Detection3DArray(header=header, detections=found)
 
 
@@ -68,8 +69,8 @@ def spot_fields(spot: Spot | NoSpot) -> dict[str, Any]:
 
 
 def _caption(item: DetectedObject, spot: Spot) -> str:
-    name = f"{item.label} {item.id}".strip().replace("\0", "")
-    return f"{name}, {sum(part * part for part in spot.position_m) ** 0.5:.1f} m"
+    name = item.label.replace("\0", "")
+    return f"{name}, {math.hypot(*spot.position_m):.1f} m"
 
 
 def _pose(spot: Spot) -> Pose:
