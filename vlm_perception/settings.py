@@ -247,6 +247,12 @@ class Settings(BaseModel):
         description="How far the stamp of a depth image may be from the stamp of the image that it belongs to.",
         json_schema_extra=_extra(live=True, unit="s"),
     )
+    target_frame: str = Field(
+        "",
+        description="Frame of the places in space, such as map, by /tf at the stamp of the image; empty takes the "
+        "camera's own, and no /tf.",
+        json_schema_extra=_extra(live=True),
+    )
     max_batch: int = Field(
         1,
         ge=1,

@@ -33,6 +33,8 @@ NOTES = {
         "/compressedDepth",
         _FOLLOWS,
     ),
+    "/tf": Note("how frames stand to each other, with `target_frame`: [places](#places-in-space)", _RELIABLE),
+    "/tf_static": Note("the same, of those that do not move", _LATCHED),
     "~/prompt": Note("one prompt, or a JSON list of standing ones; empty stops detection", _RELIABLE),
     "~/active_prompt": Note("what is asked now; empty when detection is stopped", _LATCHED),
     "~/detections": Note(
@@ -64,9 +66,8 @@ def described() -> list[tuple[Use, Note]]:
     Raises:
         KeyError: One that the node has is in no note, or the other way round.
     """
-    found = {
-        use.name: use for use in uses({"image": "~"}, depths={"image": "depth"}) if not use.kind.startswith(_OF_ROS)
-    }
+    used = uses({"image": "~"}, depths={"image": "depth"}, transforms=True)
+    found = {use.name: use for use in used if not use.kind.startswith(_OF_ROS)}
     if odd := found.keys() ^ NOTES.keys():
         raise KeyError(f"without a note in scripts/docs/topic_notes.py, or without a use: {', '.join(sorted(odd))}")
     return [(found[name], note) for name, note in NOTES.items()]

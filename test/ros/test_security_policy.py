@@ -69,7 +69,8 @@ def test_several_cameras_have_results_of_their_own(robot, scripted):
     cameras = {"/front/image_raw": "~/front", "/rear/image_raw": "~/rear"}
     depths = {"/rear/image_raw": "/rear/depth/compressedDepth"}
     node = robot.node(scripted, image_topics=list(cameras), depth_topics=["", *depths.values()])
-    policy = allowed(policy_xml(uses(cameras, depths=depths)))
+    assert robot.set_parameters(target_frame="map").successful
+    policy = allowed(policy_xml(uses(cameras, depths=depths, transforms=True)))
     graph = used(node)
     for access in ("publish", "subscribe"):
         assert set(graph[access]) == policy[access]

@@ -11,7 +11,7 @@ DURABILITY = {DurabilityPolicy.VOLATILE: "volatile", DurabilityPolicy.TRANSIENT_
 
 
 def test_qos_is_as_described(robot, scripted):
-    node = robot.node(scripted, depth_topics=["depth"])
+    node = robot.node(scripted, depth_topics=["depth"], target_frame="map")
     ask = {"publish": node.get_publishers_info_by_topic, "subscribe": node.get_subscriptions_info_by_topic}
     for use, note in described():
         if use.access in ask and note.qos != "as offered":

@@ -30,7 +30,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")
-ROS_MODULES = {"rclpy", "cv_bridge", "rcl_interfaces", "builtin_interfaces"}
+ROS_MODULES = {"rclpy", "cv_bridge", "tf2_py", "rcl_interfaces", "builtin_interfaces"}
 
 
 def read(path: Path) -> list[Requirement]:

@@ -65,7 +65,7 @@ class VlmPerceptionNode(Node):
     def _build(self, engine: Engine | None) -> None:
         self._shared = context = NodeContext.of(self)
         self._engine = engine or make_engine(lambda: context.settings)
-        self._outputs = Outputs(self)
+        self._outputs = Outputs(self, self._on_bad_transform)
         self._model = ModelLifecycle(context, self._engine)
         reporter = Reporter(context, self._outputs, self._model.on_engine)
         self._worker = Worker(self._engine, context.settings, reporter)
@@ -116,7 +116,7 @@ class VlmPerceptionNode(Node):
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
         self._prompts.reload()
         self._take_cameras(self._shared.settings)
-        return self._model.load(self._worker, lambda: self._outputs.use(self._topics, self._depths))
+        return self._model.load(self._worker, self._use_outputs)
 
     def activate(self) -> None:
         """Listen to the cameras and answer."""
@@ -157,6 +157,13 @@ class VlmPerceptionNode(Node):
         self._shared.counters.use(self._topics)
         self._worker.set_cameras(dict(zip(self._topics, weights, strict=True)))
 
+    def _use_outputs(self) -> None:
+        self._outputs.use(self._topics, self._depths, self._shared.settings.target_frame)
+
+    def _on_bad_transform(self, text: str) -> None:
+        count = self._shared.counters.total.count_error("bad_transform")
+        self._shared.warn("bad_transform", f"{text} ({count} so far)")
+
     def _watch(self) -> None:
         self._cameras.look_after()
         self._model.tell_loading()
@@ -170,7 +177,7 @@ class VlmPerceptionNode(Node):
         def commit() -> None:
             self._take_cameras(new)
             if self.state in (State.INACTIVE, State.ACTIVE):
-                self._outputs.use(self._topics, self._depths)
+                self._use_outputs()
             if self.state is State.ACTIVE:
                 self._cameras.use(self._topics, new.frame_policy == "every")
             if new.prompt != old.prompt or new.task != old.task:

@@ -64,6 +64,9 @@ _SPACE = {
     "detections_3d": "vision_msgs/msg/Detection3DArray",
     "markers_3d": "visualization_msgs/msg/MarkerArray",
 }
+# Of the whole robot, so they stand in no namespace.
+TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"
+_TRANSFORMS = "tf2_msgs/msg/TFMessage"
 _LIFECYCLE_SERVICES = {
     "change_state": "ChangeState",
     "get_state": "GetState",
@@ -141,6 +144,7 @@ def uses(
     cameras: Mapping[str, str] = MappingProxyType({"image": "~"}),
     *,
     depths: Mapping[str, str] = MappingProxyType({}),
+    transforms: bool = False,
     compressed: bool = False,
     sim_time: bool = False,
 ) -> tuple[Use, ...]:
@@ -149,6 +153,7 @@ def uses(
     Args:
         cameras: Image topic, as it is remapped, to where the results go: `~`, or `~/front` for one of several.
         depths: Image topic to depth topic of the cameras that have depth.
+        transforms: Whether `target_frame` is set, which counts for cameras with depth.
         compressed: Whether `image_transport` is `compressed`.
         sim_time: Whether `use_sim_time` is set.
     """
@@ -162,6 +167,8 @@ def uses(
             kind = "CompressedImage" if is_compressed_depth(depth) else "Image"
             found.append(Use("subscribe", depth, f"sensor_msgs/msg/{kind}"))
             found += [Use("publish", f"{results}/{name}", kind) for name, kind in _SPACE.items()]
+    if transforms and depths:
+        found += [Use("subscribe", topic, _TRANSFORMS) for topic in (TF_TOPIC, TF_STATIC_TOPIC)]
     # Cameras in one namespace have one calibration topic.
     return tuple(dict.fromkeys(found))
 
@@ -206,6 +213,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--node", default=NODE, help=f"name of the node (default: {NODE})")
     parser.add_argument("--image", action="append", help="camera topic, as it is remapped; repeat for several (image)")
     parser.add_argument("--depth", action="append", help="depth topic of each --image, in their order; '' for none")
+    parser.add_argument("--tf", action="store_true", help="target_frame is set, so the node hears /tf and /tf_static")
     parser.add_argument("--compressed", action="store_true", help="image_transport is compressed")
     parser.add_argument("--sim-time", action="store_true", help="use_sim_time is set, so the node hears /clock")
     options = parser.parse_args(args)
@@ -213,7 +221,7 @@ def main(args: list[str] | None = None) -> int:
         parser.error(f"--namespace is {options.namespace!r}: it must begin with a slash, such as /robot1")
     cameras = result_prefixes(options.image or ["image"])
     depths = dict(zip(cameras, options.depth or (), strict=False))
-    used = uses(cameras, depths=depths, compressed=options.compressed, sim_time=options.sim_time)
+    used = uses(cameras, depths=depths, transforms=options.tf, compressed=options.compressed, sim_time=options.sim_time)
     sys.stdout.write(policy_xml(used, namespace=options.namespace, node=options.node))
     return 0
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlm_perception.types import WH, DetectedObject
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
+from vlm_perception.world.transforms import XYZ, XYZW, Transform
 
-XYZ = tuple[float, float, float]
 _SIDE = 24  # samples across a large box: more cost time and gain nothing measurable
 _POINT_RADIUS = 0.006  # of the image's width: a point is a spot, not one pixel
 _MIN_SHARE, _MIN_SAMPLES = 0.05, 4
@@ -35,17 +35,35 @@ class Spot:
 
     Attributes:
         position_m: Centre of the seen extent.
-        size_m: Seen extent along x, y, z of the camera; zeros for a point.
+        size_m: Seen extent along x, y, z of the camera, whatever frame the position is in; zeros for a point.
         covariance_m2: (3, 3) of the position, row by row: noise of depth along the ray, of the box across it.
         valid_share: Share of the samples inside the box that have a depth.
-        quaternion_xyzw: How the box is turned in the frame the position is in.
+        distance_m: From the camera, whatever frame the position is in.
+        quaternion_xyzw: How the camera's axes, and so the box, are turned in the frame the position is in.
     """
 
     position_m: XYZ
     size_m: XYZ
     covariance_m2: tuple[float, ...]
     valid_share: float
-    quaternion_xyzw: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    distance_m: float
+    quaternion_xyzw: XYZW = (0.0, 0.0, 0.0, 1.0)
+
+    def seen_from(self, transform: Transform) -> Spot:
+        """Return the same place in another frame.
+
+        Args:
+            transform: From the frame that the position is in to that one.
+        """
+        turn = transform.rotation()
+        covariance = turn @ np.reshape(self.covariance_m2, (3, 3)) @ turn.T
+        turned = transform.after(Transform(self.position_m, self.quaternion_xyzw))
+        return replace(
+            self,
+            position_m=turned.translation_m,
+            quaternion_xyzw=turned.quaternion_xyzw,
+            covariance_m2=tuple(float(value) for value in covariance.ravel()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,7 @@ def _lift_one(
         (float(size[0]), float(size[1]), float(size[2])),
         covariance,
         share,
+        math.hypot(*centre),
     )
 
 

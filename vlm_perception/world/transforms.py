@@ -148,7 +148,7 @@ class TransformBuffer:
             if stamp_ns < newest_ns - self._history_ns:
                 raise BadTransformError(
                     f"the transform from {child} to {parent} at {_seconds(stamp_ns)} is {_apart(stamp_ns, newest_ns)} "
-                    f"older than the newest: is a second node publishing it, with another clock?"
+                    f"older than the newest: a second node publishes it, or a bag began again without use_sim_time"
                 )
             place = bisect_right(link.stamps_ns, stamp_ns)
             link.stamps_ns.insert(place, stamp_ns)

@@ -23,7 +23,7 @@ from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.image_messages import metres_of
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
-from vlm_perception.ros.topics import is_compressed_depth
+from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
 from vlm_perception.types import FrameHeader, Result
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
@@ -48,7 +48,7 @@ def resolve_depth(node: Node, settings: Settings, images: Sequence[str]) -> dict
         images: Resolved image topics.
 
     Raises:
-        SettingsError: A name is not valid, or its `qos_overrides` cannot be used.
+        SettingsError: A name is not valid, or its `qos_overrides`, or those of `/tf`, cannot be used.
     """
     found: dict[str, str] = {}
     for image, topic in zip(images, settings.depth_topics, strict=False):
@@ -61,6 +61,9 @@ def resolve_depth(node: Node, settings: Settings, images: Sequence[str]) -> dict
             raise SettingsError(f"depth_topics has {topic!r}, no topic name: {error}; {remedy}") from error
         found[image] = node.resolve_topic_name(topic)
         fixed_policies(node, found[image])
+    if found and settings.target_frame:
+        for topic in (TF_TOPIC, TF_STATIC_TOPIC):
+            fixed_policies(node, node.resolve_topic_name(topic))
     return found
 
 

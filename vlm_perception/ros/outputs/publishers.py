@@ -18,10 +18,11 @@ from visualization_msgs.msg import ImageMarker, MarkerArray
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.inputs.depth import DepthInput, Spots
+from vlm_perception.ros.inputs.transforms import TransformInput
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
-from vlm_perception.ros.outputs.space_messages import detections_3d_message, markers_3d_message, spot_fields
+from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, markers_3d_message, place_fields
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, result_prefixes
 from vlm_perception.types import FrameHeader, Result
@@ -33,13 +34,28 @@ _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 class Outputs:
     """The publishers of each camera: `~/detections` and so on for one, `~/NAME/detections` for several."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, on_bad_transform: Callable[[str], None] = lambda _: None) -> None:
+        self._node, self._on_bad_transform = node, on_bad_transform
+        self._transforms: TransformInput | None = None
         self._by_camera: dict[str, Publishers] = {}
         self._shapes: dict[str, tuple[str, str]] = {}
 
-    def use(self, topics: Sequence[str], depths: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Publish for these cameras from now on; `depths` are the depth topics of those that have depth."""
+    def use(
+        self, topics: Sequence[str], depths: Mapping[str, str] = MappingProxyType({}), target_frame: str = ""
+    ) -> None:
+        """Publish for these cameras from now on.
+
+        Args:
+            topics: Resolved image topics.
+            depths: Image topic to depth topic of those that have depth.
+            target_frame: The frame that their places are wanted in; empty for the camera's own.
+        """
+        target_frame = target_frame if depths else ""
+        if self._transforms is not None and self._transforms.target != target_frame:
+            self._transforms.close()
+            self._transforms = None
+        if target_frame and self._transforms is None:
+            self._transforms = TransformInput(self._node, target_frame, self._on_bad_transform)
         shapes = {topic: (prefix, depths.get(topic, "")) for topic, prefix in result_prefixes(topics).items()}
         for topic in [topic for topic, shape in self._shapes.items() if shapes.get(topic) != shape]:
             self._by_camera.pop(topic).close()
@@ -51,6 +67,17 @@ class Outputs:
     def of(self, camera: str) -> Publishers | None:
         """Return a camera's publishers, or None when it has gone."""
         return self._by_camera.get(camera)
+
+    def place(self, result: Result, tolerance_s: float) -> Places | None:
+        """Place the objects in space; None for a camera without depth. On any thread but the executor's."""
+        frame, transforms = result.request.frame, self._transforms
+        publishers = self.of(frame.camera)
+        spots = None if publishers is None else publishers.place(result, tolerance_s)
+        if spots is None:
+            return None
+        if transforms is None or transforms.target == frame.header.frame_id:
+            return Places(frame.header.frame_id, spots)
+        return Places(transforms.target, transforms.bring(spots, frame), is_optical=False)
 
 
 class Publishers:
@@ -106,10 +133,12 @@ class Publishers:
             self._depth.pin(header)
 
     def place(self, result: Result, tolerance_s: float) -> Spots | None:
-        """Place the objects in space; None for a camera without depth."""
+        """Place the objects in the camera's frame; None for a camera without depth."""
         return None if self._depth is None else self._depth.place(result, tolerance_s)
 
-    def publish_answer(self, result: Result, latency_s: float, age_s: float | None, spots: Spots | None = None) -> None:
+    def publish_answer(
+        self, result: Result, latency_s: float, age_s: float | None, places: Places | None = None
+    ) -> None:
         """Publish boxes and words, and the camera's calibration beside them; see `answer_json` for the times.
 
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
@@ -119,18 +148,18 @@ class Publishers:
             if self._closed:
                 return
             self._detections.publish(detections_message(result))
-            places = None if spots is None else [spot_fields(spot) for spot in spots]
-            self._answer.publish(String(data=answer_json(result, latency_s, age_s, places)))
+            fields = None if places is None else place_fields(places)
+            self._answer.publish(String(data=answer_json(result, latency_s, age_s, fields)))
             if result.partial:
                 return
             self._calibration.take(result.request.frame.header)
             if self._markers.get_subscription_count() > 0:
                 self._markers.publish(marker_message(result))
-            if spots is not None and self._space:
+            if places is not None and self._space:
                 detections, markers = self._space
-                detections.publish(detections_3d_message(result, spots))
+                detections.publish(detections_3d_message(result, places))
                 if markers.get_subscription_count() > 0:
-                    markers.publish(markers_3d_message(result, spots))
+                    markers.publish(markers_3d_message(result, places))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.

@@ -11,10 +11,9 @@ from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
-from vlm_perception.ros.inputs.depth import Spots
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.result_messages import answer_json
-from vlm_perception.ros.outputs.space_messages import spot_fields
+from vlm_perception.ros.outputs.space_messages import Places, place_fields
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.types import Frame, Prompt, Result
 from vlm_perception.worker.listener import Deliver
@@ -37,7 +36,7 @@ class Reporter:
     def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
         self._context, self._outputs, self._on_engine = context, outputs, on_engine
         self._counters = context.counters
-        self._places: OrderedDict[tuple[str, float, Prompt], Spots] = OrderedDict()
+        self._places: OrderedDict[tuple[str, float, Prompt], Places] = OrderedDict()
         self._untold, self._tell_throttle = 0, Throttle(_ANSWERS_LOG_PERIOD_S)
 
     def on_state(self, state: EngineState, detail: str) -> None:
@@ -64,11 +63,11 @@ class Reporter:
         if outputs is None:
             return
         # Lifted before, so that nobody waits for it.
-        spots = outputs.place(result, self._context.settings.depth_tolerance_s)
-        self._keep_places(result, spots)
-        if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, spots)):
+        places = self._outputs.place(result, self._context.settings.depth_tolerance_s)
+        self._keep_places(result, places)
+        if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, places)):
             return
-        self._note_spots(result, spots)
+        self._note_places(result, places)
         weak = sum(reject.score is not None for reject in result.rejects)
         for counters in self._counters.of(result.request.frame.camera):
             counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
@@ -105,9 +104,8 @@ class Reporter:
 
     def written(self, result: Result) -> str:
         """Write a result as `~/answer` does, with its times now; on any thread."""
-        spots = self._places.get(_key(result))
-        places = None if spots is None else [spot_fields(spot) for spot in spots]
-        return answer_json(result, *self.times_of(result), places)
+        places = self._places.get(_key(result))
+        return answer_json(result, *self.times_of(result), None if places is None else place_fields(places))
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""
@@ -127,17 +125,18 @@ class Reporter:
             self._context.info(f"answers come: {since}{said}")
             self._untold = 0
 
-    def _keep_places(self, result: Result, spots: Spots | None) -> None:
+    def _keep_places(self, result: Result, places: Places | None) -> None:
         """Keep what was made of depth, which is not for the executor to make once more."""
-        if spots is not None:
-            self._places[_key(result)] = spots
+        if places is not None:
+            self._places[_key(result)] = places
             while len(self._places) > _KEPT_PLACES:
                 self._places.popitem(last=False)
 
-    def _note_spots(self, result: Result, spots: Spots | None) -> None:
+    def _note_places(self, result: Result, places: Places | None) -> None:
         """Count and tell objects without a place in space, by cause."""
-        missing = Counter(spot.cause for spot in spots or () if isinstance(spot, NoSpot))
-        texts = {spot.cause: spot.text for spot in spots or () if isinstance(spot, NoSpot)}
+        spots = () if places is None else places.spots
+        missing = Counter(spot.cause for spot in spots if isinstance(spot, NoSpot))
+        texts = {spot.cause: spot.text for spot in spots if isinstance(spot, NoSpot)}
         camera = result.request.frame.camera
         for cause, amount in missing.items():
             kind = f"no_position_{cause}"

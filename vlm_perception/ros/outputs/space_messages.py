@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, Header
 from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -14,6 +14,7 @@ from vlm_perception.drawing.class_colours import class_colours, is_faint
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.types import DetectedObject, Result
 from vlm_perception.world.lift import NoSpot, Spot
+from vlm_perception.world.transforms import Transform
 
 _FAINT, _FILLED = 0.15, 0.4
 _TEXT_HEIGHT_M = 0.08
@@ -21,11 +22,26 @@ _TEXT_HEIGHT_M = 0.08
 _THINNEST_M = 0.02
 
 
-def detections_3d_message(result: Result, spots: tuple[Spot | NoSpot, ...]) -> Detection3DArray:
-    """Make the array of those objects that have a place; frame and stamp are the image's own."""
-    header, prompt_id = header_message(result.request.frame.header), result.request.prompt.id
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the objects of an answer are, one place or reason for each.
+
+    Attributes:
+        frame_id: The frame they are in.
+        spots: In the order of the objects.
+        is_optical: Whether that is the camera's own frame, whose y points down; of others z is taken to point up.
+    """
+
+    frame_id: str
+    spots: tuple[Spot | NoSpot, ...]
+    is_optical: bool = True
+
+
+def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
+    """Make the array of those objects that have a place, at the stamp of the image."""
+    header, prompt_id = _header(result, places), result.request.prompt.id
     found = []
-    for item, spot in zip(result.objects, spots, strict=True):
+    for item, spot in zip(result.objects, places.spots, strict=True):
         if isinstance(spot, NoSpot):
             continue
         guess = ObjectHypothesisWithPose()
@@ -40,12 +56,12 @@ def detections_3d_message(result: Result, spots: tuple[Spot | NoSpot, ...]) -> D
     return Detection3DArray(header=header, detections=found)
 
 
-def markers_3d_message(result: Result, spots: tuple[Spot | NoSpot, ...]) -> MarkerArray:
+def markers_3d_message(result: Result, places: Places) -> MarkerArray:
     """Make a box and a text for each object with a place; what was shown before goes first, so that nothing stays."""
-    header = header_message(result.request.frame.header)
+    header = _header(result, places)
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     by_label = class_colours((item.label for item in result.objects), result.request.prompt.targets)
-    for number, (item, spot) in enumerate(zip(result.objects, spots, strict=True)):
+    for number, (item, spot) in enumerate(zip(result.objects, places.spots, strict=True)):
         if isinstance(spot, NoSpot):
             continue
         red, green, blue = (part / 255 for part in by_label[item.label])
@@ -54,23 +70,49 @@ def markers_3d_message(result: Result, spots: tuple[Spot | NoSpot, ...]) -> Mark
         box.color = ColorRGBA(r=red, g=green, b=blue, a=_FAINT if is_faint(item) else _FILLED)
         text = Marker(header=header, ns="labels", id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
         text.pose, text.scale = _pose(spot), Vector3(z=_TEXT_HEIGHT_M)
-        # Above it: the optical frame's y points down.
-        text.pose.position.y -= spot.size_m[1] / 2 + _TEXT_HEIGHT_M
+        if places.is_optical:
+            text.pose.position.y -= spot.size_m[1] / 2 + _TEXT_HEIGHT_M
+        else:
+            text.pose.position.z += _half_height_m(spot) + _TEXT_HEIGHT_M
         text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, spot)
         markers += [box, text]
     return MarkerArray(markers=markers)
 
 
-def spot_fields(spot: Spot | NoSpot) -> dict[str, Any]:
-    """Keys of one object in `~/answer`: `position_m` and `size_m`, or `no_position` with `cause` and `text`."""
-    if isinstance(spot, NoSpot):
-        return {"no_position": {"cause": spot.cause, "text": spot.text}}
-    return {"position_m": list(spot.position_m), "size_m": list(spot.size_m)}
+def place_fields(places: Places) -> list[dict[str, Any]]:
+    """Keys of each object in `~/answer`.
+
+    Returns:
+        `position_m`, `position_frame`, `size_m` and `distance_m`; or `no_position` with `cause` and `text`.
+    """
+    return [
+        {"no_position": {"cause": spot.cause, "text": spot.text}}
+        if isinstance(spot, NoSpot)
+        else {
+            "position_m": list(spot.position_m),
+            "position_frame": places.frame_id,
+            "size_m": list(spot.size_m),
+            "distance_m": spot.distance_m,
+        }
+        for spot in places.spots
+    ]
 
 
 def _caption(item: DetectedObject, spot: Spot) -> str:
     name = item.label.replace("\0", "")
-    return f"{name}, {math.hypot(*spot.position_m):.1f} m"
+    return f"{name}, {spot.distance_m:.1f} m"
+
+
+def _header(result: Result, places: Places) -> Header:
+    header = header_message(result.request.frame.header)
+    header.frame_id = places.frame_id
+    return header
+
+
+def _half_height_m(spot: Spot) -> float:
+    """Return how far a turned box reaches above its middle."""
+    upward = Transform((0.0, 0.0, 0.0), spot.quaternion_xyzw).rotation()[2]
+    return sum(abs(float(part)) * side for part, side in zip(upward, spot.size_m, strict=True)) / 2
 
 
 def _pose(spot: Spot) -> Pose:

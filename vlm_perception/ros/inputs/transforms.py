@@ -1,0 +1,221 @@
+"""Hears `/tf` and `/tf_static`, and brings places in the camera's frame into another one, at the stamp of its image.
+
+The arithmetic is tf2's own where ROS brings it, and `TransformBuffer`, which follows the same rule, where there are
+wheels alone. A transform is looked up when the answer is there, mostly long after its stamp. Where a model answers
+faster than the transform comes, a place waits for it, but for no longer than a slower model would take; cameras,
+services and `/tf` itself are heard meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from geometry_msgs.msg import TransformStamped
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from tf2_msgs.msg import TFMessage
+
+from vlm_perception.ros.qos import fixed_policies, quiet_subscription
+from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC
+from vlm_perception.types import Frame
+from vlm_perception.world.lift import NoSpot, Spot
+from vlm_perception.world.transforms import (
+    BadTransformError,
+    Cause,
+    Transform,
+    TransformBuffer,
+    TransformError,
+    Transforms,
+)
+
+# tf2 keeps 10 s; a large model on a CPU takes longer than that.
+HISTORY_S = 60.0
+# After an image's arrival: a localisation of 10 Hz has told its next place by then.
+LATEST_S = 0.2
+# As tf2's own listener has it.
+_DEPTH = 100
+_BACK_NS = 1_000_000_000
+
+
+class Announced(Transforms, Protocol):
+    """Transforms that are told by messages."""
+
+    def take(self, message: TransformStamped, fixed: bool) -> None:
+        """Take one from `/tf`, or from `/tf_static` (`fixed`).
+
+        Raises:
+            BadTransformError: It cannot be used.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget what moves."""
+        ...
+
+
+class OwnTransforms:
+    """`TransformBuffer` behind messages."""
+
+    def __init__(self, history_s: float = HISTORY_S) -> None:
+        self._buffer = TransformBuffer(history_s)
+        self.lookup, self.clear = self._buffer.lookup, self._buffer.clear
+
+    def take(self, message: TransformStamped, fixed: bool) -> None:
+        """See `Announced`."""
+        stamp = message.header.stamp
+        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+        transform = _transform(message)
+        self._buffer.set_transform(message.header.frame_id, message.child_frame_id, stamp_ns, transform, fixed=fixed)
+
+
+class Tf2Transforms:
+    """tf2's own buffer, which ROS has and no wheel.
+
+    Raises:
+        ImportError: This is no such ROS.
+    """
+
+    def __init__(self, history_s: float = HISTORY_S) -> None:
+        import tf2_py
+
+        self._tf2 = tf2_py
+        self._buffer = tf2_py.BufferCore(Duration(nanoseconds=round(history_s * 1e9)))
+
+    def take(self, message: TransformStamped, fixed: bool) -> None:
+        """See `Announced`; what is wrong with one tf2 logs itself."""
+        (self._buffer.set_transform_static if fixed else self._buffer.set_transform)(message, "vlm_perception")
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
+        """See `Transforms`."""
+        target, source = target.removeprefix("/"), source.removeprefix("/")
+        what = f"no transform from {source} to {target} at {stamp_ns * 1e-9:.3f}"
+        if stamp_ns == 0:
+            # To tf2 this means the newest.
+            raise TransformError("no_stamp", f"{what}: the image has no stamp; let the driver set it")
+        try:
+            return _transform(self._buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp_ns)))
+        except self._tf2.TransformException as error:
+            raise TransformError(self._cause_of(error), f"{what}: {error}") from error
+
+    def _cause_of(self, error: Exception) -> Cause:
+        if isinstance(error, self._tf2.ExtrapolationException):
+            return "too_old" if "into the past" in str(error) else "not_yet"
+        # It calls a circle a failed look-up, too.
+        unknown = isinstance(error, self._tf2.LookupException) and "loop" not in str(error)
+        return "unknown_frame" if unknown else "unconnected"
+
+    def clear(self) -> None:
+        """See `Announced`."""
+        self._buffer.clear()
+
+
+def announced_transforms() -> Announced:
+    """Make a buffer: tf2's where it is, else ours."""
+    try:
+        return Tf2Transforms()
+    except ImportError:
+        return OwnTransforms()
+
+
+class TransformInput:
+    """Knows how a target frame stands to those of cameras, and brings places into it.
+
+    Args:
+        node: Owner of the subscriptions.
+        target: The frame that places are wanted in.
+        on_bad: Told of each transform that cannot be used; on the executor.
+        transforms: What knows them; None takes tf2 or ours.
+
+    Attributes:
+        target: See above.
+
+    Raises:
+        SettingsError: A `qos_overrides` parameter of `/tf` or `/tf_static` cannot be used.
+    """
+
+    def __init__(
+        self, node: Node, target: str, on_bad: Callable[[str], None], transforms: Announced | None = None
+    ) -> None:
+        self.target = target
+        self._node, self._on_bad = node, on_bad
+        self._transforms = transforms or announced_transforms()
+        self._news = threading.Condition()
+        self._heard, self._now_ns = 0, 0
+        self._subscriptions = [
+            self._subscribe(TF_TOPIC, DurabilityPolicy.VOLATILE),
+            self._subscribe(TF_STATIC_TOPIC, DurabilityPolicy.TRANSIENT_LOCAL),
+        ]
+
+    def close(self) -> None:
+        """Stop listening; whoever waits gives up."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+        with self._news:
+            self._news.notify_all()
+
+    def bring(self, spots: Sequence[Spot | NoSpot], frame: Frame) -> tuple[Spot | NoSpot, ...]:
+        """Bring places in a frame of a camera into the target frame; on any thread but the executor's.
+
+        Args:
+            spots: In the frame of the image's header.
+            frame: The image; a transform for its stamp is waited for until `LATEST_S` after its arrival.
+        """
+        if not any(isinstance(spot, Spot) for spot in spots):
+            return tuple(spots)
+        try:
+            transform = self._wait_for(frame)
+        except TransformError as error:
+            none = NoSpot("no_transform", str(error))
+            return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
+        return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
+
+    def _wait_for(self, frame: Frame) -> Transform:
+        header = frame.header
+        stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
+        while True:
+            heard = self._heard
+            try:
+                return self._transforms.lookup(self.target, header.frame_id, stamp_ns)
+            except TransformError as error:
+                left_s = frame.received_s + LATEST_S - time.monotonic()
+                if error.cause != "not_yet" or left_s <= 0 or not self._subscriptions:
+                    raise
+                self._wait_for_news(heard, left_s)
+
+    def _wait_for_news(self, heard: int, left_s: float) -> None:
+        with self._news:
+            self._news.wait_for(lambda: self._heard > heard or not self._subscriptions, left_s)
+
+    def _subscribe(self, topic: str, durability: DurabilityPolicy) -> Any:
+        fixed = topic == TF_STATIC_TOPIC
+        resolved = self._node.resolve_topic_name(topic)
+        asked = {"depth": _DEPTH, "reliability": ReliabilityPolicy.RELIABLE, "durability": durability}
+        profile = QoSProfile(**(asked | fixed_policies(self._node, resolved)))
+        return self._node.create_subscription(
+            TFMessage, topic, lambda message: self._hear(message, fixed), profile, event_callbacks=quiet_subscription()
+        )
+
+    def _hear(self, message: TFMessage, fixed: bool) -> None:
+        now_ns = self._node.get_clock().now().nanoseconds
+        # What moved belongs to another time, as when a bag begins again under `use_sim_time`.
+        if now_ns < self._now_ns - _BACK_NS:
+            self._transforms.clear()
+        self._now_ns = now_ns
+        for each in message.transforms:
+            try:
+                self._transforms.take(each, fixed)
+            except BadTransformError as error:
+                self._on_bad(str(error))
+        with self._news:
+            self._heard += 1
+            self._news.notify_all()
+
+
+def _transform(message: TransformStamped) -> Transform:
+    moved, turned = message.transform.translation, message.transform.rotation
+    return Transform((moved.x, moved.y, moved.z), (turned.x, turned.y, turned.z, turned.w))
