@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from depth_rig import FOCAL_PX, PLACE_M, Rig, calibration, depth_m, packed, raw, thinking
 from robot import header
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
 from vlm_perception.ros import image_messages
 from vlm_perception.ros.inputs import depth as depth_input
-from vlm_perception.ros.inputs.depth import Pins
+from vlm_perception.ros.inputs.depth import Pins, camera_of
 
 
 @pytest.fixture
@@ -96,6 +96,25 @@ def test_an_object_without_a_place_says_why_and_the_next_one_has_one(robot, rig,
     for number in (30_000, 2):
         found = thinking(scripted, made, number, lambda n=number: send((raw(n, depth_m()),), (n,)))
         assert found["position_m"] == pytest.approx(PLACE_M, abs=0.04)
+
+
+@pytest.mark.parametrize("view", ["whole", "part", "joined", "rectified"])
+def test_a_calibration_of_the_whole_sensor_is_made_that_of_the_images(view: str) -> None:
+    """`sensor_msgs/CameraInfo`: K is of the sensor, before binning and region of interest; P of rectified images."""
+    info = CameraInfo(width=192, height=128, distortion_model="plumb_bob", d=[0.3, 0.0, 0.0, 0.0, 0.0])
+    info.k = [160.0, 0.0, 95.5, 0.0, 160.0, 63.5, 0.0, 0.0, 1.0]
+    info.p = [150.0, 0.0, 95.5, 0.0, 0.0, 150.0, 63.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    if view == "part":
+        info.roi = RegionOfInterest(x_offset=48, y_offset=32, width=96, height=64)
+    elif view == "joined":
+        info.binning_x = info.binning_y = 2
+    camera = camera_of(info, rectified=view == "rectified")
+    sizes = {"part": (96, 64), "joined": (96, 64)}
+    focals_px = {"whole": 160.0, "part": 160.0, "joined": 80.0, "rectified": 150.0}
+    size, focal_px = sizes.get(view, (192, 128)), focals_px[view]
+    assert (camera.image_wh, camera.k[0]) == (size, focal_px)
+    assert (camera.k[2], camera.k[5]) == ((size[0] - 1) / 2, (size[1] - 1) / 2)
+    assert any(camera.d) == (view != "rectified")
 
 
 def test_one_answer_that_somebody_waits_for_has_places_made_once_and_not_by_the_executor(

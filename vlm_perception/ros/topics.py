@@ -103,6 +103,11 @@ def camera_info_topic(image_topic: str) -> str:
     return f"{namespace}{slash}camera_info"
 
 
+def is_rectified(image_topic: str) -> bool:
+    """Tell whether a camera's images are rectified, by image_proc's own naming: `image_rect`, `image_rect_color`."""
+    return image_topic.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")
+
+
 def is_compressed_depth(depth_topic: str) -> bool:
     """Tell whether a depth topic has CompressedImage, by image_transport's own naming."""
     return depth_topic.endswith("/compressedDepth")

@@ -80,6 +80,35 @@ class CameraModel:
         k = (fx * sx, skew * sx, (cx + 0.5) * sx - 0.5, 0.0, fy * sy, (cy + 0.5) * sy - 0.5, 0.0, 0.0, 1.0)
         return CameraModel(image_wh, k, self.distortion_model, self.d)
 
+    def window(self, roi_xywh: tuple[int, int, int, int], binning_xy: WH = (1, 1)) -> CameraModel:
+        """Return the model of the images of a camera that sends a part of its view, or joins pixels.
+
+        Args:
+            roi_xywh: Left, top, width and height of the part, in pixels of this model; zeros for all of it.
+            binning_xy: Pixels that are one in the image, across and down; 0 counts as 1.
+
+        Raises:
+            CameraModelError: The part lies outside.
+        """
+        x, y, width, height = roi_xywh if any(roi_xywh) else (0, 0, *self.image_wh)
+        bin_x, bin_y = max(1, binning_xy[0]), max(1, binning_xy[1])
+        if (
+            min(x, y) < 0
+            or x + width > self.image_wh[0]
+            or y + height > self.image_wh[1]
+            or bin_x > width
+            or bin_y > height
+        ):
+            raise CameraModelError(
+                f"the region of interest {roi_xywh} (x, y, width, height) with binning {binning_xy} is not within "
+                f"{self.image_wh[0]}x{self.image_wh[1]}: correct roi and binning of the CameraInfo, or set them to 0"
+            )
+        fx, skew, cx, _, fy, cy = self.k[:6]
+        # A pixel's centre is at a whole number, so its edge is at half of one.
+        left, top = (cx - x + 0.5) / bin_x - 0.5, (cy - y + 0.5) / bin_y - 0.5
+        k = (fx / bin_x, skew / bin_x, left, 0.0, fy / bin_y, top, 0.0, 0.0, 1.0)
+        return CameraModel((width // bin_x, height // bin_y), k, self.distortion_model, self.d)
+
     def rays_of(self, points_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn (n, 2) pixels into (n, 3) rays with z = 1 in the optical frame (REP 103: x right, y down)."""
         points = np.asarray(points_xy, np.float64).reshape(-1, 1, 2)

@@ -17,13 +17,18 @@ from vlm_perception.types import WH, DetectedObject
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
 from vlm_perception.world.transforms import XYZ, XYZW, Transform
 
-_SIDE = 24  # samples across a large box: more cost time and gain nothing measurable
+_SIDE = 24  # samples across a box: more cost time and gain nothing measurable
 _POINT_RADIUS = 0.006  # of the image's width: a point is a spot, not one pixel
-_MIN_SHARE, _MIN_SAMPLES = 0.05, 4
+_MIN_SHARE = 0.05
+_NEAREST_M = 0.05
 _BIN = 0.025  # of the depth: one step of the search for layers, over a good camera's noise
+_BINS = 320  # up to 140 m
 _BIN_SHARE = 0.03  # of the weight: mixed pixels at edges are spread more thinly over the bins between layers
 _LAYER_SHARE = 0.12  # of the weight: less in front is the corner of something else
-_TRIM = 0.02  # of the samples, at either end of an extent
+_LINE_SHARE = 0.08  # of the fullest row or column of samples: one with less is not of the thing
+_EDGE_LINES = 3  # whose depth tells how far away an edge is
+_TRIM = 0.1  # of the depths, at either end: mixed pixels lie there
+_TRIMMED_NOISE = 2.56  # standard deviations of noise within the rest
 _NOISE_SHARE = 0.01  # of the depth: stereo and structured light at two metres
 _ASPECT_TOLERANCE = 0.01
 _REMEDY = "use the driver's depth that is aligned to colour (align_depth), or depth_image_proc's register node"
@@ -110,98 +115,200 @@ def lift(
         model = camera.scaled_to(depth_wh)
     except CameraModelError as error:
         return (NoSpot("bad_camera_info", str(error)),) * len(objects)
-    scale = (depth_wh[0] / image_wh[0], depth_wh[1] / image_wh[1])
-    return tuple(_lift_one(item, depth_m, model, scale) for item in objects)
+    scale = np.array((depth_wh[0] / image_wh[0], depth_wh[1] / image_wh[1]) * 2)
+    windows = [_window(item, scale, model) for item in objects]
+    inside = [place for place, window in enumerate(windows) if not isinstance(window, NoSpot)]
+    edges = np.array([windows[place] for place in inside], np.float64).reshape(-1, 4)
+    is_point = np.array([objects[place].xyxy is None for place in inside], bool)
+    lifted = iter(_lift(edges, is_point, depth_m, model))
+    return tuple(window if isinstance(window, NoSpot) else next(lifted) for window in windows)
 
 
-def _lift_one(
-    item: DetectedObject, depth_m: NDArray[np.float32], model: CameraModel, scale: tuple[float, float]
-) -> Spot | NoSpot:
-    is_point = item.xyxy is None
+def _window(item: DetectedObject, scale: NDArray[np.float64], model: CameraModel) -> NDArray[np.float64] | NoSpot:
+    """Return the part of an object's box that is inside, xyxy in pixels of the depth image."""
+    width, height = model.image_wh
     if item.xyxy is not None:
-        left, top, right, bottom = item.xyxy
+        edges = np.asarray(item.xyxy, np.float64) * scale
     elif item.point_xy is not None:
-        radius = max(2.0, _POINT_RADIUS * model.image_wh[0]) / scale[0]
-        (x, y) = item.point_xy
-        left, top, right, bottom = x - radius, y - radius, x + radius, y + radius
+        radius = max(2.0, _POINT_RADIUS * width)
+        edges = np.tile(np.asarray(item.point_xy, np.float64), 2) * scale + (-radius, -radius, radius, radius)
     else:
         return NoSpot("outside", "it has neither a box nor a point")
-    edges = np.array([left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]])
-    width, height = model.image_wh
     if not np.isfinite(edges).all():
         return NoSpot("outside", f"its box {item.xyxy or item.point_xy} is not finite")
-    x0, y0 = max(0, math.floor(edges[0])), max(0, math.floor(edges[1]))
-    x1, y1 = min(width, math.ceil(edges[2])), min(height, math.ceil(edges[3]))
-    if x1 <= x0 or y1 <= y0:
+    clipped = np.clip(edges, 0.0, (width, height, width, height))
+    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         return NoSpot("outside", f"its box lies outside of the depth image of {width}x{height}")
-    step_x, step_y = -(-(x1 - x0) // _SIDE), -(-(y1 - y0) // _SIDE)
-    x0, y0 = x0 + (step_x - 1) // 2, y0 + (step_y - 1) // 2
-    cut = depth_m[y0:y1:step_y, x0:x1:step_x].astype(np.float64)
-    valid = np.isfinite(cut) & (cut > 0)
-    count = int(np.count_nonzero(valid))
-    share = count / cut.size
-    if share < _MIN_SHARE or count < min(_MIN_SAMPLES, cut.size):
-        return NoSpot("no_valid_depth", f"{share:.0%} valid pixels of depth inside its box")
-    near, far = _front_layer(cut[valid], np.outer(_tent(cut.shape[0]), _tent(cut.shape[1]))[valid])
-    valid &= (np.nan_to_num(cut) >= near) & (np.nan_to_num(cut) <= far)
-    rows, columns = np.nonzero(valid)
-    depths = cut[valid]
-    pixels = np.column_stack([x0 + columns * step_x, y0 + rows * step_y]).astype(np.float64)
-    points_m = model.rays_of(pixels) * depths[:, None]
-    ordered = np.sort(points_m, axis=0)
-    trim = int(_TRIM * len(ordered))
-    low, high, middle = ordered[trim], ordered[-1 - trim], ordered[len(ordered) // 2]
-    z = float(middle[2])
-    if is_point:
-        centre, size = middle, np.zeros(3)
-    else:
-        centre = (low + high) / 2
-        # Samples stand for the pixels around them, and the trimmed ends belong to the thing.
-        size = (high - low) / (1 - 2 * trim / len(ordered)) + (step_x * z / model.k[0], step_y * z / model.k[4], 0.0)
-        size[2] = math.sqrt(max(0.0, float(high[2] - low[2]) ** 2 - (4 * _NOISE_SHARE * z) ** 2))
-    covariance = _covariance(centre, points_m, model)
-    if not np.isfinite([*centre, *size, *covariance]).all():
-        return NoSpot(
-            "bad_camera_info",
-            f"rays of pixels around {pixels[0]} are not finite (K {list(model.k)}, D {list(model.d)}): calibrate the "
-            f"camera again",
-        )
-    return Spot(
-        (float(centre[0]), float(centre[1]), float(centre[2])),
-        (float(size[0]), float(size[1]), float(size[2])),
-        covariance,
-        share,
-        math.hypot(*centre),
-    )
+    return clipped
 
 
-def _tent(count: int) -> NDArray[np.float64]:
-    """Weigh the middle of a box more: what it is about stands there, what hides a corner of it does not."""
-    return 1.0 - np.abs(2.0 * (np.arange(count) + 0.5) / count - 1.0)
-
-
-def _front_layer(depths: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the depth range of the nearest layer that is dense and holds enough of the weight."""
-    first = float(depths.min())
-    bins = np.minimum(np.log(depths / first) / _BIN, 1e4).astype(np.int64)
-    held = np.bincount(bins, weights) / float(weights.sum())
-    dense = np.flatnonzero(held >= min(_BIN_SHARE, float(held.max())))
-    # One thin bin does not end a layer.
-    runs = np.split(dense, np.flatnonzero(np.diff(dense) > 2) + 1)
-    chosen = next((run for run in runs if held[run].sum() >= _LAYER_SHARE), None)
-    if chosen is None:
-        chosen = max(runs, key=lambda run: float(held[run].sum()))
-    # The tails of the noise lie in the bins beside it.
-    return first * math.exp((chosen[0] - 1) * _BIN), first * math.exp((chosen[-1] + 2) * _BIN)
-
-
-def _covariance(centre: NDArray[np.float64], points_m: NDArray[np.float64], model: CameraModel) -> tuple[float, ...]:
-    """Depth is wrong along the ray (by its noise and by what the thing's own depth spreads), a box by pixels across."""
-    z = centre[2]
-    along = (_NOISE_SHARE * z) ** 2 + float(np.var(points_m[:, 2])) / min(len(points_m), 16)
-    # A calibration may be anything; who asks looks whether the outcome is finite.
+def _lift(
+    edges: NDArray[np.float64], is_point: NDArray[np.bool_], depth_m: NDArray[np.float32], model: CameraModel
+) -> list[Spot | NoSpot]:
+    """Lift (n, 4) boxes in pixels of the depth image, all at once."""
+    if not len(edges):
+        return []
+    share = (np.arange(_SIDE) + 0.5) / _SIDE
+    # (n, side) pixel edges' coordinates: pixel p reaches from p to p + 1.
+    xs = edges[:, :1] + share * (edges[:, 2:3] - edges[:, :1])
+    ys = edges[:, 1:2] + share * (edges[:, 3:4] - edges[:, 1:2])
+    depths = depth_m[ys.astype(np.int64)[:, :, None], xs.astype(np.int64)[:, None, :]].astype(np.float64)
+    valid = np.isfinite(depths) & (depths > 0)
+    shares = valid.mean((1, 2))
+    layer, behind = _front_layers(depths, valid)
+    low_m, middle_m, high_m, spread_m2 = _depth_ranges(depths, layer)
+    columns, rows = _extents(depths, layer, behind, 1), _extents(depths, layer, behind, 2)
+    rays = _edge_rays(edges, columns.ends, rows.ends, model)
+    noise_m = _NOISE_SHARE * middle_m
+    found: list[Spot | NoSpot] = []
+    # A calibration may be anything; each outcome is looked at whether it is finite.
     with np.errstate(all="ignore"):
-        across = np.square(2.0 * z / model.k[0])
-        ray = centre / max(1e-9, float(np.linalg.norm(centre)))
-        turned = across * np.eye(3) + (along - across) * np.outer(ray, ray)
-    return tuple(float(value) for value in turned.ravel())
+        x_m, y_m = rays[:, :2, 0] * columns.depths_m, rays[:, 2:4, 1] * rows.depths_m
+        range_m = np.sqrt(np.maximum(0.0, np.square(high_m - low_m) - np.square(_TRIMMED_NOISE * noise_m)))
+        centres = np.column_stack([x_m.mean(1), y_m.mean(1), (low_m + high_m) / 2])
+        sizes = np.column_stack([np.ptp(x_m, axis=1), np.ptp(y_m, axis=1), range_m / (1 - 2 * _TRIM)])
+        centres[is_point] = rays[is_point, 4] * middle_m[is_point, None]
+        sizes[is_point] = 0.0
+        covariances = _covariances(centres, np.square(noise_m) + spread_m2 / 16, model)
+        whole = np.isfinite(np.column_stack([centres, sizes, covariances.reshape(-1, 9)])).all(1)
+    for place, (centre, size) in enumerate(zip(centres.tolist(), sizes.tolist(), strict=True)):
+        if shares[place] < _MIN_SHARE:
+            found.append(NoSpot("no_valid_depth", f"{shares[place]:.0%} valid pixels of depth inside its box"))
+        elif not whole[place]:
+            found.append(
+                NoSpot(
+                    "bad_camera_info",
+                    f"rays of pixels around {edges[place]} are not finite (K {list(model.k)}, D {list(model.d)}): "
+                    f"calibrate the camera again",
+                )
+            )
+        else:
+            covariance = tuple(covariances[place].ravel().tolist())
+            x, y, z = centre
+            found.append(
+                Spot((x, y, z), (size[0], size[1], size[2]), covariance, float(shares[place]), math.hypot(x, y, z))
+            )
+    return found
+
+
+def _front_layers(depths: NDArray[np.float64], valid: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find each box's nearest layer that is dense and holds enough of the weight.
+
+    Args:
+        depths: (n, side, side) metres.
+        valid: Of them.
+
+    Returns:
+        (n, side, side) samples that lie in it, and those that lie in another dense layer.
+    """
+    # What a box is about stands in its middle; what hides a corner of it does not.
+    tent = 1.0 - np.abs(2.0 * (np.arange(_SIDE) + 0.5) / _SIDE - 1.0)
+    boxes, rows, columns = np.nonzero(valid)
+    steps = np.log(depths[valid] / _NEAREST_M) / _BIN
+    bins = np.clip(steps, 0, _BINS - 1).astype(np.int64)
+    weights = tent[rows] * tent[columns]
+    held = np.bincount(boxes * _BINS + bins, weights, len(depths) * _BINS).astype(np.float64)
+    held = held.reshape(-1, _BINS)
+    held /= np.maximum(1e-12, held.sum(1, keepdims=True))
+    dense = held >= np.minimum(_BIN_SHARE, np.maximum(1e-12, held.max(1, keepdims=True)))
+    chosen = np.array([_chosen(np.flatnonzero(dense[place]).tolist(), held[place]) for place in range(len(depths))])
+    first, last = chosen[:, 0], chosen[:, 1]
+    # The tails of the noise lie in the bins beside it.
+    near = np.where(first <= 1, 0.0, _NEAREST_M * np.exp((first - 1) * _BIN))
+    far = np.where(last >= _BINS - 2, np.inf, _NEAREST_M * np.exp((last + 2) * _BIN))
+    layer = valid & (depths >= near[:, None, None]) & (depths <= far[:, None, None])
+    solid = np.zeros_like(valid)
+    solid[valid] = dense[boxes, bins]
+    return layer, solid & ~layer
+
+
+def _chosen(dense: list[int], held: NDArray[np.float64]) -> tuple[int, int]:
+    """Return first and last bin of the nearest run of dense ones that holds enough, else of the one that holds most."""
+    runs: list[list[int]] = []
+    for each in dense:
+        # One thin bin does not end a layer.
+        if runs and each - runs[-1][1] <= 2:
+            runs[-1][1] = each
+        else:
+            runs.append([each, each])
+    weights = [float(held[first : last + 1].sum()) for first, last in runs]
+    for (first, last), weight in zip(runs, weights, strict=True):
+        if weight >= _LAYER_SHARE:
+            return first, last
+    first, last = runs[weights.index(max(weights))] if runs else [0, 0]
+    return first, last
+
+
+def _depth_ranges(
+    depths: NDArray[np.float64], layer: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return low, middle and high depth of each layer, (n,) metres, and the variance, m²."""
+    counts = np.maximum(1, layer.sum((1, 2)))
+    ordered = np.sort(np.where(layer, depths, np.inf).reshape(len(depths), -1), axis=1)
+    places, trim = np.arange(len(depths)), (_TRIM * counts).astype(np.int64)
+    low, high = ordered[places, trim], ordered[places, counts - 1 - trim]
+    middle = ordered[places, counts // 2]
+    known = np.where(layer, depths, 0.0).reshape(len(depths), -1)
+    with np.errstate(all="ignore"):
+        off = np.where(layer.reshape(len(depths), -1), known - middle[:, None], 0.0)
+        return low, middle, high, np.square(off).sum(1) / counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """Where the thing begins and ends, (n, 2) in lines of samples from the box's edge, and metres away there."""
+
+    ends: NDArray[np.float64]
+    depths_m: NDArray[np.float64]
+
+
+def _extents(depths: NDArray[np.float64], layer: NDArray[np.bool_], behind: NDArray[np.bool_], along: int) -> _Extent:
+    """Look along rows (1) for its columns, along columns (2) for its rows."""
+    counts = layer.sum(along)
+    taken = counts >= np.maximum(1, _LINE_SHARE * counts.max(1, keepdims=True))
+    first, last = taken.argmax(1), _SIDE - 1 - taken[:, ::-1].argmax(1)
+    sums = np.where(layer, depths, 0.0).sum(along)
+    lines = np.arange(_SIDE)
+    edges_m = []
+    for low, high in ((first, first + _EDGE_LINES), (last - _EDGE_LINES + 1, last + 1)):
+        near = taken & (lines >= low[:, None]) & (lines < high[:, None])
+        edges_m.append((sums * near).sum(1) / np.maximum(1, (counts * near).sum(1)))
+    # A line beside it that is neither it nor what lies behind is mixed of both: the edge runs through that one.
+    places, solid = np.arange(len(depths)), np.pad(behind.sum(along), ((0, 0), (1, 1)), constant_values=_SIDE)
+    begins = first - 0.5 * (solid[places, first] < counts[places, first] / 2)
+    ends = last + 1 + 0.5 * (solid[places, last + 2] < counts[places, last] / 2)
+    return _Extent(np.column_stack([begins, ends]), np.column_stack(edges_m))
+
+
+def _edge_rays(
+    edges: NDArray[np.float64], columns: NDArray[np.float64], rows: NDArray[np.float64], model: CameraModel
+) -> NDArray[np.float64]:
+    """Return (n, 5, 3) rays: at the left, right, upper and lower end of each thing, and in the middle of its box."""
+    steps = (edges[:, 2:] - edges[:, :2]) / _SIDE
+    across = edges[:, :1] + columns * steps[:, :1]
+    down = edges[:, 1:2] + rows * steps[:, 1:]
+    x, y = across.mean(1), down.mean(1)
+    middle = (edges[:, :2] + edges[:, 2:]) / 2
+    points = np.stack(
+        [
+            np.column_stack([across[:, 0], y]),
+            np.column_stack([across[:, 1], y]),
+            np.column_stack([x, down[:, 0]]),
+            np.column_stack([x, down[:, 1]]),
+            middle,
+        ],
+        axis=1,
+    )
+    # To a calibration a pixel's centre is at a whole number.
+    return model.rays_of(points.reshape(-1, 2) - 0.5).reshape(-1, 5, 3)
+
+
+def _covariances(
+    centres: NDArray[np.float64], along_m2: NDArray[np.float64], model: CameraModel
+) -> NDArray[np.float64]:
+    """Depth is wrong along the ray (by its noise and by what the thing's own depth spreads), a box by pixels across."""
+    across_m2 = np.square(2.0 * centres[:, 2] / model.k[0])
+    rays = centres / np.maximum(1e-9, np.linalg.norm(centres, axis=1, keepdims=True))
+    outer = rays[:, :, None] * rays[:, None, :]
+    turned: NDArray[np.float64] = across_m2[:, None, None] * np.eye(3) + (along_m2 - across_m2)[:, None, None] * outer
+    return turned

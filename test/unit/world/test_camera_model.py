@@ -59,3 +59,32 @@ def test_what_no_ray_can_be_made_of_is_refused(
 def test_another_aspect_is_another_view() -> None:
     with pytest.raises(CameraModelError, match="640x360 is not the view of a calibration for 640x480"):
         CameraModel((640, 480), K).scaled_to((640, 360))
+
+
+@pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize(
+    ("roi", "binning", "image_wh"),
+    [
+        ((0, 0, 0, 0), (0, 0), (640, 480)),
+        ((0, 0, 0, 0), (2, 2), (320, 240)),
+        ((100, 40, 400, 300), (1, 1), (400, 300)),
+        ((100, 40, 400, 300), (2, 4), (200, 75)),
+    ],
+)
+def test_a_part_of_the_view_sees_the_same_rays(
+    name: str, roi: tuple, binning: tuple, image_wh: tuple[int, int]
+) -> None:
+    whole = CameraModel((640, 480), K, name, LENSES[name])
+    part = whole.window(roi, binning)
+    assert part.image_wh == image_wh
+    x, y = 30.0, 20.0
+    bin_x, bin_y = (max(1, each) for each in binning)
+    # Edges of pixels, which are at halves, are the same in both.
+    there = np.array([[roi[0] + x * bin_x - 0.5, roi[1] + y * bin_y - 0.5]])
+    np.testing.assert_allclose(part.rays_of(np.array([[x - 0.5, y - 0.5]])), whole.rays_of(there), atol=1e-9)
+
+
+@pytest.mark.parametrize(("roi", "binning"), [((300, 0, 400, 480), (1, 1)), ((0, 0, 640, 1), (1, 2))])
+def test_a_part_outside_of_the_view_is_refused(roi: tuple, binning: tuple) -> None:
+    with pytest.raises(CameraModelError, match="region of interest"):
+        CameraModel((640, 480), K).window(roi, binning)

@@ -119,13 +119,15 @@ class DepthInput:
         node: Owner of the subscription.
         depth_topic: Resolved topic of depth that is aligned to the camera's images.
         info_topic: Where its calibration comes from; named to people.
+        rectified: Whether the camera's images are, so that the calibration's lens is not theirs.
 
     Raises:
         SettingsError: A `qos_overrides` parameter of the depth topic cannot be used.
     """
 
-    def __init__(self, node: Node, depth_topic: str, info_topic: str) -> None:
+    def __init__(self, node: Node, depth_topic: str, info_topic: str, rectified: bool = False) -> None:
         self._node, self._depth_topic, self._info_topic = node, depth_topic, info_topic
+        self._rectified = rectified
         self._depths: Pins[Image | CompressedImage] = Pins()
         self._infos: Pins[CameraInfo] = Pins()
         kind = CompressedImage if is_compressed_depth(depth_topic) else Image
@@ -186,13 +188,28 @@ class DepthInput:
             )
         if (info := self._infos.of(stamp_ns)) is None:
             return NoSpot("no_camera_info", f"no calibration came on {self._info_topic}: let the driver send it")
-        calibration = info[1]
         try:
-            image_wh = (calibration.width, calibration.height)
-            k, d = tuple(map(float, calibration.k)), tuple(map(float, calibration.d))
-            return depth[1], CameraModel(image_wh, k, calibration.distortion_model, d)
+            return depth[1], camera_of(info[1], self._rectified)
         except CameraModelError as error:
             return NoSpot("bad_camera_info", f"{self._info_topic}: {error}")
+
+
+def camera_of(info: CameraInfo, rectified: bool = False) -> CameraModel:
+    """Make the model of a camera's images of what its CameraInfo says of the whole sensor.
+
+    Args:
+        info: `K` and `D` are of the raw image, `P` is of the rectified one; binning and region of interest come after.
+        rectified: Whether the images are; then the lens is gone already.
+
+    Raises:
+        CameraModelError: It is not calibrated.
+    """
+    numbers = list(map(float, info.p if rectified else info.k))
+    k = tuple(numbers if not rectified else numbers[:3] + numbers[4:7] + numbers[8:11])
+    lens = ("", ()) if rectified else (info.distortion_model, tuple(map(float, info.d)))
+    whole = CameraModel((info.width, info.height), k, *lens)
+    roi = info.roi
+    return whole.window((roi.x_offset, roi.y_offset, roi.width, roi.height), (info.binning_x, info.binning_y))
 
 
 def _nanoseconds(stamp: Time) -> int:

@@ -24,7 +24,7 @@ from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, markers_3d_message, place_fields
 from vlm_perception.ros.qos import quiet_publisher
-from vlm_perception.ros.topics import camera_info_topic, result_prefixes
+from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
 from vlm_perception.types import FrameHeader, Result
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -96,7 +96,10 @@ class Publishers:
     def __init__(self, node: Node, image_topic: str, prefix: str, depth_topic: str = "") -> None:
         self._node = node
         self._lock, self._closed = threading.Lock(), False
-        self._depth = DepthInput(node, depth_topic, camera_info_topic(image_topic)) if depth_topic else None
+        self._depth = None
+        if depth_topic:
+            rectified = is_rectified(image_topic)
+            self._depth = DepthInput(node, depth_topic, camera_info_topic(image_topic), rectified)
         on_info = None if self._depth is None else self._depth.hear_calibration
         self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info", on_info)
 
