@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -100,6 +100,25 @@ def render(spec: SceneSpec, image_wh: tuple[int, int]) -> Scene:
         if item.shadow and (box := _visible_box(canvas, _SHADOW + index)) is not None
     ]
     return Scene(_lit(canvas.rgb, spec), tuple(truths))
+
+
+def cut_out(item: ObjectSpec, long_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draw one object alone, as large as its picture.
+
+    Args:
+        item: Where it stands, how it is turned and whether it has a shadow does not count.
+        long_px: Longer side of the picture.
+
+    Returns:
+        (h, w, 3) uint8 RGB pixels, and (h, w) whether each is the object's.
+    """
+    wide = item.aspect <= 1
+    image_wh = (long_px, round(long_px * item.aspect)) if wide else (round(long_px / item.aspect), long_px)
+    side = long_px / math.sqrt(image_wh[0] * image_wh[1])
+    alone = replace(item, cx=0.5, cy=0.5, side=side, angle_deg=0.0, shadow=0)
+    canvas = _Canvas(np.full((image_wh[1], image_wh[0], 3), item.rgb, np.float32))
+    _draw_object(canvas, alone, 1, image_wh)
+    return canvas.rgb, canvas.owner == 1
 
 
 def _draw_object(
