@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import print_table, write_json
-from vlm_perception.scenes.world import Board, Pose, Seen, World, base_at, camera_on, measured
+from vlm_perception.scenes.world import Board, Pose, Seen, World, base_at, camera_on, measured, quaternion_xyzw
 from vlm_perception.types import DetectedObject
 from vlm_perception.world.camera_model import CameraModel
 from vlm_perception.world.lift import Spot, lift
@@ -67,18 +67,6 @@ def rays_of(camera: CameraModel) -> NDArray[np.float32]:
     return camera.rays_of(pixels).reshape(height, width, 3).astype(np.float32)
 
 
-def quaternion_of(turn: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Return the quaternion (x, y, z, w) of a rotation matrix (3, 3)."""
-    # The eigenvector of Bar-Itzhack's matrix: no case is special.
-    (a, b, c), (d, e, f), (g, h, i) = turn
-    made = np.array(
-        [[a - e - i, b + d, c + g, h - f], [0, e - a - i, f + h, c - g], [0, 0, i - a - e, d - b], [0, 0, 0, a + e + i]]
-    )
-    values, vectors = np.linalg.eigh(made / 3, UPLO="U")
-    x, y, z, w = vectors[:, np.argmax(values)]
-    return float(x), float(y), float(z), float(w)
-
-
 def transforms(speed_m_s: float, turn_deg_s: float, until_s: float) -> TransformBuffer:
     """Tell where the camera is, as a robot does: again and again, and at no image's own time."""
     buffer = TransformBuffer(history_s=until_s + 1)
@@ -86,7 +74,7 @@ def transforms(speed_m_s: float, turn_deg_s: float, until_s: float) -> Transform
         time_s = (number - 0.4) * TF_PERIOD_S
         pose = camera_on(base_at(time_s, speed_m_s, turn_deg_s))
         x, y, z = pose.position_m.tolist()
-        transform = Transform((x, y, z), quaternion_of(pose.rotation))
+        transform = Transform((x, y, z), quaternion_xyzw(pose.rotation))
         buffer.set_transform("world", "camera", _stamp_ns(time_s), transform, fixed=False)
     return buffer
 

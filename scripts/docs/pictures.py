@@ -14,7 +14,6 @@ from pathlib import Path
 from PIL import Image
 
 from scripts.docs.pages import ROOT
-from vlm_perception.apps.demo.demo import N_OBJECTS, SEED
 from vlm_perception.apps.demo.report import questions_about
 from vlm_perception.apps.detect import command as vlm_detect
 from vlm_perception.scenes import MovingScene
@@ -22,7 +21,8 @@ from vlm_perception.scenes import MovingScene
 IMAGES = ROOT / "docs" / "images"
 RATE_HZ, FRAMES_A_PROMPT = 6, 18
 # Faster than in the demo, so that its few seconds show that things move.
-SPEED = 0.03
+# A scene whose objects differ, two of them carts.
+SEED, N_OBJECTS, SPEED = 1748, 4, 0.03
 IMAGE_WH, SHOWN_WIDTH = (640, 480), 480
 COLOURS = 64
 

@@ -8,15 +8,21 @@ import math
 import pytest
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
-from vision_msgs.msg import Detection2DArray
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 from vlm_perception.apps.cameras import file_camera, scene_camera
 from vlm_perception.apps.cameras.file_camera import FileCamera
 from vlm_perception.apps.cameras.scene_camera import SceneCamera
 from vlm_perception.errors import ImageError, SettingsError
-from vlm_perception.ros.image_messages import rgb_of
+from vlm_perception.ros.image_messages import metres_of, rgb_of
+from vlm_perception.ros.inputs.depth import camera_of
+from vlm_perception.ros.inputs.transforms import OwnTransforms
+from vlm_perception.types import DetectedObject
+from vlm_perception.world.lift import lift
 
 
 @pytest.fixture
@@ -138,3 +144,51 @@ def test_help_names_every_parameter_and_an_example(camera, capsys):
 def test_what_cannot_be_used_is_refused_with_a_remedy(start, kind, parameters, error, said):
     with pytest.raises(error, match=said):
         start(kind, **parameters)
+
+
+def test_scene_camera_films_a_world_in_which_depth_tf_and_places_agree(robot, start):
+    images = robot.hear("/scene_camera/image", Image)
+    depths = robot.hear("/scene_camera/depth", Image)
+    infos = robot.hear("/scene_camera/camera_info", CameraInfo)
+    truths = robot.hear("/scene_camera/truth", Detection2DArray)
+    places = robot.hear("/scene_camera/truth_3d", Detection3DArray)
+    texts = robot.hear("/scene_camera/truth_json", String)
+    buffer = OwnTransforms()
+    fixed = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    moving, still = robot.hear("/tf", TFMessage, 100), robot.hear("/tf_static", TFMessage, fixed)
+    start(SceneCamera, world=True, width=320, height=240, rate_hz=10.0, seed=3, base_speed=0.5, base_turn=45.0)
+    # Some frames on, when the base has moved.
+    images.wait_for(lambda m: len(images.messages) > 5)
+    image = images.messages[5]
+    depth = depths.wait_for(lambda m: m.header == image.header)
+    camera = camera_of(infos.wait_for(lambda m: m.header == image.header))
+    assert any(camera.d)
+    metres = metres_of(depth)
+    place = places.wait_for(lambda m: m.header.stamp == image.header.stamp)
+    boxes = truths.wait_for(lambda m: m.header == image.header).detections
+    for message, is_fixed in [(m, False) for m in moving.messages] + [(m, True) for m in still.messages]:
+        for each in message.transforms:
+            buffer.take(each, is_fixed)
+    stamp_ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec
+    there = buffer.lookup(place.header.frame_id, image.header.frame_id, stamp_ns)
+    objects = [
+        DetectedObject(
+            box.results[0].hypothesis.class_id,
+            (
+                box.bbox.center.position.x - box.bbox.size_x / 2,
+                box.bbox.center.position.y - box.bbox.size_y / 2,
+                box.bbox.center.position.x + box.bbox.size_x / 2,
+                box.bbox.center.position.y + box.bbox.size_y / 2,
+            ),
+            None,
+        )
+        for box in boxes
+    ]
+    assert len(objects) >= 3
+    for item, spot, true in zip(objects, lift(objects, (320, 240), metres, camera), place.detections, strict=True):
+        assert item.label == true.results[0].hypothesis.class_id
+        centre = true.bbox.center.position
+        assert math.dist(spot.seen_from(there).position_m, (centre.x, centre.y, centre.z)) < 0.05
+    stamp = {"sec": image.header.stamp.sec, "nanosec": image.header.stamp.nanosec}
+    told = json.loads(texts.wait_for(lambda m: json.loads(m.data)["stamp"] == stamp).data)["objects"]
+    assert [item["position_frame"] for item in told] == ["world"] * len(objects)

@@ -120,11 +120,15 @@ def test_the_demo_leaves_pictures_a_summary_and_no_processes(robot, tmp_path):
     assert len({row["prompt"] for row in summary}) == 4
     assert len(list(tmp_path.glob("*.png"))) == 4
     for row in summary:
-        assert set(row) == {"prompt", "found", "mean_iou", "frame_age_ms", "latency_ms"}
+        assert set(row) == {"prompt", "found", "mean_iou", "frame_age_ms", "latency_ms", "place_error_m"}
         assert row["prompt"] in output
         assert row["latency_ms"] > 0
         assert row["frame_age_ms"] >= row["latency_ms"] - 50
     assert sum(row["found"] for row in summary) > 0
+    # Whatever is answered late was placed by the depth and the transform of its own image.
+    errors_m = [row["place_error_m"] for row in summary if row["place_error_m"] is not None]
+    assert errors_m
+    assert max(errors_m) < 0.05
 
 
 def test_a_demo_in_the_background_that_is_interrupted_ends_its_children(robot, tmp_path):

@@ -25,9 +25,9 @@ _COARSE = 4
 _FLOOR_WH_M = (40.0, 40.0)
 _WALL_M, _WALL_WH_M = 4.5, (16.0, 7.0)
 _HEIGHT_M = 0.7
-_TURN_RAD, _SWING_M = math.radians(12.0), 0.35
+_TURN_RAD, _SWING_M = math.radians(8.0), 0.25
 # The whole of what can be seen from where the camera goes.
-_BEARING_RAD = math.radians(19.0)
+_BEARING_RAD = math.radians(18.0)
 _EDGE_SHARE = 0.05
 _HOLES = 4
 
@@ -168,6 +168,20 @@ def base_at(time_s: float, speed_m_s: float, turn_deg_s: float) -> Pose:
 def camera_on(base: Pose) -> Pose:
     """Return the optical frame of the camera on a base."""
     return Pose(base.rotation @ OPTICAL.rotation, base.position_m + base.rotation @ OPTICAL.position_m)
+
+
+def quaternion_xyzw(turn: _Vector) -> tuple[float, float, float, float]:
+    """Return the quaternion of a rotation matrix (3, 3), by the eigenvector of Bar-Itzhack's matrix."""
+    (a, b, c), (d, e, f), (g, h, i) = turn
+    rows = [
+        [a - e - i, b + d, c + g, h - f],
+        [0, e - a - i, f + h, c - g],
+        [0, 0, i - a - e, d - b],
+        [0, 0, 0, a + e + i],
+    ]
+    values, vectors = np.linalg.eigh(np.array(rows), UPLO="U")
+    x, y, z, w = vectors[:, np.argmax(values)].tolist()
+    return x, y, z, w
 
 
 def measured(depth_m: NDArray[np.float32], rng: np.random.Generator, noise_share: float = 0.01) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from types import FrameType
 
 PACKAGE = "vlm_perception"
 
-ParameterValue = str | int | float
+ParameterValue = str | int | float | list[str]
 
 # How long a process may take to end after each signal, in seconds, before the next, harder one is sent.
 GRACE_S = 10.0

@@ -87,7 +87,14 @@ def test_targets_of_make_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_parameters_that_are_set_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    ours = {parameter.name for parameter in parameters()} | {"use_sim_time", "path", "seed", "n_objects"}
+    ours = {parameter.name for parameter in parameters()} | {
+        "use_sim_time",
+        "path",
+        "seed",
+        "n_objects",
+        "world",
+        "base_turn",
+    }
     for name in re.findall(r"-p (\w+):=", text):
         assert name in ours, f"{page.name}: {name}"
 

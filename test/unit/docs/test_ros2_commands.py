@@ -26,6 +26,7 @@ PRINTED = [
     "ros2 run v4l2_camera v4l2_camera_node",
     f"{RUN} file_camera --ros-args -p path:=$HOME/street.mp4 -r '~/image:=/image'",
     f"{RUN} scene_camera --ros-args -p seed:=7 -p n_objects:=3",
+    f"{RUN} scene_camera --ros-args -p world:=true -p base_turn:=45.0",
     f"{RUN} {{program}} --ros-args -p {{example}}",
     f"{RUN} vlm-perception-doctor",
     f"{RUN} vlm_perception_node --check-environment",

@@ -3,7 +3,8 @@
 Publishes `~/image` (sensor_msgs/Image, rgb8) and, with the same header, `~/camera_info`
 (sensor_msgs/CameraInfo, of a pinhole) and what is really in it: `~/truth`
 (vision_msgs/Detection2DArray; boxes, and key points as boxes of size 0) and `~/truth_json`
-(std_msgs/String; the same with attributes).
+(std_msgs/String; the same with attributes). With `world` it stands on a base that moves in a drawn room, and tells
+depth, `/tf` and true places, too.
 """
 
 from __future__ import annotations
@@ -12,25 +13,32 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.apps.cameras.shared import PATIENCE_S, Audience, usage, wants_help
+from vlm_perception.apps.cameras.world_film import TF_PERIOD_S, WORLD_FRAME, Motion, WorldFilm, bend
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.outputs.result_messages import detection_message
 from vlm_perception.ros.parameters import declare
 from vlm_perception.ros.spin import run
-from vlm_perception.scenes import MovingScene, Scene
+from vlm_perception.scenes import MovingScene, Scene, Truth
+from vlm_perception.scenes.world import World
 from vlm_perception.settings import Parameter
 from vlm_perception.types import WH, DetectedObject
 
 FRAME_ID = "scene_camera"
+DEFAULT_IN_WORLD = 4
 # Of a usual webcam.
 _FIELD_OF_VIEW_DEG = 60.0
+# Frame, and x, y, z in it.
+Place = tuple[str, tuple[float, ...]]
 PARAMETERS = (
     Parameter("width", "integer", 640, 56, 7680, (), "px", "Image width.", False),
     Parameter("height", "integer", 480, 56, 4320, (), "px", "Image height.", False),
@@ -38,12 +46,17 @@ PARAMETERS = (
     Parameter("seed", "integer", 0, 0, 2**31 - 1, (), "", "Chooses the scenes; the same seed films the same.", False),
     Parameter("n_objects", "integer", 0, 0, 6, (), "", "Objects in a scene; 0 draws 1 to 6.", False),
     Parameter("speed", "double", 0.05, 0.0, 10.0, (), "", "Top speed of the objects, image sides per second.", False),
+    Parameter("world", "bool", False, None, None, (), "", "Film a room from a moving base, with ~/depth, /tf.", False),
+    Parameter("base_speed", "double", 0.3, 0.0, 2.0, (), "m/s", "Top speed of the base in a world.", False),
+    Parameter("base_turn", "double", 20.0, 0.0, 180.0, (), "deg/s", "Top rate of turn of the base.", False),
     Parameter("scene_change_s", "double", 0.0, 0.0, 86400.0, (), "s", "Time between new scenes; 0 keeps one.", False),
 )
 _ABOUT = (
     "Films drawn, moving scenes. Publishes ~/image (sensor_msgs/Image, rgb8) and, with the same header,\n"
     "~/camera_info (sensor_msgs/CameraInfo, of a pinhole) and what is in it: ~/truth (vision_msgs/Detection2DArray)\n"
-    "and ~/truth_json (std_msgs/String, with attributes)."
+    "and ~/truth_json (std_msgs/String, with attributes). With world: a room with things on its wall's side, filmed\n"
+    "through a lens from a base that moves, with ~/depth (sensor_msgs/Image, 16UC1), /tf (world, base, scene_camera)\n"
+    "and ~/truth_3d (vision_msgs/Detection3DArray in world)."
 )
 
 
@@ -66,7 +79,16 @@ class SceneCamera:
         self._camera_info = self.node.create_publisher(CameraInfo, "~/camera_info", 1)
         self._truth = self.node.create_publisher(Detection2DArray, "~/truth", 10)
         self._truth_json = self.node.create_publisher(String, "~/truth_json", 10)
-        self._audience = Audience(self._image, (self._camera_info, self._truth, self._truth_json), PATIENCE_S)
+        others: tuple[Publisher, ...] = (self._camera_info, self._truth, self._truth_json)
+        self._film_3d: WorldFilm | None = None
+        if values["world"]:
+            room = World(self._seed, self._n_objects or DEFAULT_IN_WORLD)
+            motion = Motion(values["base_speed"], values["base_turn"])
+            info = pinhole(self._image_wh, Header())
+            self._film_3d = WorldFilm(self.node, info, FRAME_ID, room, motion)
+            others += self._film_3d.publishers
+            self.node.create_timer(TF_PERIOD_S, self._move)
+        self._audience = Audience(self._image, others, PATIENCE_S)
         self._started_s: float | None = None
         self._scene_number = 0
         self._scene = self._make_scene(0)
@@ -89,16 +111,41 @@ class SceneCamera:
             if not self._audience.is_there():
                 return
             self._started_s = time.monotonic()
+        if self._film_3d is not None:
+            self._film_world(self._film_3d)
+            return
         elapsed_s = time.monotonic() - self._started_s
         number = int(elapsed_s / self._scene_change_s) if self._scene_change_s > 0 else 0
         if number != self._scene_number:
             self._scene_number, self._scene = number, self._make_scene(number)
         scene = self._scene.at(elapsed_s - number * self._scene_change_s)
         header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=FRAME_ID)
-        self._camera_info.publish(pinhole(self._image_wh, header))
+        self._publish(scene, pinhole(self._image_wh, header))
+
+    def _film_world(self, film: WorldFilm) -> None:
+        # What is filmed belongs to the moment of the stamp, however long drawing it takes.
+        elapsed_s = self._elapsed_s()
+        header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=FRAME_ID)
+        film.move(elapsed_s, header.stamp)
+        view = film.view(elapsed_s)
+        film.publish(view, header)
+        truths = tuple(Truth(seen.board.label, seen.xyxy, {"pattern": "plain"}) for seen in view.seen)
+        places = [(WORLD_FRAME, tuple(map(float, seen.board.centre_m))) for seen in view.seen]
+        self._publish(Scene(view.rgb, truths), bend(pinhole(self._image_wh, header)), places)
+
+    def _move(self) -> None:
+        if self._film_3d is not None:
+            self._film_3d.move(self._elapsed_s(), self.node.get_clock().now().to_msg())
+
+    def _elapsed_s(self) -> float:
+        return 0.0 if self._started_s is None else time.monotonic() - self._started_s
+
+    def _publish(self, scene: Scene, info: CameraInfo, places: Sequence[Place] = ()) -> None:
+        header = info.header
+        self._camera_info.publish(info)
         # Truth first: whoever matches answers with it has it by then.
         self._truth.publish(truth_message(scene, header))
-        self._truth_json.publish(String(data=truth_json(scene, header)))
+        self._truth_json.publish(String(data=truth_json(scene, header, places)))
         self._image.publish(image_message(scene.rgb, header))
 
 
@@ -121,8 +168,8 @@ def truth_message(scene: Scene, header: Header) -> Detection2DArray:
     return Detection2DArray(header=header, detections=[detection_message(item, header) for item in found + points])
 
 
-def truth_json(scene: Scene, header: Header) -> str:
-    """The truth with attributes; every key point beside its owner."""
+def truth_json(scene: Scene, header: Header, places: Sequence[Place] = ()) -> str:
+    """The truth with attributes; every key point beside its owner, and in a world each object's frame and place."""
     objects = [
         {
             "label": truth.label,
@@ -132,6 +179,8 @@ def truth_json(scene: Scene, header: Header) -> str:
         }
         for truth in scene.truths
     ]
+    for item, (frame_id, position_m) in zip(objects, places, strict=False):
+        item |= {"position_frame": frame_id, "position_m": list(position_m)}
     stamp = {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec}
     return json.dumps({"stamp": stamp, "frame_id": header.frame_id, "objects": objects})
 

@@ -1,4 +1,4 @@
-"""The demo: a drawn camera, the node on the tiny model, and a client that asks four things in turn.
+"""The demo: a camera that drives before drawn things, the node on the tiny model, and a client that asks four things.
 
 Runs in a ROS domain of its own that does not leave this machine, so it neither disturbs nor hears
 other robots, and ends by itself.
@@ -39,10 +39,12 @@ from vlm_perception.errors import OutputError
 from vlm_perception.frames.whole_files import whole_file
 from vlm_perception.ros.image_messages import rgb_of
 from vlm_perception.startup.arguments import DEMO_DEFAULTS, StartupError, plan_processes
-from vlm_perception.startup.processes import Processes, ProcessPlan
+from vlm_perception.startup.processes import ParameterValue, Processes, ProcessPlan
 
-# A scene whose objects differ, two of them carts, so slow that they stay apart for the demo's time.
-SEED, N_OBJECTS, SPEED, RATE_HZ = 1748, 4, 0.01, 10.0
+# A room whose things differ, two of them carts, and a base that moves before them.
+SEED, N_OBJECTS, RATE_HZ = 3, 4, 10.0
+BASE_SPEED_M_S, BASE_TURN_DEG_S = 0.3, 20.0
+DEPTH_TOPIC, TARGET_FRAME = "/scene_camera/depth", "world"
 READY_TIMEOUT_S = 45.0
 # Together with the start this stays below 90 s even when no prompt gets its answers.
 PROMPT_TIMEOUT_S = 8.0
@@ -231,9 +233,12 @@ def _leave_other_robots_alone(domain_id: int) -> None:
 
 def _plans(options: argparse.Namespace) -> list[ProcessPlan]:
     values = {**DEMO_DEFAULTS, "model": options.model, "prompt": "", "log_level": "warn"}
-    scene = {"seed": options.seed, "n_objects": N_OBJECTS, "speed": SPEED, "rate_hz": RATE_HZ}
+    scene: dict[str, ParameterValue] = {"seed": options.seed, "n_objects": N_OBJECTS, "rate_hz": RATE_HZ, "world": True}
+    scene |= {"base_speed": BASE_SPEED_M_S, "base_turn": BASE_TURN_DEG_S}
+    space: dict[str, ParameterValue] = {"depth_topics": [DEPTH_TOPIC], "target_frame": TARGET_FRAME}
+    more = {"scene_camera": scene, "vlm_perception_node": space}
     return [
-        replace(plan, parameters={**plan.parameters, **scene}) if plan.executable == "scene_camera" else plan
+        replace(plan, parameters={**plan.parameters, **more.get(plan.executable, {})})
         for plan in plan_processes(values)
     ]
 

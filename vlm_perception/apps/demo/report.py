@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections import Counter
@@ -49,7 +50,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class PromptSummary:
-    """The summary of one prompt; times are medians over its answers, milliseconds."""
+    """The summary of one prompt; times are medians over its answers, milliseconds.
+
+    `place_error_m` is the median distance between where things were said to be and where they were, metres; None when
+    no place was given.
+    """
 
     prompt: str
     found: int
@@ -57,6 +62,7 @@ class PromptSummary:
     mean_iou: float
     frame_age_ms: float
     latency_ms: float
+    place_error_m: float | None
     words: str
 
     def summary(self) -> dict[str, Any]:
@@ -67,6 +73,7 @@ class PromptSummary:
             "mean_iou": round(self.mean_iou, 4),
             "frame_age_ms": round(self.frame_age_ms, 1),
             "latency_ms": round(self.latency_ms, 1),
+            "place_error_m": None if self.place_error_m is None else round(self.place_error_m, 4),
         }
 
 
@@ -94,9 +101,14 @@ def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> PromptSummary:
     `mean_iou` is over all found boxes that overlap a meant object, of all answers; 0 without any.
     """
     overlaps: list[float] = []
+    places: list[float] = []
     for sample in samples:
-        meant = [_box(item) for item in sample.truth["objects"] if question.means(item["label"])]
-        overlaps += [pair[2] for pair in match_boxes(found_boxes(sample.answer), meant)]
+        meant = [item for item in sample.truth["objects"] if question.means(item["label"])]
+        boxed = [item for item in sample.answer["objects"] if item["bbox_xyxy"] is not None]
+        for found, true, overlap in match_boxes(found_boxes(sample.answer), [_box(item) for item in meant]):
+            overlaps.append(overlap)
+            if (error_m := _place_error_m(boxed[found], meant[true])) is not None:
+                places.append(error_m)
     last = samples[-1]
     return PromptSummary(
         prompt=question.prompt,
@@ -105,6 +117,7 @@ def row_of(question: DemoQuestion, samples: Sequence[Sample]) -> PromptSummary:
         mean_iou=statistics.fmean(overlaps) if overlaps else 0.0,
         frame_age_ms=statistics.median(sample.answer["timings"]["age_s"] or 0.0 for sample in samples) * 1000,
         latency_ms=statistics.median(sample.answer["timings"]["latency_s"] for sample in samples) * 1000,
+        place_error_m=statistics.median(places) if places else None,
         words=_words(last.answer),
     )
 
@@ -116,13 +129,14 @@ def found_boxes(answer: Mapping[str, Any]) -> list[XYXY]:
 
 def table(rows: Sequence[PromptSummary]) -> str:
     """The rows as text for a terminal."""
-    head = ("prompt", "found", "true", "mean IoU", "frame age", "latency", "said")
+    head = ("prompt", "found", "true", "mean IoU", "place error", "frame age", "latency", "said")
     lines = [
         (
             row.prompt,
             str(row.found),
             str(row.expected),
             f"{row.mean_iou:.2f}",
+            "-" if row.place_error_m is None else f"{row.place_error_m * 100:.1f} cm",
             f"{row.frame_age_ms:.0f} ms",
             f"{row.latency_ms:.0f} ms",
             row.words,
@@ -147,9 +161,20 @@ def _box(item: Mapping[str, Any]) -> XYXY:
     return float(left), float(top), float(right), float(bottom)
 
 
+def _place_error_m(found: Mapping[str, Any], true: Mapping[str, Any]) -> float | None:
+    """Return how far apart the two places are; None where one is not there, or in another frame."""
+    if found.get("position_frame", "") != true.get("position_frame"):
+        return None
+    return math.dist(found["position_m"], true["position_m"])
+
+
 def _words(answer: Mapping[str, Any]) -> str:
     if answer["count"] is not None:
         return f"{answer['count']}: {answer['text']}" if answer["text"] else str(answer["count"])
-    shown = [", ".join([item["label"], *item["attributes"].values()]) for item in answer["objects"]]
+    shown = [", ".join([item["label"], *item["attributes"].values(), *_away(item)]) for item in answer["objects"]]
     words = "; ".join(shown) or str(answer["text"])
-    return words if len(words) <= 60 else words[:57] + "..."
+    return words if len(words) <= 80 else words[:77] + "..."
+
+
+def _away(item: Mapping[str, Any]) -> list[str]:
+    return [f"{item['distance_m']:.1f} m"] if "distance_m" in item else []

@@ -57,6 +57,27 @@ def test_nothing_found_is_zero_not_an_error():
 def test_the_summary_has_exactly_the_promised_keys():
     row = row_of(questions_about(LABELS)[1], [sample([[0, 0, 10, 10]])])
     assert json.loads(summary_json([row])) == [
-        {"prompt": "the red circle", "found": 1, "mean_iou": 1.0, "frame_age_ms": 200.0, "latency_ms": 100.0}
+        {
+            "prompt": "the red circle",
+            "found": 1,
+            "mean_iou": 1.0,
+            "frame_age_ms": 200.0,
+            "latency_ms": 100.0,
+            "place_error_m": None,
+        }
     ]
     assert "the red circle" in table([row])
+
+
+def test_places_are_held_to_the_truth_in_its_own_frame():
+    question = questions_about(LABELS)[0]
+    near, other = sample([[0, 0, 10, 10]]), sample([[0, 0, 10, 10]])
+    for each, frame in ((near, "world"), (other, "scene_camera")):
+        each.truth["objects"][0].update(position_frame="world", position_m=[2.0, 0.0, 0.5])
+        each.answer["objects"][0].update(position_frame=frame, position_m=[2.0, 0.03, 0.54], distance_m=2.06)
+    row = row_of(question, [other, near])
+    assert row.place_error_m == pytest.approx(0.05)
+    assert row.summary()["place_error_m"] == pytest.approx(0.05)
+    assert row.words.startswith("x, 2.1 m")
+    assert "5.0 cm" in table([row])
+    assert row_of(question, [other]).place_error_m is None
