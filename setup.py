@@ -37,7 +37,7 @@ def data_files():
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (share, ["package.xml", "README.md", "LICENSE"]),
     ]
-    for folder in ("launch", "launch/examples", "config", "rviz", "security", "models/tiny"):
+    for folder in ("launch", "launch/examples", "config", "foxglove", "rviz", "security", "models/tiny"):
         files = sorted(str(p.relative_to(HERE)) for p in (HERE / folder).glob("*") if p.is_file())
         pairs.append((f"{share}/{folder}", files))
     return [(target, [f for f in files if (HERE / f).is_file()]) for target, files in pairs]

@@ -69,7 +69,13 @@ def test_scripts_and_files_are_where_ros2_looks(installed: Path) -> None:
     for script in ("vlm_perception_node", "scene_camera", "file_camera", "vlm-perception-run", "vlm-perception-demo"):
         assert os.access(prefix / "lib" / "vlm_perception" / script, os.X_OK), script
     share = prefix / "share" / "vlm_perception"
-    for name in ("package.xml", "config/vlm_perception.yaml", "rviz/vlm_perception.rviz", "launch/demo.launch.py"):
+    for name in (
+        "package.xml",
+        "config/vlm_perception.yaml",
+        "rviz/vlm_perception.rviz",
+        "foxglove/vlm_perception.json",
+        "launch/demo.launch.py",
+    ):
         assert (share / name).is_file(), name
     assert (prefix / "share/ament_index/resource_index/packages/vlm_perception").is_file()
 

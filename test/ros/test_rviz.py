@@ -29,12 +29,18 @@ def test_a_panel_for_each_camera(robot, scripted, tmp_path, monkeypatch, topics,
     (tmp_path / "rviz2").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros"))
-    robot.node(scripted, remap=("__ns:=/robot1",), image_topics=topics)
+    depths = ["", "rear/depth"] if topics else []
+    robot.node(scripted, remap=("__ns:=/robot1",), image_topics=topics, depth_topics=depths, target_frame="map")
     _, rviz = plan_processes({"rviz": "true", "namespace": "robot1", "image_topic": "camera/image"})
     process = robot.start(*rviz.command()[1:], stdout=subprocess.PIPE)
     said, _ = process.communicate(timeout=PATIENCE_S)
     option, layout = said.split("\n", 1)
-    displays = yaml.safe_load(layout)["Visualization Manager"]["Displays"]
+    manager = yaml.safe_load(layout)["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "map"
+    # Two of each camera; then what a camera with depth has in space.
+    displays, space = manager["Displays"][: 2 * len(shown)], manager["Displays"][2 * len(shown) :]
+    clouds = [each["Depth Map Topic"] for each in space if "Depth Map Topic" in each]
+    assert clouds == (["/robot1/rear/depth"] if topics else [])
     assert (option, process.returncode) == ("-d", 0)
     assert [each["Topic"]["Value"] for each in displays if each["Enabled"]] == shown
     plain = [each["Topic"]["Value"] for each in displays if not each["Enabled"]]

@@ -97,7 +97,7 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("namespace", "", "Namespace of every node that is started; empty: the root or the launch group's."),
     LaunchArgument("config_file", "", "Parameter file; empty: the config/vlm_perception.yaml of the package."),
     LaunchArgument("scene_camera", "false", "Also start a camera that publishes drawn scenes.", BOOLEANS),
-    LaunchArgument("rviz", "false", "Also start RViz 2 with a picture of each camera.", BOOLEANS),
+    LaunchArgument("rviz", "false", "Also start RViz 2 with a picture of each camera, and places in space.", BOOLEANS),
     LaunchArgument(
         "log_level",
         "info",

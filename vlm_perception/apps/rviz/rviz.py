@@ -46,7 +46,8 @@ def _write_layout(node: Node) -> Path:
     shipped = share_directory() / "rviz" / "vlm_perception.rviz"
     template = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     perception = f"{node.get_namespace().rstrip('/')}/{NODE}"
-    layout = layout_of(template, _cameras(node, perception), perception)
+    cameras, depths, target_frame = _looked_at(node, perception)
+    layout = layout_of(template, cameras, perception, depths, target_frame)
     # Where launch keeps its logs, too; one for each namespace, so that two robots do not write the same file.
     home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
     path = home / f"vlm_perception{node.get_namespace().rstrip('/').replace('/', '_')}.rviz"
@@ -59,19 +60,25 @@ def _write_layout(node: Node) -> Path:
     return path
 
 
-def _cameras(node: Node, perception: str) -> list[str]:
-    """Ask the node which topics of raw images it looks at; without an answer, `image`."""
+def _looked_at(node: Node, perception: str) -> tuple[list[str], dict[str, str], str]:
+    """Ask the node for its topics of raw images, their depth, and the frame of its places; unanswered, `image`."""
     client = node.create_client(GetParameters, f"{perception}/get_parameters")
     topics: list[str] = []
+    depths: list[str] = []
+    target_frame = ""
     if client.wait_for_service(_PATIENCE_S):
-        future = client.call_async(GetParameters.Request(names=["image_topics"]))
+        names = ["image_topics", "depth_topics", "target_frame"]
+        future = client.call_async(GetParameters.Request(names=names))
         rclpy.spin_until_future_complete(node, future, timeout_sec=_PATIENCE_S)
-        answer = future.result() if future.done() else None
-        topics = [topic for value in answer.values for topic in value.string_array_value] if answer else []
+        if future.done() and (answer := future.result()) is not None:
+            images, depth, target = answer.values
+            topics, depths = list(images.string_array_value), list(depth.string_array_value)
+            target_frame = target.string_value
     else:
         print(f"vlm-perception: {perception} does not answer; RViz shows the camera `image`", file=sys.stderr)
-    resolved = [node.resolve_topic_name(topic).removesuffix("/compressed") for topic in topics or ["image"]]
-    return list(dict.fromkeys(resolved))
+    cameras = [node.resolve_topic_name(topic).removesuffix("/compressed") for topic in topics or ["image"]]
+    found = {camera: node.resolve_topic_name(depth) for camera, depth in zip(cameras, depths, strict=False) if depth}
+    return list(dict.fromkeys(cameras)), found, target_frame
 
 
 if __name__ == "__main__":

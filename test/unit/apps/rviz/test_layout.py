@@ -39,3 +39,17 @@ def test_each_camera_has_a_picture_that_is_shown_and_one_that_is_not(cameras, sh
     assert len({each["Name"] for each in displays}) == len(displays)
     rest = {**layout["Visualization Manager"], "Displays": 0}
     assert rest == {**TEMPLATE["Visualization Manager"], "Displays": 0}
+
+
+def test_a_camera_with_depth_has_boxes_and_a_cloud_in_the_frame_of_the_places() -> None:
+    cameras = ["/front/image_raw", "/rear/image_raw"]
+    depths = {"/rear/image_raw": "/rear/depth/compressedDepth"}
+    layout = layout_of(TEMPLATE, cameras, "/vlm_perception", depths, "map")["Visualization Manager"]
+    assert layout["Global Options"]["Fixed Frame"] == "map"
+    shown = {each["Name"]: each for each in layout["Displays"]}
+    assert list(shown)[-3:] == ["Boxes in space rear", "Depth cloud rear", "TF"]
+    assert shown["Boxes in space rear"]["Topic"]["Value"] == "/vlm_perception/rear/markers_3d"
+    cloud = shown["Depth cloud rear"]
+    assert cloud["Depth Map Topic"] == "/rear/depth"
+    assert cloud["Depth Map Transport Hint"] == "compressedDepth"
+    assert (cloud["Color Image Topic"], cloud["CameraInfo Topic"]) == ("/rear/image_raw", "/rear/camera_info")
