@@ -46,7 +46,10 @@ def given(context: LaunchContext, arguments: Sequence[LaunchArgument]) -> dict[s
 
 def node_of(plan: ProcessPlan, ending: Ending, log_arguments: list[str]) -> Node:
     # Files first, so that what was given as an argument wins. ParameterValue keeps a prompt such as "yes" a string.
-    parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in plan.parameters.items()}
+    parameters = {
+        name: value if isinstance(value, list) else ParameterValue(value, value_type=type(value))
+        for name, value in plan.parameters.items()
+    }
     return Node(
         package=plan.package or None,
         executable=plan.executable,

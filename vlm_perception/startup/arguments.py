@@ -60,6 +60,15 @@ LAUNCH_ARGUMENTS = (
     ),
     LaunchArgument("image_topic", "image", "Camera topic to subscribe to; left at image with scene_camera: that one."),
     LaunchArgument(
+        "depth_topic", "", "Depth aligned to the camera's images, for places in space; empty: as in config_file."
+    ),
+    LaunchArgument(
+        "target_frame",
+        "",
+        "Frame of the places, such as map, by /tf; empty: as in config_file, or the camera's own.",
+        kind=str,
+    ),
+    LaunchArgument(
         "image_transport",
         "",
         "raw for sensor_msgs/Image, compressed for CompressedImage; empty: as in config_file.",
@@ -279,6 +288,8 @@ def _parameters(chosen: Mapping[str, str]) -> dict[str, ParameterValue]:
             raise StartupError(
                 f"{argument.name} is {text!r}, which is not of type {argument.kind.__name__}. Remedy: give a number"
             ) from None
+    if chosen["depth_topic"]:
+        parameters["depth_topics"] = [chosen["depth_topic"]]
     if "model" in parameters:
         parameters["model"] = resolve_model(str(parameters["model"]))
     return parameters

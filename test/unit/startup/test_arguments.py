@@ -83,6 +83,8 @@ def test_given_parameters_come_after_the_file_so_that_they_win() -> None:
         ({"log_level": "debug", "namespace": "/a/b/"}, "--log-level", ["a.b.vlm_perception:=debug"]),
         ({"image_topic": "/camera/color"}, "-r", ["image:=/camera/color"]),
         ({"image_topic": "image"}, "-r", []),
+        ({"depth_topic": "/camera/depth"}, "-p", ['depth_topics:=["/camera/depth"]']),
+        ({"target_frame": "map"}, "-p", ['target_frame:="map"']),
         # A drawn camera that is started is looked at.
         ({"scene_camera": "true"}, "-r", ["image:=scene_camera/image"]),
         ({"scene_camera": "true", "image_topic": "/front/image_raw"}, "-r", ["image:=/front/image_raw"]),
