@@ -4,9 +4,6 @@ The real node, as a process of its own, looks at 30 Hz 1280x720 images while the
 seconds. Its resident memory, threads and open files are sampled from /proc, and the age of its answers; after a
 warm-up none of them may grow. Prints the slopes (Theil-Sen: the median of the slopes between samples, so that single
 outliers do not count), writes build/benchmarks/soak.json and exits with 1 when something certainly grows.
-
-With `--space` it looks at a drawn room from a moving base instead, and places what it finds by depth and `/tf`
-(build/benchmarks/soak_space.json).
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ import itertools
 import json
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +33,6 @@ PROMPTS = (
     "every cart",
     "describe the image",
     "blue square",
-)
-FILM = ("-m", "benchmarks.paced_camera")
-ROOM = ("-m", "vlm_perception.apps.cameras.scene_camera", "--ros-args", "-p", "world:=true", "-p", "seed:=3")
-IN_SPACE = (
-    "-p",
-    "depth_topics:=[/scene_camera/depth]",
-    "-p",
-    "target_frame:=world",
-    "-r",
-    "image:=/scene_camera/image",
 )
 READY_TIMEOUT_S = 180.0
 SAMPLE_S = 1.0
@@ -106,27 +92,17 @@ def verdict(samples: list[Sample]) -> dict[str, Any]:
     return {**found, "leaks": leaks}
 
 
-def soak(minutes: float, prompt_s: float, model: str, space: bool = False) -> tuple[list[Sample], float]:
-    """Run the node and sample it; the first sample is taken after its first answer.
-
-    Returns:
-        The samples, and the share of found objects that were placed.
-    """
+def soak(minutes: float, prompt_s: float, model: str) -> list[Sample]:
+    """Run the node and sample it; the first sample is taken after its first answer."""
     command = ["-m", "vlm_perception.ros.node", "--ros-args", "--log-level", "error", "-p", f"model:={model}"]
     command += ["-p", f"prompt:={PROMPTS[0]}", "-p", "max_rate_hz:=1000.0"]
-    command += IN_SPACE if space else ()
     ages_s: list[float] = []
-    found: Counter[bool] = Counter()
-
-    def on_answer(message: String) -> None:
-        answer = json.loads(message.data)
-        ages_s.append(answer["timings"]["age_s"])
-        found.update("position_m" in item for item in answer["objects"])
-
-    with benchmark_domain(), child(*(ROOM if space else FILM)), child(*command) as process:
+    with benchmark_domain(), child("-m", "benchmarks.paced_camera"), child(*command) as process:
         node = rclpy.create_node("soak")
         prompts = node.create_publisher(String, "/vlm_perception/prompt", 1)
-        node.create_subscription(String, "/vlm_perception/answer", on_answer, 50)
+        node.create_subscription(
+            String, "/vlm_perception/answer", lambda m: ages_s.append(json.loads(m.data)["timings"]["age_s"]), 50
+        )
         _spin_until(node, READY_TIMEOUT_S, lambda: bool(ages_s))
         if not ages_s:
             raise SystemExit(f"the node did not answer within {READY_TIMEOUT_S} s: see its log above")
@@ -139,7 +115,7 @@ def soak(minutes: float, prompt_s: float, model: str, space: bool = False) -> tu
                 prompts.publish(String(data=next(turns)))
             _spin_until(node, SAMPLE_S, lambda: False)
         node.destroy_node()
-    return samples, found[True] / max(1, found.total())
+    return samples
 
 
 def _spin_until(node: Any, timeout_s: float, done: Any) -> None:
@@ -154,20 +130,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--prompt-s", type=float, default=4.0, help="seconds between prompts")
     parser.add_argument("--model", default=resolve_model("tiny"))
-    parser.add_argument("--space", action="store_true", help="with depth and /tf, in a drawn room")
-    parser.add_argument(
-        "--output", type=Path, help="JSON file (default: build/benchmarks/soak.json or soak_space.json)"
-    )
+    parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/soak.json)")
     args = parser.parse_args()
-    samples, placed = soak(args.minutes, args.prompt_s, args.model, args.space)
+    samples = soak(args.minutes, args.prompt_s, args.model)
     found = verdict(samples)
-    if args.space:
-        found["placed_share"] = round(placed, 4)
-    told = f", {placed:.1%} of the objects placed" if args.space else ""
-    print(f"{found['minutes']} minutes, {found['answers']} answers{told}\n")
+    print(f"{found['minutes']} minutes, {found['answers']} answers\n")
     print_table([{"what": name, **found[name]} for name in ("rss_mb", "threads", "files", "age_s")])
     print("grows: " + (", ".join(found["leaks"]) or "nothing"))
-    write_json("soak_space" if args.space else "soak", {**found, "samples": [asdict(s) for s in samples]}, args.output)
+    write_json("soak", {**found, "samples": [asdict(s) for s in samples]}, args.output)
     return 1 if found["leaks"] else 0
 
 
