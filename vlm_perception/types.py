@@ -219,6 +219,7 @@ class DetectedObject:
         evidence: Where its numbers, its name and its beginning stand, for its score.
         polygon: Its outline where the model gave one; `xyxy` is then what bounds it.
         keypoints: Points of it by their names.
+        id: Its track's name, the same from answer to answer; empty where objects are not followed.
     """
 
     label: str
@@ -230,6 +231,7 @@ class DetectedObject:
     evidence: EvidenceSpans = EvidenceSpans()
     polygon: tuple[XY, ...] = ()
     keypoints: Mapping[str, XY] = field(default_factory=dict)
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

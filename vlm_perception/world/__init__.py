@@ -1,1 +1,1 @@
-"""What is known of objects beyond their image: places in space. Pure: no ROS, no threads."""
+"""What is known of objects beyond one answer: tracks, and places in space. Pure: no ROS, no threads."""

@@ -52,7 +52,7 @@ def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
             for column in range(3):
                 guess.pose.covariance[6 * row + column] = spot.covariance_m2[3 * row + column]
         box = BoundingBox3D(center=_pose(spot), size=Vector3(**dict(zip("xyz", spot.size_m, strict=True))))
-        found.append(Detection3D(header=header, results=[guess], bbox=box, id=prompt_id))
+        found.append(Detection3D(header=header, results=[guess], bbox=box, id=item.id or prompt_id))
     return Detection3DArray(header=header, detections=found)
 
 
@@ -99,7 +99,7 @@ def place_fields(places: Places) -> list[dict[str, Any]]:
 
 
 def _caption(item: DetectedObject, spot: Spot) -> str:
-    name = item.label.replace("\0", "")
+    name = f"{item.label} {item.id}".strip().replace("\0", "")
     return f"{name}, {spot.distance_m:.1f} m"
 
 
