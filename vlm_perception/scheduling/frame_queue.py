@@ -6,6 +6,7 @@ read it already, so that a second prompt about it is cheap.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -31,18 +32,28 @@ class PendingFrame:
         self.broken = False
         self._make = make
         self._frame: Frame | None = None
+        self._reading = threading.Lock()
 
     def read(self) -> Frame:
-        """Return the frame; made once, however many prompts there are.
+        """Return the frame; made once, however many prompts and threads there are.
 
         Raises:
             ImageError: Its pixels cannot be made.
         """
         if self._frame is None:
-            self.broken = True
-            self._frame = self._make()
-            self.broken = False
+            # Another thread waits for these pixels, instead of making the same once more.
+            with self._reading:
+                if self._frame is None:
+                    self._make_frame()
+        assert self._frame is not None
         return self._frame
+
+    def _make_frame(self) -> None:
+        try:
+            self._frame = self._make()
+        except BaseException:
+            self.broken = True
+            raise
 
 
 class FrameQueue:
