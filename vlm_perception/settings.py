@@ -273,6 +273,19 @@ class Settings(BaseModel):
         "`partial` in ~/answer.",
         json_schema_extra=_extra(live=True),
     )
+    tracking: Literal["off", "ids", "camera_rate"] = Field(
+        "camera_rate",
+        description="off; ids gives the objects of answers ids that stay; camera_rate carries them to every camera "
+        "frame, too, while somebody subscribes to ~/tracks or ~/tracks_info.",
+        json_schema_extra=_extra(live=True),
+    )
+    lost_after_s: float = Field(
+        3.0,
+        ge=0.1,
+        le=3600.0,
+        description="How long an object that is seen no more keeps its id.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
     prompts_file: str = Field(
         "",
         description="YAML file whose templates and rules replace the built-in ones; empty uses those alone.",

@@ -43,6 +43,12 @@ NOTES = {
     ),
     "~/answer": Note("everything about one answer, as JSON: [fields](#answer)", _RELIABLE),
     "~/markers": Note("boxes and points for Foxglove; made only while somebody subscribes", _RELIABLE),
+    "~/tracks": Note(
+        "where every object that is followed is now: one message for each camera frame, under its header, while there "
+        "is a prompt; made only while somebody subscribes",
+        _RELIABLE,
+    ),
+    "~/tracks_info": Note("the same and more, as JSON: [fields](#tracks)", _RELIABLE),
     "~/annotated_image": Note(
         "the image with what was found, and a bar with the words below it; drawn only while somebody subscribes",
         _RELIABLE,

@@ -49,6 +49,7 @@ def test_a_box_stands_where_its_pixels_were_at_the_stamp_of_the_image(robot, rig
     message = made.places.wait_for()
     assert message.header == header(5)
     (detection,) = message.detections
+    assert detection.id == found["id"]
     guess = detection.results[0]
     assert (guess.hypothesis.class_id, detection.header) == ("red cart", header(5))
     assert guess.pose.pose == detection.bbox.center
@@ -56,7 +57,7 @@ def test_a_box_stands_where_its_pixels_were_at_the_stamp_of_the_image(robot, rig
     first, *shown = made.markers.wait_for().markers
     assert first.action == Marker.DELETEALL
     assert [marker.ns for marker in shown] == ["boxes", "labels"]
-    assert shown[1].text == "red cart, 2.0 m"
+    assert shown[1].text == f"red cart {found['id']}, 2.0 m"
 
 
 FAULTS = {
@@ -165,3 +166,23 @@ def test_pins_hold_the_closest_item_however_many_come_later() -> None:
     assert (pins.of(29), pins.of(22), pins.of(10)) == ((30, "at 30"), (23, "at 23"), None)
     pins.pin(61)
     assert (pins.of(29), pins.of(61)) == (None, (60, "at 60"))
+
+
+@pytest.mark.parametrize(
+    ("tracking", "prompt_id", "expected"), [("off", "carts", "carts"), ("ids", "carts", "carts/1"), ("off", "", "")]
+)
+def test_a_place_has_the_id_of_its_detection(robot, rig, scripted, tracking, prompt_id, expected) -> None:
+    made = rig(tracking=tracking)
+    if prompt_id:
+        made.talk.ask(json.dumps([{"id": prompt_id, "prompt": "red cart"}]))
+    depth = made.talk.node._outputs.of("/image")._depth
+
+    def send() -> None:
+        made.depth.publish(raw(5, depth_m()))
+        made.info.publish(calibration(5))
+        robot.until(lambda: (depth._depths.count, depth._infos.count) == (1, 1), "all is heard")
+
+    thinking(scripted, made, 5, send)
+    (flat,), (placed,) = made.talk.detections.wait_for().detections, made.places.wait_for().detections
+    assert (flat.id, placed.id) == (expected, expected)
+    assert made.markers.wait_for().markers[-1].text == " ".join(f"red cart {expected}".split()) + ", 2.0 m"

@@ -58,8 +58,8 @@ def fitted_on(result: Result) -> str | None:
 def object_fields(item: DetectedObject) -> dict[str, Any]:
     """One object, in image pixels.
 
-    Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `attributes`; and where the model gave
-    them, `polygon` (list of x, y) and `keypoints` (x, y by name).
+    Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `attributes`; where it is
+    followed, `id`; and where the model gave them, `polygon` (list of x, y) and `keypoints` (x, y by name).
     """
     fields: dict[str, Any] = {
         "label": item.label,
@@ -68,6 +68,8 @@ def object_fields(item: DetectedObject) -> dict[str, Any]:
         "point_xy": None if item.point_xy is None else list(item.point_xy),
         "attributes": dict(item.attributes),
     }
+    if item.id:
+        fields["id"] = item.id
     if item.polygon:
         fields["polygon"] = [list(corner) for corner in item.polygon]
     if item.keypoints:

@@ -30,12 +30,14 @@ from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
+from vlm_perception.ros.outputs.track_reporter import TrackReporter
 from vlm_perception.ros.parameters import unknown_overrides
 from vlm_perception.ros.python_log import forward_python_log
 from vlm_perception.ros.services import Services
 from vlm_perception.ros.spin import leave, run
 from vlm_perception.settings import Settings
 from vlm_perception.startup.environment import describe_environment
+from vlm_perception.worker.tracking import Tracking
 from vlm_perception.worker.worker import Worker
 
 _WATCH_PERIOD_S = 0.25
@@ -68,7 +70,8 @@ class VlmPerceptionNode(Node):
         self._outputs = Outputs(self, self._on_bad_transform)
         self._model = ModelLifecycle(context, self._engine)
         reporter = Reporter(context, self._outputs, self._model.on_engine)
-        self._worker = Worker(self._engine, context.settings, reporter)
+        self._tracking = Tracking(context.settings, TrackReporter(context, self._outputs))
+        self._worker = Worker(self._engine, context.settings, reporter, tracking=self._tracking)
         self._worker.deactivate()
         self._cameras = Cameras(context, self._worker, reporter.on_drop)
         self._take_cameras(context.settings)
@@ -214,6 +217,7 @@ class VlmPerceptionNode(Node):
             hang=self._hang.text,
             namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
+            tracking=self._tracking.report(),
             resident_mb=psutil.Process().memory_info().rss / 1e6,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()

@@ -55,6 +55,8 @@ _RESULTS = {
     "detections": "vision_msgs/msg/Detection2DArray",
     "answer": "std_msgs/msg/String",
     "markers": "visualization_msgs/msg/ImageMarker",
+    "tracks": "vision_msgs/msg/Detection2DArray",
+    "tracks_info": "std_msgs/msg/String",
     "annotated_image": "sensor_msgs/msg/Image",
     "annotated_image/compressed": "sensor_msgs/msg/CompressedImage",
     "camera_info": _CALIBRATION,

@@ -170,6 +170,11 @@ class Scheduler:
         return News(drops, refused)
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras of which frames are taken."""
+        return tuple(self._queues)
+
+    @property
     def asking(self) -> bool:
         """Whether turns that were picked are not through yet."""
         return bool(self._active)

@@ -67,11 +67,18 @@ class Inference:
         listener: Gets results and drops.
         delivery: Held while something is published; no turn becomes `over` meanwhile.
         clock: Monotonic seconds.
+        identify: Gives the objects of a result, whole or partial, their ids, before it is published.
     """
 
     def __init__(
-        self, engine: Engine, listener: WorkerListener, delivery: AbstractContextManager[object], clock: Clock
+        self,
+        engine: Engine,
+        listener: WorkerListener,
+        delivery: AbstractContextManager[object],
+        clock: Clock,
+        identify: Callable[[Result], Result] | None = None,
     ) -> None:
+        self._identify = identify
         self._engine = engine
         self._listener = listener
         self._delivery = delivery
@@ -183,7 +190,7 @@ class Inference:
 
     def _attempt(self, turn: Turn, budget: PixelBudget, settings: Settings, clock: PassClock) -> Attempt:
         def on_partial(result: Result) -> None:
-            self._listener.on_partial(result, self._deliverer(turn))
+            self._listener.on_partial(self._identified(turn, result), self._deliverer(turn))
 
         request = _request(turn, budget, settings)
         told = on_partial if settings.publish_partial else None
@@ -227,6 +234,13 @@ class Inference:
 
         return deliver
 
+    def _identified(self, turn: Turn, result: Result) -> Result:
+        """Give ids, unless nobody wants the answer any more: what is gone begins no track."""
+        if self._identify is None:
+            return result
+        with self._delivery:
+            return result if turn.over is not None else self._identify(result)
+
     def _finish(self, turn: Turn, result: Result) -> None:
         delivered = False
         deliver = self._deliverer(turn)
@@ -238,6 +252,7 @@ class Inference:
             return published
 
         if result.answer.finish_reason != "aborted":
+            result = self._identified(turn, result)
             self._listener.on_result(result, deliver_whole)
         if delivered:
             for once in turn.once:

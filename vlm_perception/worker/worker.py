@@ -10,8 +10,8 @@ Rules it keeps:
 * every frame that is not answered is counted under a cause; no failure of one answer ends the thread, but a lost
   device and too many failures in a row do.
 
-Two locks, always taken in this order: `_delivery` is held while something is published and while
-it is changed what may be published; `_changed` guards the pending frames and is never held for
+Two locks, always taken in this order, and those of `tracking.py` after them: `_delivery` is held while something is
+published and while it is changed what may be published; `_changed` guards the pending frames and is never held for
 long, so that a camera's callback does not wait for the model or a publisher.
 """
 
@@ -34,6 +34,7 @@ from vlm_perception.worker.inference import Inference, contained, describe
 from vlm_perception.worker.listener import WorkerListener
 from vlm_perception.worker.memory_backoff import PixelLimit
 from vlm_perception.worker.timeouts import RunningPass
+from vlm_perception.worker.tracking import Tracking
 
 
 class Worker:
@@ -44,10 +45,16 @@ class Worker:
         settings: Policy, rate, age, pixel and token limits.
         listener: Gets results, drops and state changes.
         clock: Monotonic seconds, the same as in `PendingFrame.received_s`.
+        tracking: Follows the objects of answers; None follows none.
     """
 
     def __init__(
-        self, engine: Engine, settings: Settings, listener: WorkerListener, clock: Clock = time.monotonic
+        self,
+        engine: Engine,
+        settings: Settings,
+        listener: WorkerListener,
+        clock: Clock = time.monotonic,
+        tracking: Tracking | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -57,7 +64,8 @@ class Worker:
         self._changed = threading.Condition()
         self._scheduler = Scheduler(settings, clock)
         self._clock = clock
-        self._inference = Inference(engine, listener, self._delivery, clock)
+        self._tracking = tracking
+        self._inference = self._new_inference()
         self._thread = threading.Thread()
 
     @property
@@ -112,7 +120,7 @@ class Worker:
         with self._changing() as scheduler:
             scheduler.start()
         # What memory was lowered for was another model.
-        self._inference = Inference(self._engine, self._listener, self._delivery, self._clock)
+        self._inference = self._new_inference()
         self._thread = threading.Thread(target=self._run, name="vlm_perception_worker")
         self._thread.start()
 
@@ -124,16 +132,19 @@ class Worker:
         """
         with self._changing() as scheduler:
             scheduler.stop()
+        tracked = self._tracking is None or self._tracking.stop(timeout_s)
         if self._thread.ident is None:
-            return True
+            return tracked
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return tracked and not self._thread.is_alive()
 
     def apply(self, settings: Settings) -> None:
         """Use other limits from the next frame on; `on_demand` aborts what nobody asked for."""
         with self._changing() as scheduler:
             self._settings = settings
             scheduler.apply(settings)
+            if self._tracking is not None:
+                self._tracking.apply(settings)
 
     def set_prompts(self, prompts: tuple[Prompt, ...]) -> bool:
         """Ask these prompts from now on, or none; one that stays is not disturbed.
@@ -199,15 +210,30 @@ class Worker:
             news = self._scheduler.take_news()
             self._changed.notify()
         self._tell(news)
+        if self._tracking is not None:
+            self._tracking.offer(pending)
 
     @contextmanager
     def _changing(self) -> Iterator[Scheduler]:
         """Change what may be delivered; what follows is told when the locks are free."""
-        with self._delivery, self._changed:
-            yield self._scheduler
-            news = self._scheduler.take_news()
-            self._changed.notify()
+        with self._delivery:
+            with self._changed:
+                yield self._scheduler
+                news = self._scheduler.take_news()
+                self._changed.notify()
+            self._follow()
         self._tell(news)
+
+    def _follow(self) -> None:
+        """Let what is followed be what is asked."""
+        now = self._scheduler
+        if self._tracking is not None:
+            active = now.active and not now.stopping
+            self._tracking.follow(now.prompts, now.cameras, active=active, halted=not active or now.paused)
+
+    def _new_inference(self) -> Inference:
+        identify = None if self._tracking is None else self._tracking.identify
+        return Inference(self._engine, self._listener, self._delivery, self._clock, identify)
 
     def _tell(self, news: News) -> None:
         for camera, cause in news.drops:

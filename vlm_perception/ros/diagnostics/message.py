@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from vlm_perception.ros.counters import CounterReport
 from vlm_perception.ros.diagnostics.rules import Assessment, StatusLevel, assess
 from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
+from vlm_perception.worker.tracking import TrackingReport
 
 
 def diagnostics_message(node_name: str, snapshot: NodeSnapshot, stamp: Time) -> DiagnosticArray:
@@ -63,6 +64,7 @@ def _values(snapshot: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
         "max_pixels in force": str(snapshot.budget.max_pixels),
         "model busy (s)": "" if snapshot.asking_s is None else f"{snapshot.asking_s:.2f}",
         **_counts(report),
+        **_tracking(snapshot.tracking),
         "resident memory (MB)": f"{snapshot.resident_mb:.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }
@@ -73,6 +75,21 @@ def _values(snapshot: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
     values["repetition loops cut"] = str(report.repetitions)
     values.update({f"errors: {kind}": str(n) for kind, n in sorted(report.errors.items())})
     return values
+
+
+def _tracking(report: TrackingReport) -> dict[str, str]:
+    """What the trackers did; nothing while they are off."""
+    if report.mode == "off":
+        return {"tracking": report.mode}
+    return {
+        "tracking": report.mode,
+        "tracks": str(report.tracks),
+        "track frames": str(report.carried),
+        "track frames skipped": str(report.skipped),
+        "track catch-ups": str(report.catch_ups),
+        "track catch-ups without their frame": str(report.not_kept),
+        "track catch-up p50 (ms)": _ms(report.catch_up_p50_s),
+    }
 
 
 def _counts(report: CounterReport) -> dict[str, str]:

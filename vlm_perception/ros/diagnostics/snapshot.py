@@ -10,6 +10,7 @@ from vlm_perception.ros.counters import CounterReport
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget, Prompt
 from vlm_perception.worker.memory_backoff import PixelLimit
+from vlm_perception.worker.tracking import TrackingReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class NodeSnapshot:
         hang: That the model does not come back, or empty.
         namesakes: That other nodes have the same name, or empty.
         qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
+        tracking: What the trackers did.
         resident_mb: Memory that the process takes, MB.
     """
 
@@ -56,4 +58,5 @@ class NodeSnapshot:
     hang: str = ""
     namesakes: str = ""
     qos_mismatches: Mapping[str, str] = field(default_factory=dict)
+    tracking: TrackingReport = field(default_factory=TrackingReport)
     resident_mb: float = 0.0

@@ -23,9 +23,11 @@ from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, markers_3d_message, place_fields
+from vlm_perception.ros.outputs.track_messages import tracks_json, tracks_message
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
 from vlm_perception.types import FrameHeader, Result
+from vlm_perception.world.tracks import Tracks
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -110,6 +112,8 @@ class Publishers:
         self._detections = publisher(Detection2DArray, "detections", _RELIABLE)
         self._answer = publisher(String, "answer", _RELIABLE)
         self._markers = publisher(ImageMarker, "markers", _RELIABLE)
+        self._tracks = publisher(Detection2DArray, "tracks", _RELIABLE)
+        self._tracks_info = publisher(String, "tracks_info", _RELIABLE)
         self._annotated = publisher(Image, "annotated_image", _PICTURES)
         self._annotated_jpeg = publisher(CompressedImage, "annotated_image/compressed", _PICTURES)
         self._space: tuple[Publisher, ...] = ()
@@ -121,7 +125,8 @@ class Publishers:
 
     def close(self) -> None:
         """Take the topics away."""
-        own = (self._detections, self._answer, self._markers, self._annotated, self._annotated_jpeg, *self._space)
+        pictures = (self._annotated, self._annotated_jpeg)
+        own = (self._detections, self._answer, self._markers, self._tracks, self._tracks_info, *pictures, *self._space)
         with self._lock:
             self._closed = True
             self._calibration.close()
@@ -163,6 +168,21 @@ class Publishers:
                 detections.publish(detections_3d_message(result, places))
                 if markers.get_subscription_count() > 0:
                     markers.publish(markers_3d_message(result, places))
+
+    def wants_tracks(self) -> bool:
+        """Whether anybody subscribes to tracks."""
+        with self._lock:
+            wanted = (self._tracks, self._tracks_info)
+            return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
+
+    def publish_tracks(self, tracks: Tracks) -> None:
+        """Publish where every object that is followed is in one frame."""
+        with self._lock:
+            if self._closed:
+                return
+            self._tracks.publish(tracks_message(tracks))
+            if self._tracks_info.get_subscription_count() > 0:
+                self._tracks_info.publish(String(data=tracks_json(tracks)))
 
     def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the result if anyone looks.

@@ -30,14 +30,14 @@ def detections_message(result: Result) -> Detection2DArray:
 
 
 def detection_message(item: DetectedObject, header: Header, prompt_id: str = "") -> Detection2D:
-    """Make one detection; `results[0]` carries label and score, `id` the standing prompt that found it."""
+    """Make one detection; `results[0]` carries label and score, `id` its track, or without one the standing prompt."""
     if item.xyxy is not None:
         left, top, right, bottom = item.xyxy
     elif item.point_xy is not None:
         left, top = right, bottom = item.point_xy
     else:
         raise ValueError(f"object {item.label!r} has neither a box nor a point")
-    message = Detection2D(header=header, id=prompt_id)
+    message = Detection2D(header=header, id=item.id or prompt_id)
     message.bbox.center.position.x = (left + right) / 2
     message.bbox.center.position.y = (top + bottom) / 2
     message.bbox.size_x = float(right - left)

@@ -58,7 +58,7 @@ def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
 
 def markers_3d_message(result: Result, places: Places) -> MarkerArray:
     """Make a box and a text for each object with a place; what was shown before goes first, so that nothing stays."""
-    header = _header(result, places)
+    header, prompt_id = _header(result, places), result.request.prompt.id
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     by_label = class_colours((item.label for item in result.objects), result.request.prompt.targets)
     for number, (item, spot) in enumerate(zip(result.objects, places.spots, strict=True)):
@@ -74,7 +74,7 @@ def markers_3d_message(result: Result, places: Places) -> MarkerArray:
             text.pose.position.y -= spot.size_m[1] / 2 + _TEXT_HEIGHT_M
         else:
             text.pose.position.z += _half_height_m(spot) + _TEXT_HEIGHT_M
-        text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, spot)
+        text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, prompt_id, spot)
         markers += [box, text]
     return MarkerArray(markers=markers)
 
@@ -98,8 +98,8 @@ def place_fields(places: Places) -> list[dict[str, Any]]:
     ]
 
 
-def _caption(item: DetectedObject, spot: Spot) -> str:
-    name = f"{item.label} {item.id}".strip().replace("\0", "")
+def _caption(item: DetectedObject, prompt_id: str, spot: Spot) -> str:
+    name = f"{item.label} {item.id or prompt_id}".strip().replace("\0", "")
     return f"{name}, {spot.distance_m:.1f} m"
 
 

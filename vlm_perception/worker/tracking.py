@@ -1,0 +1,332 @@
+"""Carries objects from answer to answer and frame to frame, beside the model and never in a camera's way.
+
+One thread takes each camera's frames in the order in which they came and carries the tracks; another catches an
+answer up, whose frame is old when it comes. Both run only in the mode `camera_rate`.
+
+Three kinds of locks, taken in this order and never the other way round: `_delivery` is held while tracks are
+published and while it is changed what may be; a camera's own around the quick calls of its tracker; `_changed` guards
+the lines of frames and answers for microseconds, and a camera's callback takes this one only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from vlm_perception.errors import ImageError
+from vlm_perception.scheduling.frame_queue import PendingFrame
+from vlm_perception.settings import Settings
+from vlm_perception.types import Frame, Prompt, Result
+from vlm_perception.worker.listener import Deliver
+from vlm_perception.world.tracker import Tracker
+from vlm_perception.world.tracks import Tracks
+
+# A third of a second at 30 Hz: longer is no longer "now", and every frame that waits holds its pixels.
+_LINE_FRAMES = 10
+_LINE_ANSWERS = 16
+_CATCH_UPS = 50
+_JOIN_S = 2.0
+
+
+class TracksListener(Protocol):
+    """Who wants tracks, and gets them."""
+
+    def wants_tracks(self, camera: str) -> bool:
+        """Whether anybody looks at this camera's tracks now; asked for every frame, where it arrives: be quick."""
+        ...
+
+    def on_tracks(self, frame: Frame, tracks: Tracks, deliver: Deliver) -> None:
+        """A frame's tracks are there; `deliver` as in `WorkerListener.on_result`, on a thread of the tracker's."""
+        ...
+
+    def on_tracking_failure(self, camera: str, error: Exception) -> None:
+        """The tracker failed and begins anew, or a frame could not be read (ImageError); on any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingReport:
+    """What was done so far.
+
+    Attributes:
+        mode: The parameter `tracking`.
+        tracks: Objects that are followed in the newest frame of every camera.
+        carried: Frames to which tracks were carried.
+        skipped: Frames that somebody wanted and that were left out, because the line was full.
+        catch_ups: Answers that were caught up.
+        not_kept: Answers whose frame was not at hand any more.
+        catch_up_p50_s: Median time of a catch-up, of the last 50; None before the first.
+    """
+
+    mode: str = "off"
+    tracks: int = 0
+    carried: int = 0
+    skipped: int = 0
+    catch_ups: int = 0
+    not_kept: int = 0
+    catch_up_p50_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Camera:
+    tracker: Tracker
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    line: deque[PendingFrame] = field(default_factory=deque)
+    # Arrival of the frame that is carried just now.
+    busy_s: float | None = None
+    n_tracks: int = 0
+
+
+class Tracking:
+    """The trackers of all cameras and their two threads. It has no cameras and no prompts at first.
+
+    Args:
+        settings: `tracking`, `lost_after_s`.
+        listener: Wants tracks or not, and gets them.
+    """
+
+    def __init__(self, settings: Settings, listener: TracksListener) -> None:
+        self._settings, self._listener = settings, listener
+        # One count for all cameras and modes, so that an id never means two things.
+        self._ids = itertools.count(1)
+        self._delivery = threading.RLock()
+        self._changed = threading.Condition()
+        self._cameras: Mapping[str, _Camera] = {}
+        self._prompts: tuple[Prompt, ...] = ()
+        self._halted = True
+        self._answers: deque[Result] = deque(maxlen=_LINE_ANSWERS)
+        self._running: threading.Event | None = None
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._carried = self._skipped = self._not_kept = self._catch_ups = 0
+        self._catch_up_s: deque[float] = deque(maxlen=_CATCH_UPS)
+
+    def follow(self, prompts: tuple[Prompt, ...], cameras: Sequence[str], *, active: bool, halted: bool) -> None:
+        """Follow what the worker asks; nothing of what is gone is published after this has returned.
+
+        Args:
+            prompts: The standing prompts.
+            cameras: Resolved topics.
+            active: Whether the node is active; if not, tracks are forgotten and the threads end.
+            halted: Whether no frames are taken, because the node is paused or not active.
+        """
+        with self._delivery:
+            if not active or self._settings.tracking == "off":
+                self._cameras = {}
+            else:
+                self._cameras = {camera: self._cameras.get(camera) or self._new(prompts) for camera in cameras}
+            if prompts != self._prompts:
+                self._prompts = prompts
+                for name, camera in self._cameras.items():
+                    with camera.lock:
+                        self._contained(name, camera, lambda each=camera: each.tracker.set_prompts(prompts))  # type: ignore[misc]
+            with self._changed:
+                self._halted = halted
+                self._answers = deque((r for r in self._answers if r.request.prompt in prompts), _LINE_ANSWERS)
+                if halted or not prompts:
+                    self._answers.clear()
+                    for camera in self._cameras.values():
+                        camera.line.clear()
+            self._run_threads(active and self._settings.tracking == "camera_rate")
+
+    def apply(self, settings: Settings) -> None:
+        """Use other settings; `follow` comes next. Another `lost_after_s` begins with new tracks."""
+        with self._delivery:
+            if (settings.tracking, settings.lost_after_s) != (self._settings.tracking, self._settings.lost_after_s):
+                self._cameras = {}
+            self._settings = settings
+
+    def stop(self, timeout_s: float = _JOIN_S) -> bool:
+        """End the threads; returns whether they have ended."""
+        self.follow(self._prompts, (), active=False, halted=True)
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def offer(self, pending: PendingFrame) -> None:
+        """Hand in a new frame without waiting; it is left alone unless somebody wants its tracks."""
+        camera = self._cameras.get(pending.camera)
+        if camera is None or self._running is None or self._halted or not self._prompts:
+            return
+        if not self._listener.wants_tracks(pending.camera):
+            return
+        with self._changed:
+            camera.line.append(pending)
+            if len(camera.line) > _LINE_FRAMES:
+                camera.line.popleft()
+                self._skipped += 1
+            self._changed.notify_all()
+
+    def identify(self, result: Result) -> Result:
+        """Give the objects of an answer, whole or partial, their ids, before it is published."""
+        name = result.request.frame.camera
+        camera = self._cameras.get(name)
+        if camera is None:
+            return result
+        found = result
+        with camera.lock:
+
+            def identify() -> None:
+                nonlocal found
+                found = camera.tracker.identify(result)
+
+            self._contained(name, camera, identify)
+        if not found.partial and self._running is not None:
+            with self._changed:
+                self._answers.append(found)
+                self._changed.notify_all()
+        return found
+
+    def report(self) -> TrackingReport:
+        """Tell what was done so far; on any thread."""
+        with self._changed:
+            times = sorted(self._catch_up_s)
+            return TrackingReport(
+                self._settings.tracking,
+                sum(camera.n_tracks for camera in self._cameras.values()),
+                self._carried,
+                self._skipped,
+                self._catch_ups,
+                self._not_kept,
+                times[len(times) // 2] if times else None,
+            )
+
+    def _new(self, prompts: Sequence[Prompt]) -> _Camera:
+        return _Camera(self._new_tracker(prompts))
+
+    def _new_tracker(self, prompts: Sequence[Prompt]) -> Tracker:
+        tracker = Tracker(self._ids, self._settings.lost_after_s)
+        tracker.set_prompts(prompts)
+        return tracker
+
+    def _contained(self, name: str, camera: _Camera, action: Callable[[], None]) -> None:
+        """Call the tracker, its lock held; one that fails is replaced, and the node lives on."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - a lost track must cost no answer and no thread
+            camera.tracker = self._new_tracker(self._prompts)
+            self._listener.on_tracking_failure(name, error)
+
+    def _run_threads(self, wanted: bool) -> None:
+        if wanted == (self._running is not None):
+            return
+        if not wanted:
+            with self._changed:
+                self._running = None
+                self._changed.notify_all()
+            return
+        running = threading.Event()
+        targets = {"vlm_perception_tracks": self._carry_frames, "vlm_perception_catch_up": self._catch_up_answers}
+        threads = tuple(threading.Thread(target=run, name=name, args=(running,)) for name, run in targets.items())
+        self._running, self._threads = running, threads
+        for thread in threads:
+            thread.start()
+
+    def _carry_frames(self, running: threading.Event) -> None:
+        while True:
+            with self._changed:
+                waiting = [camera for camera in self._cameras.values() if camera.line]
+                if self._running is not running:
+                    return
+                if not waiting:
+                    self._changed.wait()
+                    continue
+                camera = min(waiting, key=lambda each: each.line[0].received_s)
+                pending = camera.line.popleft()
+                camera.busy_s = pending.received_s
+            try:
+                self._carry(camera, pending)
+            finally:
+                with self._changed:
+                    camera.busy_s = None
+                    self._changed.notify_all()
+
+    def _carry(self, camera: _Camera, pending: PendingFrame) -> None:
+        try:
+            frame = pending.read()
+        except ImageError as error:
+            self._listener.on_tracking_failure(pending.camera, error)
+            return
+        tracks: Tracks | None = None
+        with camera.lock:
+
+            def advance() -> None:
+                nonlocal tracks
+                tracks = camera.tracker.advance(frame)
+
+            self._contained(pending.camera, camera, advance)
+        if tracks is None:
+            return
+        # A catch-up of a prompt that has just gone may have come between.
+        prompts = self._prompts
+        kept = tuple(track for track in tracks.tracks if track.prompt in prompts)
+        told = replace(tracks, tracks=kept)
+        with self._changed:
+            self._carried += 1
+            camera.n_tracks = len(kept)
+
+        def deliver(publish: Callable[[], None]) -> bool:
+            with self._delivery:
+                if self._halted or self._prompts != prompts or self._cameras.get(pending.camera) is not camera:
+                    return False
+                publish()
+                return True
+
+        if prompts:
+            try:
+                self._listener.on_tracks(frame, told, deliver)
+            except Exception as error:  # noqa: BLE001 - one frame that cannot be published must not end the thread
+                self._listener.on_tracking_failure(pending.camera, error)
+
+    def _catch_up_answers(self, running: threading.Event) -> None:
+        while True:
+            with self._changed:
+                if self._running is not running:
+                    return
+                # What was asked about is carried first: an answer may come before its own frame was looked at.
+                result = next((each for each in self._answers if not self._is_ahead(each)), None)
+                if result is None:
+                    self._changed.wait()
+                    continue
+                self._answers.remove(result)
+            self._catch_up(result, running)
+
+    def _is_ahead(self, result: Result) -> bool:
+        camera, asked_s = self._cameras.get(result.request.frame.camera), result.request.frame.received_s
+        if camera is None:
+            return False
+        carrying_s = camera.busy_s if camera.busy_s is not None else asked_s + 1.0
+        return carrying_s <= asked_s or bool(camera.line and camera.line[0].received_s <= asked_s)
+
+    def _catch_up(self, result: Result, running: threading.Event) -> None:
+        name, began_s = result.request.frame.camera, time.monotonic()
+        camera = self._cameras.get(name)
+        if camera is None:
+            return
+        tracker, catch_up, failure = camera.tracker, None, None
+        try:
+            with camera.lock:
+                catch_up = tracker.start_catch_up(result)
+            while catch_up is not None and self._running is running and catch_up.step():
+                pass
+        except Exception as error:  # noqa: BLE001 - reported below, where the tracker is replaced
+            failure = error
+
+        def finish() -> None:
+            if failure is not None:
+                raise failure
+            if catch_up is not None:
+                tracker.finish_catch_up(catch_up)
+
+        with camera.lock:
+            if camera.tracker is tracker and result.request.prompt in self._prompts:
+                self._contained(name, camera, finish)
+        with self._changed:
+            self._not_kept += catch_up is None and failure is None
+            if catch_up is not None:
+                self._catch_ups += 1
+                self._catch_up_s.append(time.monotonic() - began_s)
