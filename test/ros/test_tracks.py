@@ -46,9 +46,19 @@ def track_threads() -> set[str]:
 class Film:
     """Shows frames of rising stamps; each under its own header."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, depth: int = 10) -> None:
         self.talk, self.number = talk, 0
         self.tracks = talk.robot.hear("/vlm_perception/tracks", Detection2DArray)
+        self.settle(depth)
+
+    def settle(self, depth: int) -> None:
+        """Wait until so many images may wait for the node."""
+
+        def depths() -> list[int]:
+            return [each.qos_profile.depth for each in self.talk.node.subscriptions if each.topic_name == "/image"]
+
+        self.talk.robot.until(lambda: depths() == [depth], f"a depth of {depth}")
+        self.talk.robot.match()
 
     def show(self, number: int | None = None, left: int = 40) -> int:
         self.number = self.number + 1 if number is None else number
@@ -84,6 +94,35 @@ def test_every_frame_has_its_tracks_once_under_its_own_header_and_ids_stay(film:
     assert {tuple(ids_of(m)) for m in film.talk.detections.messages} == {tuple(ids_of(first))}
     assert {found["id"] for said in film.talk.told() for found in said["objects"]} == set(ids_of(first))
     assert film.talk.later(lambda v: v["tracks"] == "1" and int(v["track frames"]) >= film.number)["tracking"]
+
+
+def test_each_frame_of_a_burst_has_its_tracks(film: Film) -> None:
+    before = len(film.tracks.messages)
+    # All of them are there before the node takes the first: its executor stands still.
+    film.talk.node._tracking._changed.acquire()
+    burst = [film.show() for _ in range(9)]
+    film.talk.robot.until(lambda: film.talk.camera.wait_for_all_acked(), "all are there")
+    film.talk.node._tracking._changed.release()
+    for number in burst:
+        film.track(number)
+    assert [m.header.stamp.sec for m in film.tracks.messages[before:]] == burst
+
+
+def test_so_many_images_wait_only_while_somebody_wants_tracks_and_the_users_word_stands(
+    film: Film, scripted: Any, talk: Any
+) -> None:
+    robot = film.talk.robot
+    assert robot.set_parameters(tracking="ids").successful
+    film.settle(1)
+    assert robot.set_parameters(tracking="camera_rate").successful
+    film.settle(10)
+    robot.client.destroy_subscription(film.tracks.subscription)
+    film.settle(1)
+
+
+def test_a_depth_that_the_user_fixed_stays(robot: Robot, scripted: Any, talk: Any) -> None:
+    fixed = {"qos_overrides./image.subscription.depth": 3}
+    assert Film(talk(scripted, prompt="cup", camera_qos=10, **fixed), depth=3).until(lambda _: True)
 
 
 def test_info_tells_of_each_track_when_it_was_seen_and_how_sure_its_place_is(film: Film) -> None:

@@ -37,7 +37,7 @@ class TracksListener(Protocol):
     """Who wants tracks, and gets them."""
 
     def wants_tracks(self, camera: str) -> bool:
-        """Whether anybody looks at this camera's tracks now; asked for every frame, where it arrives: be quick."""
+        """Whether anybody looks at this camera's tracks now; asked for every frame, where it comes in: be quick."""
         ...
 
     def on_tracks(self, frame: Frame, tracks: Tracks, deliver: Deliver) -> None:
@@ -147,12 +147,14 @@ class Tracking:
             thread.join(timeout_s)
         return not any(thread.is_alive() for thread in self._threads)
 
+    def wants(self, camera: str) -> bool:
+        """Whether somebody looks at a camera's tracks; whether there are any now is another matter."""
+        return self._running is not None and camera in self._cameras and self._listener.wants_tracks(camera)
+
     def offer(self, pending: PendingFrame) -> None:
         """Hand in a new frame without waiting; it is left alone unless somebody wants its tracks."""
         camera = self._cameras.get(pending.camera)
-        if camera is None or self._running is None or self._halted or not self._prompts:
-            return
-        if not self._listener.wants_tracks(pending.camera):
+        if camera is None or self._halted or not self._prompts or not self.wants(pending.camera):
             return
         with self._changed:
             camera.line.append(pending)

@@ -213,6 +213,10 @@ class Worker:
         if self._tracking is not None:
             self._tracking.offer(pending)
 
+    def wants_every_frame(self, camera: str) -> bool:
+        """Whether somebody looks at a camera's tracks, so that more than its newest frame counts; on the executor."""
+        return self._tracking is not None and self._tracking.wants(camera)
+
     @contextmanager
     def _changing(self) -> Iterator[Scheduler]:
         """Change what may be delivered; what follows is told when the locks are free."""

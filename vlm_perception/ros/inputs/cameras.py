@@ -22,6 +22,8 @@ from vlm_perception.settings import Settings
 from vlm_perception.worker.worker import Worker
 
 _NEWEST_DEPTH = 1
+# As many as wait for the tracker: frames come in bursts while the node's thread is held up. More would be late.
+_TRACKS_DEPTH = 10
 # The node's thread may be held up for a moment; the long queue of the policy `every` is the worker's.
 _EVERY_DEPTH = 100
 # By then a frame that was waiting is asked about, so that it need not come again.
@@ -143,8 +145,9 @@ class Cameras:
         return {topic: now_s - camera.last_image_s for topic, camera in self._cameras.items()}
 
     def _follow(self) -> None:
-        for camera in self._cameras.values():
-            camera.inbox.follow(_EVERY_DEPTH if self._every else _NEWEST_DEPTH, reliable_at_first=self._every)
+        for topic, camera in self._cameras.items():
+            depth = _TRACKS_DEPTH if self._worker.wants_every_frame(topic) else _NEWEST_DEPTH
+            camera.inbox.follow(_EVERY_DEPTH if self._every else depth, reliable_at_first=self._every)
 
     def _open(self, topic: str) -> _Camera:
         message_type = CompressedImage if self._context.settings.image_transport == "compressed" else Image

@@ -170,10 +170,9 @@ class Publishers:
                     markers.publish(markers_3d_message(result, places))
 
     def wants_tracks(self) -> bool:
-        """Whether anybody subscribes to tracks."""
-        with self._lock:
-            wanted = (self._tracks, self._tracks_info)
-            return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
+        """Whether anybody subscribes to tracks; on the executor, which closes, too: it waits for no publication."""
+        wanted = (self._tracks, self._tracks_info)
+        return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
 
     def publish_tracks(self, tracks: Tracks) -> None:
         """Publish where every object that is followed is in one frame."""
