@@ -310,6 +310,12 @@ class Settings(BaseModel):
         description="Time between two messages on /diagnostics.",
         json_schema_extra=_extra(live=True, unit="s"),
     )
+    annotate: Literal["answers", "tracks"] = Field(
+        "answers",
+        description="What the annotated image shows: answers on the images that they are about, or, with tracking "
+        "camera_rate, tracks with ids and traces on every camera frame.",
+        json_schema_extra=_extra(live=True),
+    )
     jpeg_quality: int = Field(
         90,
         ge=1,
@@ -317,6 +323,11 @@ class Settings(BaseModel):
         description="Quality of the compressed annotated image.",
         json_schema_extra=_extra(live=True, unit="%"),
     )
+
+    @property
+    def draws_tracks(self) -> bool:
+        """Whether the annotated image follows the tracks, which there are at camera rate only."""
+        return self.annotate == "tracks" and self.tracking == "camera_rate"
 
     @model_validator(mode="after")
     def _check_pixel_order(self) -> Settings:

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
+from vlm_perception.drawing.annotate import annotate
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.outputs.publishers import Outputs
 
@@ -93,11 +94,16 @@ def test_what_is_on_its_way_when_a_cameras_topics_are_renamed_harms_nothing(robo
     robot.until(lambda: robot.client.count_subscribers("/client/annotated_image") == 1, "watched")
     result = result_of(np.zeros((28, 42, 3), np.uint8))
     drawn: list[Any] = []
-    robot.until(lambda: bool(drawn.append(old.drawn(result, 90)) or drawn[-1]), "somebody looks, so it is drawn")
+
+    def draw() -> Any:
+        frame = result.request.frame
+        return old.drawn(frame.header, lambda: annotate(frame.rgb, result), 90)
+
+    robot.until(lambda: bool(drawn.append(draw()) or drawn[-1]), "somebody looks, so it is drawn")
     outputs.use(["/front/image_raw", "/back/image_raw"])
     drawn[-1]()
     old.publish_answer(result, 0.0, 0.0)
-    assert old.drawn(result, 90) is None
+    assert draw() is None
 
 
 def test_each_camera_has_a_diagnostic_status_of_its_own(robot, scripted) -> None:

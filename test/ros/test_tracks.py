@@ -43,22 +43,23 @@ def track_threads() -> set[str]:
     return THREADS & {thread.name for thread in threading.enumerate()}
 
 
+def settle(talk: Talk, depth: int) -> None:
+    """Wait until so many images may wait for the node; what is sent while it subscribes anew is lost."""
+
+    def depths() -> list[int]:
+        return [each.qos_profile.depth for each in talk.node.subscriptions if each.topic_name == "/image"]
+
+    talk.robot.until(lambda: depths() == [depth], f"a depth of {depth}")
+    talk.robot.match()
+
+
 class Film:
     """Shows frames of rising stamps; each under its own header."""
 
     def __init__(self, talk: Talk, depth: int = 10) -> None:
         self.talk, self.number = talk, 0
         self.tracks = talk.robot.hear("/vlm_perception/tracks", Detection2DArray)
-        self.settle(depth)
-
-    def settle(self, depth: int) -> None:
-        """Wait until so many images may wait for the node."""
-
-        def depths() -> list[int]:
-            return [each.qos_profile.depth for each in self.talk.node.subscriptions if each.topic_name == "/image"]
-
-        self.talk.robot.until(lambda: depths() == [depth], f"a depth of {depth}")
-        self.talk.robot.match()
+        settle(talk, depth)
 
     def show(self, number: int | None = None, left: int = 40) -> int:
         self.number = self.number + 1 if number is None else number
@@ -113,11 +114,11 @@ def test_so_many_images_wait_only_while_somebody_wants_tracks_and_the_users_word
 ) -> None:
     robot = film.talk.robot
     assert robot.set_parameters(tracking="ids").successful
-    film.settle(1)
+    settle(film.talk, 1)
     assert robot.set_parameters(tracking="camera_rate").successful
-    film.settle(10)
+    settle(film.talk, 10)
     robot.client.destroy_subscription(film.tracks.subscription)
-    film.settle(1)
+    settle(film.talk, 1)
 
 
 def test_a_depth_that_the_user_fixed_stays(robot: Robot, scripted: Any, talk: Any) -> None:
@@ -173,6 +174,17 @@ def test_stamps_that_jump_back_cost_no_frame(film: Film) -> None:
     assert [m.header.stamp.sec for m in film.tracks.messages] == [1_000_000, *range(1, film.number + 1)]
 
 
+def test_a_camera_that_begins_anew_goes_on(film: Film) -> None:
+    film.until(ids_of)
+    robot = film.talk.robot
+    robot.client.destroy_publisher(film.talk.camera)
+    robot.until(lambda: robot.nodes[0].count_publishers("/image") == 0, "the camera is gone")
+    film.talk.camera = robot.camera("/image", Image, 10)
+    # Eight hours on.
+    film.number = 28_800
+    assert film.until(ids_of)
+
+
 def test_a_camera_of_another_size_goes_on(film: Film) -> None:
     film.until(ids_of)
     film.talk.show(10_000, np.zeros((HEIGHT * 2, WIDTH, 3), np.uint8))
@@ -212,6 +224,57 @@ def test_no_thread_and_no_frame_more_than_the_mode_asks_for(
     count = len(said.detections.messages)
     said.show(50_000)
     assert ids_of(said.detections.wait_for(after=count)) == [""]
+
+
+def test_the_annotated_image_follows_the_tracks_for_whoever_looks(robot: Robot, scripted: Any, talk: Any) -> None:
+    scripted.reply = reply()
+    film = Film(talk(scripted, prompt="cup", camera_qos=10, annotate="tracks"))
+    said = film.talk
+    film.until(ids_of)
+    robot.client.destroy_subscription(film.tracks.subscription)
+    settle(said, 1)
+    carried = said.node._tracking.report().carried
+    said.show(1000, picture())
+    said.answer_to(1000)
+    assert said.node._tracking.report().carried == carried, "nobody looks"
+    pictures = robot.hear("/vlm_perception/annotated_image", Image)
+    settle(said, 10)
+    # While the model thinks, only tracks are there to be drawn.
+    scripted.thinking.set()
+    for number in range(1001, 1006):
+        said.show(number, picture())
+        message = pictures.wait_for(lambda m, n=number: m.header.stamp.sec == n)
+        assert (message.width, message.header) == (WIDTH, header(number))
+    drawn = np.frombuffer(message.data, np.uint8).reshape(message.height, WIDTH, 3)
+    assert (drawn[31:69, 40] != picture()[31:69, 40]).any(axis=1).all(), "the box's left side"
+    assert robot.set_parameters(annotate="answers").successful
+    settle(said, 1)
+    scripted.thinking.clear()
+    before = len(pictures.messages)
+    said.show(2000, picture())
+    said.answer_to(2000)
+    pictures.wait_for(lambda m: m.header.stamp.sec == 2000)
+    assert {m.header.stamp.sec for m in pictures.messages[before:]} <= {told["stamp"]["sec"] for told in said.told()}
+
+
+def test_of_two_cameras_only_the_one_that_is_looked_at_is_carried(robot: Robot, scripted: Any) -> None:
+    scripted.reply = reply()
+    node = robot.node(scripted, prompt="cup", image_topics=["/left/image_raw", "/right/image_raw"])
+    left = robot.hear("/vlm_perception/left/tracks", Detection2DArray)
+    cameras = {name: robot.camera(f"/{name}/image_raw", Image, 10) for name in ("left", "right")}
+    numbers = iter(range(1, 100_000))
+
+    def step() -> bool:
+        number = next(numbers)
+        for name, camera in cameras.items():
+            camera.publish(image_message(picture(), header(number, frame_id=name)))
+        with robot.changed:
+            robot.changed.wait(0.05)
+            return any(any(ids_of(m)) for m in left.messages)
+
+    robot.until(step, "tracks of the left one")
+    assert node._tracking.report().carried <= next(numbers) - 1
+    assert {m.header.frame_id for m in left.messages} == {"left"}
 
 
 def test_each_camera_has_tracks_of_its_own(robot: Robot, scripted: Any) -> None:

@@ -1,20 +1,21 @@
-"""Draw a result on its image."""
+"""Draw a result, or what is followed, on its image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from vlm_perception.drawing.caption import caption_height_px, write_caption
+from vlm_perception.drawing.caption import caption_height_px, summary, write_caption
 from vlm_perception.drawing.class_colours import BLACK, RGB, WHITE, class_colours, contrast, is_faint, text_colour
 from vlm_perception.drawing.label_placement import Place, place_labels
 from vlm_perception.drawing.lettering import Mask, lettered, line_height_px, plain, text_mask
-from vlm_perception.types import DetectedObject, Result
+from vlm_perception.types import XY, DetectedObject, Prompt, Result
 
 _SMALLEST_TEXT_PX = 12
 _TEXT_SHARE = 0.026
@@ -26,6 +27,7 @@ _WIDEST_LABEL = 0.5
 _FAINT_SHARE = 0.35
 # A line that is nearly black gets a light edge, every other one a dark edge.
 _LEAST_EDGE_CONTRAST = 2.0
+_DASH_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +63,117 @@ def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     Returns:
         A new (height + bar, width, 3) uint8 array in RGB order.
     """
-    height, width = rgb.shape[:2]
-    style = _Style.of(width, height)
+    style, picture, scene, bar = _canvas(rgb)
     objects = result.objects
     by_label = class_colours({found.label for found in objects}, result.request.prompt.targets)
     colours = [by_label[found.label] for found in objects]
-    picture = np.empty((height + caption_height_px(style.text, (width, height)), width, 3), np.uint8)
-    scene = picture[:height]
-    scene[:] = rgb
     left_out = 0
     if objects:
         _draw_faintly(scene, objects, colours, style)
         sure = [index for index, found in enumerate(objects) if not is_faint(found)]
         _draw_boxes(scene, [objects[index] for index in sure], [colours[index] for index in sure], style)
         left_out = _draw_labels(scene, objects, colours, style)
-    write_caption(picture[height:], result, style.text, left_out)
+    write_caption(bar, style.text, result.request.prompt.text, summary(result, left_out), result.text)
     return picture
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTrack:
+    """One object that is followed, as it is drawn.
+
+    Attributes:
+        found: Where it is in the image, pixels; the number in its `id` stands in its label.
+        trail_xy: Where its centre was before, oldest first, pixels.
+        is_sure: Whether its lines are whole; else they are dashed.
+    """
+
+    found: DetectedObject
+    trail_xy: Sequence[XY] = ()
+    is_sure: bool = True
+
+
+def annotate_tracks(
+    rgb: NDArray[np.uint8], followed: Sequence[DrawnTrack], prompts: Sequence[Prompt], seen_age_s: float | None
+) -> NDArray[np.uint8]:
+    """Draw what is followed, as `annotate` draws what was found, with numbers, and traces below everything else.
+
+    Args:
+        rgb: (height, width, 3) uint8 in RGB order; not changed.
+        followed: Objects in pixels of this image.
+        prompts: What asks for them; the caption tells, and their targets have colours of their own.
+        seen_age_s: How long before this image the model saw any of them last; None when it saw none.
+
+    Returns:
+        A new (height + bar, width, 3) uint8 array in RGB order.
+    """
+    style, picture, scene, bar = _canvas(rgb)
+    targets = [target for prompt in prompts for target in prompt.targets]
+    by_label = class_colours({each.found.label for each in followed}, targets)
+    colours = [by_label[each.found.label] for each in followed]
+    words = f"{len(followed)} followed"
+    if followed:
+        objects = [each.found for each in followed]
+        for each, colour in zip(followed, colours, strict=True):
+            _draw_trail(scene, each, colour, style)
+        _draw_faintly(scene, objects, colours, style)
+        for is_sure in (False, True):
+            chosen = [n for n, each in enumerate(followed) if each.is_sure is is_sure and not is_faint(each.found)]
+            draw = _draw_boxes if is_sure else _draw_dashed
+            draw(scene, [objects[n] for n in chosen], [colours[n] for n in chosen], style)
+        left_out = _draw_labels(scene, [_numbered(found) for found in objects], colours, style)
+        words += f", {left_out} without label" if left_out else ""
+    words += "" if seen_age_s is None else f", seen {seen_age_s:.1f} s before"
+    write_caption(bar, style.text, ", ".join(prompt.text for prompt in prompts), words)
+    return picture
+
+
+def _canvas(
+    rgb: NDArray[np.uint8],
+) -> tuple[_Style, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return sizes, the picture, and its two parts: a copy of the image, and the bar below it."""
+    height, width = rgb.shape[:2]
+    style = _Style.of(width, height)
+    picture = np.empty((height + caption_height_px(style.text, (width, height)), width, 3), np.uint8)
+    scene = picture[:height]
+    scene[:] = rgb
+    return style, picture, scene, picture[height:]
+
+
+def _numbered(found: DetectedObject) -> DetectedObject:
+    return replace(found, label=f"{found.label} #{_number(found)}") if found.id else found
+
+
+def _number(found: DetectedObject) -> str:
+    """Return what is its own in an id such as `cups/7`."""
+    return found.id.rpartition("/")[2]
+
+
+def _draw_trail(scene: NDArray[np.uint8], each: DrawnTrack, rgb: RGB, style: _Style) -> None:
+    """Draw where the centre was, thinner the longer ago."""
+    left, top, right, bottom = each.found.xyxy or (each.found.point_xy or (0.0, 0.0)) * 2
+    places = np.round([*each.trail_xy, ((left + right) / 2, (top + bottom) / 2)]).astype(np.int32)
+    half = len(places) // 2
+    for part, px in ((places[: half + 1], max(1, style.line // 2)), (places[half:], style.line)):
+        cv2.polylines(scene, [part], False, rgb, px, cv2.LINE_AA)
+
+
+def _draw_dashed(
+    scene: NDArray[np.uint8], objects: Sequence[DetectedObject], colours: Sequence[RGB], style: _Style
+) -> None:
+    """Draw boxes and dots in stripes."""
+    if objects:
+        drawn = scene.copy()
+        _draw_boxes(drawn, objects, colours, style)
+        cv2.copyTo(drawn, _stripes(scene.shape[0], scene.shape[1], _DASH_LINES * style.line), scene)
+
+
+@lru_cache(maxsize=4)
+def _stripes(height: int, width: int, step_px: int) -> NDArray[np.uint8]:
+    """Return (height, width) of 255 and 0 in slanting stripes, which dash lines of any direction but their own."""
+    rows, columns = np.ogrid[:height, :width]
+    stripes: NDArray[np.uint8] = np.where((rows + columns) // step_px % 3 < 2, 255, 0).astype(np.uint8)
+    stripes.flags.writeable = False
+    return stripes
 
 
 def _draw_faintly(
@@ -208,5 +305,5 @@ def _label_mask(
     name = plain(f"{found.label} ({sub_label})" if sub_label else found.label)
     drawn = text_mask(name, style.text, name_px)
     if drawn is None:
-        drawn = text_mask(f"#{number}", style.text, name_px)
+        drawn = text_mask(f"#{_number(found) or number}", style.text, name_px)
     return None if drawn is None else np.hstack([pad, drawn, *after])

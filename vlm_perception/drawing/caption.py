@@ -44,14 +44,15 @@ def caption_height_px(text_px: int, image_wh: WH) -> int:
     return line * lines + line * lines % 2
 
 
-def write_caption(bar: NDArray[np.uint8], result: Result, text_px: int, left_out: int) -> None:
+def write_caption(bar: NDArray[np.uint8], text_px: int, prompt: str, found: str, said: str = "") -> None:
     """Write the prompt on the left, what was found on the right, what was said below, in place.
 
     Args:
         bar: (caption_height_px, width, 3) part of the picture below the image.
-        result: What is told.
         text_px: Text size.
-        left_out: Objects without a label in the picture.
+        prompt: What was asked.
+        found: A few words that every font has.
+        said: The model's own words.
     """
     bar[:] = _BACKGROUND
     height, width = bar.shape[:2]
@@ -59,12 +60,12 @@ def write_caption(bar: NDArray[np.uint8], result: Result, text_px: int, left_out
     room = width - 2 * pad
     if height < line or room <= 0:
         return
-    found = text_mask(summary(result, left_out), text_px, room)
-    found_px = 0 if found is None else found.shape[1]
-    _write(bar, found, width - pad - found_px, 0, _FOUND)
-    _write(bar, _text(result.request.prompt.text, text_px, room - found_px - 2 * pad), pad, 0, _PROMPT)
+    found_mask = text_mask(found, text_px, room)
+    found_px = 0 if found_mask is None else found_mask.shape[1]
+    _write(bar, found_mask, width - pad - found_px, 0, _FOUND)
+    _write(bar, _text(prompt, text_px, room - found_px - 2 * pad), pad, 0, _PROMPT)
     if height >= 2 * line:
-        _write(bar, _text(result.text, text_px, room), pad, line, _PROMPT)
+        _write(bar, _text(said, text_px, room), pad, line, _PROMPT)
 
 
 def _write(bar: NDArray[np.uint8], mask: Mask | None, left: int, top: int, rgb: tuple[int, int, int]) -> None:

@@ -40,8 +40,18 @@ class TracksListener(Protocol):
         """Whether anybody looks at this camera's tracks now; asked for every frame, where it comes in: be quick."""
         ...
 
-    def on_tracks(self, frame: Frame, tracks: Tracks, deliver: Deliver) -> None:
-        """A frame's tracks are there; `deliver` as in `WorkerListener.on_result`, on a thread of the tracker's."""
+    def on_tracks(
+        self, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver, is_newest: bool
+    ) -> None:
+        """A frame's tracks are there, on a thread of the tracker's.
+
+        Args:
+            frame: Every one of the camera, in order.
+            tracks: Where everything is in it.
+            prompts: What is asked for.
+            deliver: As in `WorkerListener.on_result`.
+            is_newest: Whether no later frame waits, so that there is time for a picture.
+        """
         ...
 
     def on_tracking_failure(self, camera: str, error: Exception) -> None:
@@ -280,7 +290,7 @@ class Tracking:
 
         if prompts:
             try:
-                self._listener.on_tracks(frame, told, deliver)
+                self._listener.on_tracks(frame, told, prompts, deliver, is_newest=not camera.line)
             except Exception as error:  # noqa: BLE001 - one frame that cannot be published must not end the thread
                 self._listener.on_tracking_failure(pending.camera, error)
 

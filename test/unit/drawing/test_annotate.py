@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from results import result_of
 
-from vlm_perception.drawing.annotate import annotate
+from vlm_perception.drawing.annotate import DrawnTrack, annotate, annotate_tracks
 from vlm_perception.drawing.caption import summary
 from vlm_perception.drawing.class_colours import class_colours
-from vlm_perception.types import DetectedObject
+from vlm_perception.types import DetectedObject, Prompt, Task
 
 GRAY = 120
 
@@ -95,6 +95,58 @@ def test_score_prompt_count_and_text_change_the_picture() -> None:
         result_of(rgb, DetectedObject("cart", BOX.xyxy, None, {"sub_label": "old"})),
     ):
         assert changed(plain, annotate(rgb, other)).any()
+
+
+ASKED = Prompt("carts", Task.DETECT, "carts", ("cart",))
+COLOUR = class_colours(["cart"])["cart"]
+
+
+def followed(*objects: DrawnTrack, seen_age_s: float | None = None, rgb: NDArray[np.uint8] | None = None):
+    return annotate_tracks(gray() if rgb is None else rgb, objects, (ASKED,), seen_age_s)
+
+
+def test_what_is_followed_has_its_number_its_trace_and_dashes_where_it_is_not_sure() -> None:
+    rgb = gray()
+    plain = followed(DrawnTrack(BOX))
+    assert plain.shape == annotate(rgb, result_of(rgb, BOX)).shape
+    assert (rgb == GRAY).all()
+    edges = (plain[300, 200:400] == COLOUR).all(axis=1), (plain[160:300, 200] == COLOUR).all(axis=1)
+    assert all(edge.all() for edge in edges)
+    dashed = followed(DrawnTrack(BOX, is_sure=False))
+    for edge in ((dashed[300, 200:400] == COLOUR).all(axis=1), (dashed[160:300, 200] == COLOUR).all(axis=1)):
+        assert 0.4 < edge.mean() < 0.9
+    trace = followed(DrawnTrack(BOX, ((240.0, 400.0), (300.0, 400.0))))
+    marks = changed(plain[:480], trace)
+    assert marks[399:402, 240:300].any(axis=0).all()
+    assert marks[310:400].any(axis=1).all(), "up to where it is now"
+    numbers = [followed(DrawnTrack(replace(BOX, id=number))) for number in ("7", "cups/7", "8")]
+    assert changed(plain[:480], numbers[0]).any()
+    assert (numbers[0] == numbers[1]).all()
+    assert changed(numbers[0][:480], numbers[2]).any()
+
+
+def test_the_bar_tells_what_is_followed_and_how_old_it_is() -> None:
+    bars = [
+        followed(),
+        followed(DrawnTrack(BOX)),
+        followed(DrawnTrack(BOX), seen_age_s=0.4),
+        followed(DrawnTrack(BOX), seen_age_s=1.4),
+    ]
+    assert len({bar[480:].tobytes() for bar in bars}) == len(bars)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 6), (64, 48), (3000, 20), (1, 150)])
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_what_is_followed_beyond_the_image_is_drawn_on_odd_sizes(size: tuple[int, int], is_sure: bool) -> None:
+    rgb = gray(*size)
+    point = replace(POINT, id="9", point_xy=(-5.0, 1e4))
+    things = [DrawnTrack(thing, ((-1e5, 1e5), (3.0, 4.0)), is_sure) for thing in (BOX, point)]
+    assert followed(*things, rgb=rgb).shape == annotate(rgb, result_of(rgb)).shape
+
+
+def test_a_name_that_no_font_has_is_the_number_of_what_is_followed() -> None:
+    nameless = replace(BOX, label="\U000e0101", id="7")
+    assert (followed(DrawnTrack(nameless)) != followed(DrawnTrack(replace(nameless, id="8")))).any()
 
 
 def test_lines_and_text_grow_with_the_image() -> None:

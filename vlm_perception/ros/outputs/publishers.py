@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 from visualization_msgs.msg import ImageMarker, MarkerArray
 
-from vlm_perception.drawing.annotate import annotate
+from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.image_messages import image_message, jpeg_message
 from vlm_perception.ros.inputs.depth import DepthInput, Spots
 from vlm_perception.ros.inputs.transforms import TransformInput
@@ -174,17 +174,28 @@ class Publishers:
         wanted = (self._tracks, self._tracks_info)
         return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
 
+    def wants_picture(self) -> bool:
+        """Whether anybody subscribes to the annotated image; as `wants_tracks`."""
+        wanted = (self._annotated, self._annotated_jpeg)
+        return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
+
     def publish_tracks(self, tracks: Tracks) -> None:
         """Publish where every object that is followed is in one frame."""
         with self._lock:
             if self._closed:
                 return
-            self._tracks.publish(tracks_message(tracks))
+            if self._tracks.get_subscription_count() > 0:
+                self._tracks.publish(tracks_message(tracks))
             if self._tracks_info.get_subscription_count() > 0:
                 self._tracks_info.publish(String(data=tracks_json(tracks)))
 
-    def drawn(self, result: Result, jpeg_quality: int) -> Callable[[], None] | None:
-        """Draw the result if anyone looks.
+    def drawn(self, header: FrameHeader, draw: Callable[[], Pixels], jpeg_quality: int) -> Callable[[], None] | None:
+        """Draw the annotated image if anyone looks.
+
+        Args:
+            header: Of the image.
+            draw: Makes the picture.
+            jpeg_quality: 1 to 100.
 
         Returns:
             What publishes the picture, or None when nobody subscribes and nothing was drawn.
@@ -197,10 +208,9 @@ class Publishers:
             jpeg = not self._closed and self._annotated_jpeg.get_subscription_count() > 0
         if not (raw or jpeg):
             return None
-        header = header_message(result.request.frame.header)
-        rgb = annotate(result.request.frame.rgb, result)
-        raw_message = image_message(rgb, header) if raw else None
-        jpeg_picture = jpeg_message(rgb, header, jpeg_quality) if jpeg else None
+        rgb, message_header = draw(), header_message(header)
+        raw_message = image_message(rgb, message_header) if raw else None
+        jpeg_picture = jpeg_message(rgb, message_header, jpeg_quality) if jpeg else None
 
         def publish() -> None:
             with self._lock:

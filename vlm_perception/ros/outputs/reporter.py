@@ -7,6 +7,7 @@ import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
+from vlm_perception.drawing.annotate import annotate
 from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.ros.context import NodeContext
@@ -76,8 +77,11 @@ class Reporter:
         self._tell(result, latency_s)
         self._note_age(result)
         self._note_ending(result)
+        settings, frame = self._context.settings, result.request.frame
+        if settings.draws_tracks:
+            return
         try:
-            publish_picture = outputs.drawn(result, self._context.settings.jpeg_quality)
+            publish_picture = outputs.drawn(frame.header, lambda: annotate(frame.rgb, result), settings.jpeg_quality)
         except ImageError as error:
             self._counters.total.count_error(error.cause)
             self._context.warn(error.cause, str(error))

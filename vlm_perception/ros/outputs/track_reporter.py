@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 
-from vlm_perception.errors import VlmPerceptionError
+from vlm_perception.drawing.annotate import DrawnTrack, annotate_tracks
+from vlm_perception.errors import ImageError, VlmPerceptionError
+from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.context import NodeContext
-from vlm_perception.ros.outputs.publishers import Outputs
-from vlm_perception.types import Frame
+from vlm_perception.ros.outputs.publishers import Outputs, Publishers
+from vlm_perception.types import Frame, Prompt
 from vlm_perception.worker.listener import Deliver
-from vlm_perception.world.tracks import Tracks
+from vlm_perception.world.tracks import Track, Tracks
+
+# Below it the pixels hardly bear a place out.
+_SURE = 0.5
 
 
 class TrackReporter:
@@ -26,13 +32,36 @@ class TrackReporter:
     def wants_tracks(self, camera: str) -> bool:
         """See `TracksListener`: the one place that says for whom frames are read and carried."""
         outputs = self._outputs.of(camera)
-        return outputs is not None and outputs.wants_tracks()
+        if outputs is None:
+            return False
+        return outputs.wants_tracks() or (self._context.settings.draws_tracks and outputs.wants_picture())
 
-    def on_tracks(self, frame: Frame, tracks: Tracks, deliver: Deliver) -> None:
+    def on_tracks(
+        self, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver, is_newest: bool
+    ) -> None:
         """See `TracksListener`."""
         outputs = self._outputs.of(frame.camera)
-        if outputs is not None:
-            deliver(lambda: outputs.publish_tracks(tracks))
+        if outputs is None:
+            return
+        deliver(lambda: outputs.publish_tracks(tracks))
+        if is_newest and self._context.settings.draws_tracks:
+            self._draw(outputs, frame, tracks, prompts, deliver)
+
+    def _draw(
+        self, outputs: Publishers, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver
+    ) -> None:
+        def draw() -> Pixels:
+            seen_age_s = min((track.seen_age_s for track in tracks.tracks), default=None)
+            return annotate_tracks(frame.rgb, [_drawn(track) for track in tracks.tracks], prompts, seen_age_s)
+
+        try:
+            publish_picture = outputs.drawn(frame.header, draw, self._context.settings.jpeg_quality)
+        except ImageError as error:
+            self._context.counters.total.count_error(error.cause)
+            self._context.warn(error.cause, str(error))
+            return
+        if publish_picture is not None:
+            deliver(publish_picture)
 
     def on_tracking_failure(self, camera: str, error: Exception) -> None:
         """See `TracksListener`."""
@@ -41,3 +70,7 @@ class TrackReporter:
         count, *_ = [counters.count_error("tracking") for counters in self._context.counters.of(camera)]
         what = "a frame was not tracked" if on_purpose else "its tracks begin anew"
         self._context.warn("tracking", f"{camera}: {what} ({count} so far): {text}")
+
+
+def _drawn(track: Track) -> DrawnTrack:
+    return DrawnTrack(track.object, track.trail_xy, is_sure=not track.carried or track.certainty >= _SURE)
