@@ -10,6 +10,19 @@ from pathlib import Path
 from checkout import ROOT
 
 
+def test_the_cost_of_tracking_is_that_of_the_node_whose_tracks_are_heard(tmp_path: Path) -> None:
+    output = tmp_path / "tracking_cpu.json"
+    command = [sys.executable, "-m", "benchmarks.tracking_cpu", "--seconds", "2", "--delay-s", "0.2"]
+    command += ["--only", "camera_rate, depth", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert output.exists(), done.stdout + done.stderr
+    (row,) = json.loads(output.read_text())["rows"]
+    assert row["cpu_percent"] > 0
+    assert row["objects"] > 0
+    assert 0 < row["share"] < 1.5
+    assert 0 < row["delay_p50_ms"] <= row["delay_p95_ms"]
+
+
 def test_the_soak_runs_the_node_and_reports_what_it_holds(tmp_path: Path) -> None:
     output = tmp_path / "soak.json"
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.1", "--prompt-s", "1", "--output", str(output)]
