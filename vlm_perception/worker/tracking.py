@@ -90,6 +90,8 @@ class _Camera:
     # Arrival of the frame that is carried just now.
     busy_s: float | None = None
     n_tracks: int = 0
+    # Whether somebody wanted the last frame; else none is kept, to which an answer could be carried.
+    wanted: bool = False
 
 
 class Tracking:
@@ -164,7 +166,10 @@ class Tracking:
     def offer(self, pending: PendingFrame) -> None:
         """Hand in a new frame without waiting; it is left alone unless somebody wants its tracks."""
         camera = self._cameras.get(pending.camera)
-        if camera is None or self._halted or not self._prompts or not self.wants(pending.camera):
+        if camera is None:
+            return
+        camera.wanted = not self._halted and bool(self._prompts) and self.wants(pending.camera)
+        if not camera.wanted:
             return
         with self._changed:
             camera.line.append(pending)
@@ -187,7 +192,7 @@ class Tracking:
                 found = camera.tracker.identify(result)
 
             self._contained(name, camera, identify)
-        if not found.partial and self._running is not None:
+        if not found.partial and camera.wanted:
             with self._changed:
                 self._answers.append(found)
                 self._changed.notify_all()
