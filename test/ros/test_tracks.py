@@ -296,3 +296,20 @@ def test_each_camera_has_tracks_of_its_own(robot: Robot, scripted: Any) -> None:
     told = {name: {i for m in each.messages for i in ids_of(m)} for name, each in heard.items()}
     assert not told["left"] & told["right"]
     assert all({m.header.frame_id for m in each.messages} == {name} for name, each in heard.items())
+
+
+def test_a_frame_that_the_model_has_is_kept_until_its_answer_comes_however_late(film: Film, scripted: Any) -> None:
+    film.until(ids_of)
+    # More frames than are kept without gaps come meanwhile, and things move.
+    scripted.thinking.set()
+    asked = len(scripted.requests)
+    film.track(film.show(left=41))
+    scripted.wait_asked(asked + 1)
+    before = film.talk.later(lambda v: v["tracking"] == "camera_rate")
+    for number in range(60):
+        film.track(film.show(left=41 + number // 2))
+    scripted.reply = reply(left=41)
+    scripted.thinking.clear()
+    done = int(before["track catch-ups"])
+    after = film.talk.later(lambda v: int(v["track catch-ups"]) > done)
+    assert after["track catch-ups without their frame"] == before["track catch-ups without their frame"]

@@ -28,6 +28,7 @@ from vlm_perception.types import Answer, DropCause, PixelBudget, Request, Result
 from vlm_perception.worker.listener import Deliver, WorkerListener
 from vlm_perception.worker.memory_backoff import MemoryBackoff, PixelLimit
 from vlm_perception.worker.timeouts import Deadline, PassClock, RunningPass
+from vlm_perception.worker.tracking import Tracking
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Inference:
         listener: Gets results and drops.
         delivery: Held while something is published; no turn becomes `over` meanwhile.
         clock: Monotonic seconds.
-        identify: Gives the objects of a result, whole or partial, their ids, before it is published.
+        tracking: Told which frames are asked about, and gives the objects of results their ids; None follows none.
     """
 
     def __init__(
@@ -76,9 +77,9 @@ class Inference:
         listener: WorkerListener,
         delivery: AbstractContextManager[object],
         clock: Clock,
-        identify: Callable[[Result], Result] | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
-        self._identify = identify
+        self._tracking = tracking
         self._engine = engine
         self._listener = listener
         self._delivery = delivery
@@ -127,6 +128,8 @@ class Inference:
             else:
                 readable.append(turn)
                 self._listener.on_asked(frame)
+                if self._tracking is not None:
+                    self._tracking.ask(frame)
         return readable
 
     def ask(self, turns: Sequence[Turn], settings: Settings) -> None:
@@ -236,10 +239,10 @@ class Inference:
 
     def _identified(self, turn: Turn, result: Result) -> Result:
         """Give ids, unless nobody wants the answer any more: what is gone begins no track."""
-        if self._identify is None:
+        if self._tracking is None:
             return result
         with self._delivery:
-            return result if turn.over is not None else self._identify(result)
+            return result if turn.over is not None else self._tracking.identify(result)
 
     def _finish(self, turn: Turn, result: Result) -> None:
         delivered = False

@@ -178,6 +178,13 @@ class Tracking:
                 self._skipped += 1
             self._changed.notify_all()
 
+    def ask(self, frame: Frame) -> None:
+        """Keep this frame until its answer is there, which is about to be asked for."""
+        camera = self._cameras.get(frame.camera)
+        if camera is not None and camera.wanted:
+            with camera.lock:
+                self._contained(frame.camera, camera, lambda: camera.tracker.ask(frame))
+
     def identify(self, result: Result) -> Result:
         """Give the objects of an answer, whole or partial, their ids, before it is published."""
         name = result.request.frame.camera

@@ -236,8 +236,7 @@ class Worker:
             self._tracking.follow(now.prompts, now.cameras, active=active, halted=not active or now.paused)
 
     def _new_inference(self) -> Inference:
-        identify = None if self._tracking is None else self._tracking.identify
-        return Inference(self._engine, self._listener, self._delivery, self._clock, identify)
+        return Inference(self._engine, self._listener, self._delivery, self._clock, self._tracking)
 
     def _tell(self, news: News) -> None:
         for camera, cause in news.drops:
