@@ -201,7 +201,9 @@ class Tracking:
             self._contained(name, camera, identify)
         if not found.partial and camera.wanted:
             with self._changed:
-                self._answers.append(found)
+                # One that has not begun is worth less than the next: answers may come faster than they are caught up.
+                waiting = [each for each in self._answers if not _is_superseded(each, found)]
+                self._answers = deque([*waiting, found], _LINE_ANSWERS)
                 self._changed.notify_all()
         return found
 
@@ -354,3 +356,8 @@ class Tracking:
             if catch_up is not None:
                 self._catch_ups += 1
                 self._catch_up_s.append(time.monotonic() - began_s)
+
+
+def _is_superseded(old: Result, new: Result) -> bool:
+    before, after = old.request, new.request
+    return (before.frame.camera, before.prompt) == (after.frame.camera, after.prompt)
