@@ -20,7 +20,7 @@ from vlm_perception.ros.image_messages import image_message
 from vlm_perception.world.tracker import Tracker
 
 HEIGHT, WIDTH = 120, 160
-THREADS = {"vlm_perception_tracks", "vlm_perception_catch_up"}
+THREADS = {"vlm_perception_tracks"}
 
 
 def picture(left: int = 40) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Carries objects from answer to answer and frame to frame, beside the model and never in a camera's way.
 
-One thread takes each camera's frames in the order in which they came and carries the tracks; another catches an
-answer up, whose frame is old when it comes. Both run only in the mode `camera_rate`.
+One thread takes each camera's frames in the order in which they came and carries the tracks; between them it catches
+answers up, whose frames are old when they come. (Two threads would wait for each other's turn at Python more often than
+they would run beside each other.) It runs only in the mode `camera_rate`.
 
 Three kinds of locks, taken in this order and never the other way round: `_delivery` is held while tracks are
 published and while it is changed what may be; a camera's own around the quick calls of its tracker; `_changed` guards
@@ -18,11 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vlm_perception.errors import ImageError
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, Prompt, Result
 from vlm_perception.worker.listener import Deliver
+from vlm_perception.world.catch_up import CatchUp
 from vlm_perception.world.tracker import Tracker
 from vlm_perception.world.tracks import Tracks
 
@@ -87,15 +88,24 @@ class _Camera:
     tracker: Tracker
     lock: threading.Lock = field(default_factory=threading.Lock)
     line: deque[PendingFrame] = field(default_factory=deque)
-    # Arrival of the frame that is carried just now.
-    busy_s: float | None = None
     n_tracks: int = 0
     # Whether somebody wanted the last frame; else none is kept, to which an answer could be carried.
     wanted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _CatchingUp:
+    """An answer on its way to the newest frame."""
+
+    result: Result
+    camera: _Camera
+    tracker: Tracker
+    catch_up: CatchUp
+    began_s: float
+
+
 class Tracking:
-    """The trackers of all cameras and their two threads. It has no cameras and no prompts at first.
+    """The trackers of all cameras and their thread. It has no cameras and no prompts at first.
 
     Args:
         settings: `tracking`, `lost_after_s`.
@@ -113,7 +123,7 @@ class Tracking:
         self._halted = True
         self._answers: deque[Result] = deque(maxlen=_LINE_ANSWERS)
         self._running: threading.Event | None = None
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._thread: threading.Thread | None = None
         self._carried = self._skipped = self._not_kept = self._catch_ups = 0
         self._catch_up_s: deque[float] = deque(maxlen=_CATCH_UPS)
 
@@ -123,7 +133,7 @@ class Tracking:
         Args:
             prompts: The standing prompts.
             cameras: Resolved topics.
-            active: Whether the node is active; if not, tracks are forgotten and the threads end.
+            active: Whether the node is active; if not, tracks are forgotten and the thread ends.
             halted: Whether no frames are taken, because the node is paused or not active.
         """
         with self._delivery:
@@ -143,7 +153,7 @@ class Tracking:
                     self._answers.clear()
                     for camera in self._cameras.values():
                         camera.line.clear()
-            self._run_threads(active and self._settings.tracking == "camera_rate")
+            self._run_thread(active and self._settings.tracking == "camera_rate")
 
     def apply(self, settings: Settings) -> None:
         """Use other settings; `follow` comes next. Another `lost_after_s` begins with new tracks."""
@@ -153,11 +163,12 @@ class Tracking:
             self._settings = settings
 
     def stop(self, timeout_s: float = _JOIN_S) -> bool:
-        """End the threads; returns whether they have ended."""
+        """End the thread; returns whether it has ended."""
         self.follow(self._prompts, (), active=False, halted=True)
-        for thread in self._threads:
-            thread.join(timeout_s)
-        return not any(thread.is_alive() for thread in self._threads)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def wants(self, camera: str) -> bool:
         """Whether somebody looks at a camera's tracks; whether there are any now is another matter."""
@@ -237,7 +248,7 @@ class Tracking:
             camera.tracker = self._new_tracker(self._prompts)
             self._listener.on_tracking_failure(name, error)
 
-    def _run_threads(self, wanted: bool) -> None:
+    def _run_thread(self, wanted: bool) -> None:
         if wanted == (self._running is not None):
             return
         if not wanted:
@@ -246,35 +257,43 @@ class Tracking:
                 self._changed.notify_all()
             return
         running = threading.Event()
-        targets = {"vlm_perception_tracks": self._carry_frames, "vlm_perception_catch_up": self._catch_up_answers}
-        threads = tuple(threading.Thread(target=run, name=name, args=(running,)) for name, run in targets.items())
-        self._running, self._threads = running, threads
-        for thread in threads:
-            thread.start()
+        self._running = running
+        self._thread = threading.Thread(target=self._run, name="vlm_perception_tracks", args=(running,))
+        self._thread.start()
 
-    def _carry_frames(self, running: threading.Event) -> None:
+    def _run(self, running: threading.Event) -> None:
+        """Carry frames as they come, and answers between them: one step after each frame, more while none waits."""
+        catching_up: _CatchingUp | None = None
         while True:
             with self._changed:
-                waiting = [camera for camera in self._cameras.values() if camera.line]
                 if self._running is not running:
                     return
-                if not waiting:
+                camera, result = self._next_camera(), None
+                pending = None if camera is None else camera.line.popleft()
+                if catching_up is None:
+                    # What was asked about is carried first: an answer may come before its own frame was looked at.
+                    result = next((each for each in self._answers if not self._is_ahead(each)), None)
+                    if result is not None:
+                        self._answers.remove(result)
+                if pending is None and result is None and catching_up is None:
                     self._changed.wait()
                     continue
-                camera = min(waiting, key=lambda each: each.line[0].received_s)
-                pending = camera.line.popleft()
-                camera.busy_s = pending.received_s
-            try:
+            if camera is not None and pending is not None:
                 self._carry(camera, pending)
-            finally:
-                with self._changed:
-                    camera.busy_s = None
-                    self._changed.notify_all()
+            if result is not None:
+                catching_up = self._begin(result)
+            elif catching_up is not None and not self._step(catching_up):
+                catching_up = None
+
+    def _next_camera(self) -> _Camera | None:
+        """Return the camera whose frame has waited longest."""
+        waiting = [camera for camera in self._cameras.values() if camera.line]
+        return min(waiting, key=lambda each: each.line[0].received_s, default=None)
 
     def _carry(self, camera: _Camera, pending: PendingFrame) -> None:
         try:
             frame = pending.read()
-        except ImageError as error:
+        except Exception as error:  # noqa: BLE001 - one bad frame must not end the thread
             self._listener.on_tracking_failure(pending.camera, error)
             return
         tracks: Tracks | None = None
@@ -308,54 +327,56 @@ class Tracking:
             except Exception as error:  # noqa: BLE001 - one frame that cannot be published must not end the thread
                 self._listener.on_tracking_failure(pending.camera, error)
 
-    def _catch_up_answers(self, running: threading.Event) -> None:
-        while True:
-            with self._changed:
-                if self._running is not running:
-                    return
-                # What was asked about is carried first: an answer may come before its own frame was looked at.
-                result = next((each for each in self._answers if not self._is_ahead(each)), None)
-                if result is None:
-                    self._changed.wait()
-                    continue
-                self._answers.remove(result)
-            self._catch_up(result, running)
-
     def _is_ahead(self, result: Result) -> bool:
-        camera, asked_s = self._cameras.get(result.request.frame.camera), result.request.frame.received_s
-        if camera is None:
-            return False
-        carrying_s = camera.busy_s if camera.busy_s is not None else asked_s + 1.0
-        return carrying_s <= asked_s or bool(camera.line and camera.line[0].received_s <= asked_s)
+        """Whether the frame of an answer still waits."""
+        camera = self._cameras.get(result.request.frame.camera)
+        return bool(camera and camera.line and camera.line[0].received_s <= result.request.frame.received_s)
 
-    def _catch_up(self, result: Result, running: threading.Event) -> None:
+    def _begin(self, result: Result) -> _CatchingUp | None:
+        """Begin to catch an answer up; None where its frame is not kept."""
         name, began_s = result.request.frame.camera, time.monotonic()
         camera = self._cameras.get(name)
         if camera is None:
-            return
-        tracker, catch_up, failure = camera.tracker, None, None
-        try:
-            with camera.lock:
+            return None
+        catch_up: CatchUp | None = None
+        with camera.lock:
+            tracker = camera.tracker
+
+            def begin() -> None:
+                nonlocal catch_up
                 catch_up = tracker.start_catch_up(result)
-            while catch_up is not None and self._running is running and catch_up.step():
-                pass
-        except Exception as error:  # noqa: BLE001 - reported below, where the tracker is replaced
+
+            self._contained(name, camera, begin)
+        if catch_up is None:
+            with self._changed:
+                self._not_kept += 1
+            return None
+        return _CatchingUp(result, camera, tracker, catch_up, began_s)
+
+    def _step(self, current: _CatchingUp) -> bool:
+        """Carry an answer one frame on; False when it is done with, for good or ill."""
+        name, camera, failure = current.result.request.frame.camera, current.camera, None
+        if camera.tracker is not current.tracker or current.result.request.prompt not in self._prompts:
+            return False
+        try:
+            if current.catch_up.step():
+                return True
+        except Exception as error:  # noqa: BLE001 - raised again below, where the tracker is replaced
             failure = error
 
         def finish() -> None:
             if failure is not None:
                 raise failure
-            if catch_up is not None:
-                tracker.finish_catch_up(catch_up)
+            current.tracker.finish_catch_up(current.catch_up)
 
         with camera.lock:
-            if camera.tracker is tracker and result.request.prompt in self._prompts:
+            # A prompt may have gone meanwhile; a tracker that was replaced is nobody's.
+            if camera.tracker is current.tracker and current.result.request.prompt in self._prompts:
                 self._contained(name, camera, finish)
         with self._changed:
-            self._not_kept += catch_up is None and failure is None
-            if catch_up is not None:
-                self._catch_ups += 1
-                self._catch_up_s.append(time.monotonic() - began_s)
+            self._catch_ups += 1
+            self._catch_up_s.append(time.monotonic() - current.began_s)
+        return False
 
 
 def _is_superseded(old: Result, new: Result) -> bool:
