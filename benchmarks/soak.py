@@ -1,18 +1,21 @@
 """Does the node hold out? `python -m benchmarks.soak --minutes 30`.
 
-The real node, as a process of its own, looks at 30 Hz 1280x720 images while the prompt changes every few
-seconds. Its resident memory, threads and open files are sampled from /proc, and the age of its answers; after a
-warm-up none of them may grow. Prints the slopes (Theil-Sen: the median of the slopes between samples, so that single
-outliers do not count), writes build/benchmarks/soak.json and exits with 1 when something certainly grows.
+The real node, as a process of its own, looks at 30 Hz 1280x720 images with depth while the prompt changes every few
+seconds, and tracks and places are listened to. Its resident memory, threads and open files are sampled from /proc, and
+the age of its answers; after a warm-up none of them may grow. Prints the slopes (Theil-Sen: the median of the slopes
+between samples, so that single outliers do not count), writes build/benchmarks/soak.json and exits with 1 when
+something certainly grows.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import numpy as np
 import psutil
 import rclpy
 from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 from benchmarks.paced_camera import benchmark_domain, child
 from benchmarks.report import print_table, write_json
@@ -92,17 +96,22 @@ def verdict(samples: list[Sample]) -> dict[str, Any]:
     return {**found, "leaks": leaks}
 
 
-def soak(minutes: float, prompt_s: float, model: str) -> list[Sample]:
-    """Run the node and sample it; the first sample is taken after its first answer."""
+def soak(minutes: float, prompt_s: float, model: str) -> tuple[list[Sample], dict[str, int]]:
+    """Run the node and sample it, the first time after its first answer; also how many messages of what came."""
     command = ["-m", "vlm_perception.ros.node", "--ros-args", "--log-level", "error", "-p", f"model:={model}"]
     command += ["-p", f"prompt:={PROMPTS[0]}", "-p", "max_rate_hz:=1000.0"]
+    command += ["-p", "depth_topics:=['/depth']"]
     ages_s: list[float] = []
-    with benchmark_domain(), child("-m", "benchmarks.paced_camera"), child(*command) as process:
+    heard = Counter[str]()
+    with benchmark_domain(), child("-m", "benchmarks.paced_camera", "--depth"), child(*command) as process:
         node = rclpy.create_node("soak")
         prompts = node.create_publisher(String, "/vlm_perception/prompt", 1)
         node.create_subscription(
             String, "/vlm_perception/answer", lambda m: ages_s.append(json.loads(m.data)["timings"]["age_s"]), 50
         )
+        for topic, kind in (("tracks", Detection2DArray), ("detections_3d", Detection3DArray)):
+            count = functools.partial(_count, heard, topic)
+            node.create_subscription(kind, f"/vlm_perception/{topic}", count, 50)
         _spin_until(node, READY_TIMEOUT_S, lambda: bool(ages_s))
         if not ages_s:
             raise SystemExit(f"the node did not answer within {READY_TIMEOUT_S} s: see its log above")
@@ -115,7 +124,11 @@ def soak(minutes: float, prompt_s: float, model: str) -> list[Sample]:
                 prompts.publish(String(data=next(turns)))
             _spin_until(node, SAMPLE_S, lambda: False)
         node.destroy_node()
-    return samples
+    return samples, dict(heard)
+
+
+def _count(heard: Counter[str], topic: str, message: Any) -> None:
+    heard[topic] += 1
 
 
 def _spin_until(node: Any, timeout_s: float, done: Any) -> None:
@@ -132,9 +145,9 @@ def main() -> int:
     parser.add_argument("--model", default=resolve_model("tiny"))
     parser.add_argument("--output", type=Path, help="JSON file (default: build/benchmarks/soak.json)")
     args = parser.parse_args()
-    samples = soak(args.minutes, args.prompt_s, args.model)
-    found = verdict(samples)
-    print(f"{found['minutes']} minutes, {found['answers']} answers\n")
+    samples, heard = soak(args.minutes, args.prompt_s, args.model)
+    found = {**verdict(samples), "heard": heard}
+    print(f"{found['minutes']} minutes, {found['answers']} answers, {heard}\n")
     print_table([{"what": name, **found[name]} for name in ("rss_mb", "threads", "files", "age_s")])
     print("grows: " + (", ".join(found["leaks"]) or "nothing"))
     write_json("soak", {**found, "samples": [asdict(s) for s in samples]}, args.output)

@@ -30,6 +30,7 @@ def test_the_soak_runs_the_node_and_reports_what_it_holds(tmp_path: Path) -> Non
     assert output.exists(), done.stdout + done.stderr
     found = json.loads(output.read_text())
     assert found["answers"] > 1
+    assert min(found["heard"].get(topic, 0) for topic in ("tracks", "detections_3d")) > 1
     assert found["rss_mb"]["max"] > 100
     assert found["threads"]["max"] >= 2
     assert found["files"]["max"] > 3

@@ -313,3 +313,25 @@ def test_a_frame_that_the_model_has_is_kept_until_its_answer_comes_however_late(
     done = int(before["track catch-ups"])
     after = film.talk.later(lambda v: int(v["track catch-ups"]) > done)
     assert after["track catch-ups without their frame"] == before["track catch-ups without their frame"]
+
+
+def test_after_a_cut_nothing_of_the_old_scene_is_followed(film: Film, scripted: Any) -> None:
+    old = set(ids_of(film.until(ids_of)))
+    scripted.thinking.set()
+    asked = len(scripted.requests)
+    # The model still has a frame of the old scene when the new one begins.
+    film.track(film.show())
+    scripted.wait_asked(asked + 1)
+    film.number += 1
+    other = np.random.default_rng(7).integers(0, 255, (HEIGHT // 12, WIDTH // 12, 3), np.uint8)
+    scene = cv2.resize(other, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
+    film.talk.show(film.number, scene)
+    assert not ids_of(film.track(film.number))
+    told = len(film.talk.detections.messages)
+    scripted.thinking.clear()
+    film.talk.detections.wait_for(after=told)
+    scripted.reply = "[]"
+    for _ in range(5):
+        film.number += 1
+        film.talk.show(film.number, scene)
+        assert not old & set(ids_of(film.track(film.number)))
