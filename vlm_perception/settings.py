@@ -276,7 +276,7 @@ class Settings(BaseModel):
     tracking: Literal["off", "ids", "camera_rate"] = Field(
         "camera_rate",
         description="off; ids gives the objects of answers ids that stay; camera_rate carries them to every camera "
-        "frame, too, while somebody subscribes to ~/tracks or ~/tracks_info.",
+        "frame, too, while somebody subscribes to ~/tracks, ~/tracks_info or ~/tracks_3d.",
         json_schema_extra=_extra(live=True),
     )
     lost_after_s: float = Field(

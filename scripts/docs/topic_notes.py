@@ -56,6 +56,9 @@ NOTES = {
     "~/annotated_image/compressed": Note("the same as JPEG", _RELIABLE),
     "~/detections_3d": Note("boxes in space, with `depth_topics`: [places](#places-in-space)", _RELIABLE),
     "~/markers_3d": Note("the same for RViz and Foxglove; made only while somebody subscribes", _RELIABLE),
+    "~/tracks_3d": Note(
+        "what is in `~/tracks` in space, for each camera frame; made only while somebody subscribes", _RELIABLE
+    ),
     "~/camera_info": Note("the camera's calibration, unchanged, once for each answered image", _RELIABLE),
     "/diagnostics": Note("rates, latency, age, drops and errors by cause, state: [values](#diagnostics)", _RELIABLE),
     "~/enable": Note("pauses and resumes; the running answer is aborted, the model stays loaded"),

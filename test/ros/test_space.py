@@ -147,6 +147,7 @@ def test_of_two_cameras_one_has_depth(robot, scripted) -> None:
     assert {name for name in names if name.endswith("_3d")} == {
         "/vlm_perception/rear/detections_3d",
         "/vlm_perception/rear/markers_3d",
+        "/vlm_perception/rear/tracks_3d",
     }
     assert robot.set_parameters(depth_topics=["/front/depth", ""]).successful
     robot.until(lambda: node.count_subscribers("/front/depth") == 1 > node.count_subscribers("/rear/depth"), "changed")

@@ -65,6 +65,7 @@ _RESULTS = {
 _SPACE = {
     "detections_3d": "vision_msgs/msg/Detection3DArray",
     "markers_3d": "visualization_msgs/msg/MarkerArray",
+    "tracks_3d": "vision_msgs/msg/Detection3DArray",
 }
 # Of the whole robot, so they stand in no namespace.
 TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"

@@ -25,7 +25,7 @@ from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
-from vlm_perception.types import FrameHeader, Result
+from vlm_perception.types import WH, DetectedObject, FrameHeader, Result
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
 from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
 
@@ -111,6 +111,11 @@ class Pins(Generic[_T]):
         with self._lock:
             return self._pinned.get(stamp_ns)
 
+    def closest(self, stamp_ns: int) -> tuple[int, _T] | None:
+        """Return stamp and item of those that are kept now that is closest to a stamp; None when there is none."""
+        with self._lock:
+            return min(reversed(self._items), key=lambda each: abs(each[0] - stamp_ns), default=None)
+
 
 class DepthInput:
     """Hears a camera's depth, is told its calibration, and places the objects of its answers in space.
@@ -158,26 +163,49 @@ class DepthInput:
             result: Of that frame.
             tolerance_s: How far the stamp of depth may be from the image's.
         """
-        frame = result.request.frame
-        found = self._inputs_of(frame.header, tolerance_s)
+        frame, stamp_ns = result.request.frame, _stamp_ns(result.request.frame.header)
+        found = self._depths.of(stamp_ns), self._infos.of(stamp_ns)
+        return self._place(result.objects, frame.header, frame.image_wh, tolerance_s, found)
+
+    def place_now(
+        self, objects: Sequence[DetectedObject], header: FrameHeader, image_wh: WH, tolerance_s: float
+    ) -> Spots:
+        """Place objects of a frame that has just come, by the depth that is there; otherwise as `place`."""
+        stamp_ns = _stamp_ns(header)
+        found = self._depths.closest(stamp_ns), self._infos.closest(stamp_ns)
+        return self._place(objects, header, image_wh, tolerance_s, found)
+
+    def _place(
+        self,
+        objects: Sequence[DetectedObject],
+        header: FrameHeader,
+        image_wh: WH,
+        tolerance_s: float,
+        kept: tuple[tuple[int, Image | CompressedImage] | None, tuple[int, CameraInfo] | None],
+    ) -> Spots:
+        found = self._inputs_of(header, tolerance_s, *kept)
         if isinstance(found, NoSpot):
-            return (found,) * len(result.objects)
+            return (found,) * len(objects)
         message, camera = found
         try:
             depth_m = metres_of(message)
         except ImageError as error:
-            return (NoSpot(error.cause, f"{self._depth_topic}: {error}"),) * len(result.objects)
+            return (NoSpot(error.cause, f"{self._depth_topic}: {error}"),) * len(objects)
         depth_wh = (depth_m.shape[1], depth_m.shape[0])
-        refused = check_aligned(frame.image_wh, frame.header.frame_id, depth_wh, message.header.frame_id)
+        refused = check_aligned(image_wh, header.frame_id, depth_wh, message.header.frame_id)
         if refused is not None:
-            return (NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}"),) * len(result.objects)
-        return lift(result.objects, frame.image_wh, depth_m, camera)
+            return (NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}"),) * len(objects)
+        return lift(objects, image_wh, depth_m, camera)
 
     def _inputs_of(
-        self, header: FrameHeader, tolerance_s: float
+        self,
+        header: FrameHeader,
+        tolerance_s: float,
+        depth: tuple[int, Image | CompressedImage] | None,
+        info: tuple[int, CameraInfo] | None,
     ) -> tuple[Image | CompressedImage, CameraModel] | NoSpot:
         stamp_ns = _stamp_ns(header)
-        if (depth := self._depths.of(stamp_ns)) is None:
+        if depth is None:
             return NoSpot("no_depth", f"no depth came on {self._depth_topic} yet: start it, or correct depth_topics")
         apart_s = abs(depth[0] - stamp_ns) * 1e-9
         if apart_s > tolerance_s:
@@ -186,7 +214,7 @@ class DepthInput:
                 f"the closest depth on {self._depth_topic} is {apart_s:.3f} s from the image, over depth_tolerance_s "
                 f"{tolerance_s:g}: let the driver send both at once, or raise it",
             )
-        if (info := self._infos.of(stamp_ns)) is None:
+        if info is None:
             return NoSpot("no_camera_info", f"no calibration came on {self._info_topic}: let the driver send it")
         try:
             return depth[1], camera_of(info[1], self._rectified)

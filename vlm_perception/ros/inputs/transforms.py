@@ -22,7 +22,7 @@ from tf2_msgs.msg import TFMessage
 
 from vlm_perception.ros.qos import fixed_policies, quiet_subscription
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC
-from vlm_perception.types import Frame
+from vlm_perception.types import FrameHeader
 from vlm_perception.world.lift import NoSpot, Spot
 from vlm_perception.world.transforms import (
     BadTransformError,
@@ -33,6 +33,7 @@ from vlm_perception.world.transforms import (
     Transforms,
 )
 
+Spots = tuple[Spot | NoSpot, ...]
 # tf2 keeps 10 s; a large model on a CPU takes longer than that.
 HISTORY_S = 60.0
 # After an image's arrival: a localisation of 10 Hz has told its next place by then.
@@ -158,34 +159,34 @@ class TransformInput:
         with self._news:
             self._news.notify_all()
 
-    def bring(self, spots: Sequence[Spot | NoSpot], frame: Frame) -> tuple[Spot | NoSpot, ...]:
+    def bring(self, spots: Sequence[Spot | NoSpot], header: FrameHeader, received_s: float) -> Spots:
         """Bring places in a frame of a camera into the target frame; on any thread but the executor's.
 
         Args:
             spots: In the frame of the image's header.
-            frame: The image; a transform for its stamp is waited for until `LATEST_S` after its arrival.
+            header: Of the image; a transform for its stamp is waited for until `LATEST_S` after its arrival.
+            received_s: That arrival, monotonic seconds.
         """
+        while True:
+            heard = self._heard
+            if (brought := self.brought(spots, header, received_s)) is not None:
+                return brought
+            self._wait_for_news(heard, received_s + LATEST_S - time.monotonic())
+
+    def brought(self, spots: Sequence[Spot | NoSpot], header: FrameHeader, received_s: float) -> Spots | None:
+        """Bring places as `bring` does, but do not wait: None while the transform may still come."""
         if not any(isinstance(spot, Spot) for spot in spots):
             return tuple(spots)
+        stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
         try:
-            transform = self._wait_for(frame)
+            transform = self._transforms.lookup(self.target, header.frame_id, stamp_ns)
         except TransformError as error:
+            may_come = error.cause == "not_yet" and time.monotonic() < received_s + LATEST_S
+            if may_come and self._subscriptions:
+                return None
             none = NoSpot("no_transform", str(error))
             return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
         return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
-
-    def _wait_for(self, frame: Frame) -> Transform:
-        header = frame.header
-        stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
-        while True:
-            heard = self._heard
-            try:
-                return self._transforms.lookup(self.target, header.frame_id, stamp_ns)
-            except TransformError as error:
-                left_s = frame.received_s + LATEST_S - time.monotonic()
-                if error.cause != "not_yet" or left_s <= 0 or not self._subscriptions:
-                    raise
-                self._wait_for_news(heard, left_s)
 
     def _wait_for_news(self, heard: int, left_s: float) -> None:
         with self._news:

@@ -22,7 +22,13 @@ from vlm_perception.ros.inputs.transforms import TransformInput
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
-from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, markers_3d_message, place_fields
+from vlm_perception.ros.outputs.space_messages import (
+    Places,
+    detections_3d_message,
+    markers_3d_message,
+    place_fields,
+    tracks_3d_message,
+)
 from vlm_perception.ros.outputs.track_messages import tracks_json, tracks_message
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
@@ -79,7 +85,28 @@ class Outputs:
             return None
         if transforms is None or transforms.target == frame.header.frame_id:
             return Places(frame.header.frame_id, spots)
-        return Places(transforms.target, transforms.bring(spots, frame), is_optical=False)
+        brought = transforms.bring(spots, frame.header, frame.received_s)
+        return Places(transforms.target, brought, is_optical=False)
+
+    def place_tracks(self, tracks: Tracks, tolerance_s: float) -> Callable[[], Places | None] | None:
+        """Place what is followed in space by the newest depth.
+
+        Returns:
+            What gives the places, or None while their transform may still come, and is called again then; None when
+            nobody looks at tracks in space.
+        """
+        transforms, publishers = self._transforms, self.of(tracks.camera)
+        spots = None if publishers is None else publishers.place_tracks(tracks, tolerance_s)
+        if spots is None:
+            return None
+        if transforms is None or transforms.target == tracks.header.frame_id:
+            return lambda: Places(tracks.header.frame_id, spots)
+
+        def brought() -> Places | None:
+            there = transforms.brought(spots, tracks.header, tracks.received_s)
+            return None if there is None else Places(transforms.target, there, is_optical=False)
+
+        return brought
 
 
 class Publishers:
@@ -117,7 +144,9 @@ class Publishers:
         self._annotated = publisher(Image, "annotated_image", _PICTURES)
         self._annotated_jpeg = publisher(CompressedImage, "annotated_image/compressed", _PICTURES)
         self._space: tuple[Publisher, ...] = ()
+        self._tracks_3d: Publisher | None = None
         if depth_topic:
+            self._tracks_3d = publisher(Detection3DArray, "tracks_3d", _RELIABLE)
             self._space = (
                 publisher(Detection3DArray, "detections_3d", _RELIABLE),
                 publisher(MarkerArray, "markers_3d", _RELIABLE),
@@ -127,6 +156,7 @@ class Publishers:
         """Take the topics away."""
         pictures = (self._annotated, self._annotated_jpeg)
         own = (self._detections, self._answer, self._markers, self._tracks, self._tracks_info, *pictures, *self._space)
+        own += () if self._tracks_3d is None else (self._tracks_3d,)
         with self._lock:
             self._closed = True
             self._calibration.close()
@@ -171,7 +201,7 @@ class Publishers:
 
     def wants_tracks(self) -> bool:
         """Whether anybody subscribes to tracks; on the executor, which closes, too: it waits for no publication."""
-        wanted = (self._tracks, self._tracks_info)
+        wanted = (self._tracks, self._tracks_info, *(() if self._tracks_3d is None else (self._tracks_3d,)))
         return not self._closed and any(publisher.get_subscription_count() > 0 for publisher in wanted)
 
     def wants_picture(self) -> bool:
@@ -188,6 +218,21 @@ class Publishers:
                 self._tracks.publish(tracks_message(tracks))
             if self._tracks_info.get_subscription_count() > 0:
                 self._tracks_info.publish(String(data=tracks_json(tracks)))
+
+    def place_tracks(self, tracks: Tracks, tolerance_s: float) -> Spots | None:
+        """Place what is followed in the camera's frame; None when nobody looks at it in space."""
+        with self._lock:
+            wanted = not self._closed and self._tracks_3d is not None and self._tracks_3d.get_subscription_count() > 0
+        if not wanted or self._depth is None:
+            return None
+        objects = [track.object for track in tracks.tracks]
+        return self._depth.place_now(objects, tracks.header, tracks.image_wh, tolerance_s)
+
+    def publish_tracks_3d(self, tracks: Tracks, places: Places) -> None:
+        """Publish where in space what is followed is in one frame."""
+        with self._lock:
+            if not self._closed and self._tracks_3d is not None:
+                self._tracks_3d.publish(tracks_3d_message(tracks, places))
 
     def drawn(self, header: FrameHeader, draw: Callable[[], Pixels], jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the annotated image if anyone looks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from vlm_perception.drawing.class_colours import class_colours, is_faint
 from vlm_perception.ros.outputs.result_messages import header_message
-from vlm_perception.types import DetectedObject, Result
+from vlm_perception.types import DetectedObject, FrameHeader, Result
 from vlm_perception.world.lift import NoSpot, Spot
+from vlm_perception.world.tracks import Tracks
 from vlm_perception.world.transforms import Transform
 
 _FAINT, _FILLED = 0.15, 0.4
@@ -39,9 +41,19 @@ class Places:
 
 def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
     """Make the array of those objects that have a place, at the stamp of the image."""
-    header, prompt_id = _header(result, places), result.request.prompt.id
+    header, prompt_id = _header(result.request.frame.header, places), result.request.prompt.id
+    return _array([(item, item.id or prompt_id) for item in result.objects], header, places)
+
+
+def tracks_3d_message(tracks: Tracks, places: Places) -> Detection3DArray:
+    """Make the array of what is followed and has a place, at the stamp of the frame."""
+    items = [(track.object, track.object.id or track.prompt.id) for track in tracks.tracks]
+    return _array(items, _header(tracks.header, places), places)
+
+
+def _array(items: Sequence[tuple[DetectedObject, str]], header: Header, places: Places) -> Detection3DArray:
     found = []
-    for item, spot in zip(result.objects, places.spots, strict=True):
+    for (item, name), spot in zip(items, places.spots, strict=True):
         if isinstance(spot, NoSpot):
             continue
         guess = ObjectHypothesisWithPose()
@@ -52,13 +64,13 @@ def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
             for column in range(3):
                 guess.pose.covariance[6 * row + column] = spot.covariance_m2[3 * row + column]
         box = BoundingBox3D(center=_pose(spot), size=Vector3(**dict(zip("xyz", spot.size_m, strict=True))))
-        found.append(Detection3D(header=header, results=[guess], bbox=box, id=item.id or prompt_id))
+        found.append(Detection3D(header=header, results=[guess], bbox=box, id=name))
     return Detection3DArray(header=header, detections=found)
 
 
 def markers_3d_message(result: Result, places: Places) -> MarkerArray:
     """Make a box and a text for each object with a place; what was shown before goes first, so that nothing stays."""
-    header, prompt_id = _header(result, places), result.request.prompt.id
+    header, prompt_id = _header(result.request.frame.header, places), result.request.prompt.id
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     by_label = class_colours((item.label for item in result.objects), result.request.prompt.targets)
     for number, (item, spot) in enumerate(zip(result.objects, places.spots, strict=True)):
@@ -103,8 +115,8 @@ def _caption(item: DetectedObject, prompt_id: str, spot: Spot) -> str:
     return f"{name}, {spot.distance_m:.1f} m"
 
 
-def _header(result: Result, places: Places) -> Header:
-    header = header_message(result.request.frame.header)
+def _header(image: FrameHeader, places: Places) -> Header:
+    header = header_message(image)
     header.frame_id = places.frame_id
     return header
 

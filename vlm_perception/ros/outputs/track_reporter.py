@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from vlm_perception.drawing.annotate import DrawnTrack, annotate_tracks
 from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.outputs.publishers import Outputs, Publishers
+from vlm_perception.ros.outputs.space_messages import Places
 from vlm_perception.types import Frame, Prompt
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.world.tracks import Track, Tracks
 
+# Some are late by a frame or two; they are told without a place after `LATEST_S`.
+_MOST_UNPLACED = 16
+_Unplaced = tuple[Tracks, Callable[[], Places | None], Deliver]
 # Below it the pixels hardly bear a place out.
 _SURE = 0.5
 
@@ -28,6 +34,8 @@ class TrackReporter:
 
     def __init__(self, context: NodeContext, outputs: Outputs) -> None:
         self._context, self._outputs = context, outputs
+        # By camera, of frames whose transform may still come.
+        self._unplaced: dict[str, deque[_Unplaced]] = {}
 
     def wants_tracks(self, camera: str) -> bool:
         """See `TracksListener`: the one place that says for whom frames are read and carried."""
@@ -44,8 +52,21 @@ class TrackReporter:
         if outputs is None:
             return
         deliver(lambda: outputs.publish_tracks(tracks))
+        self._place(outputs, tracks, deliver)
         if is_newest and self._context.settings.draws_tracks:
             self._draw(outputs, frame, tracks, prompts, deliver)
+
+    def _place(self, outputs: Publishers, tracks: Tracks, deliver: Deliver) -> None:
+        """Publish places, in the order of the frames, as soon as their transform is there; no frame waits for it."""
+        line = self._unplaced.setdefault(tracks.camera, deque(maxlen=_MOST_UNPLACED))
+        if places_of := self._outputs.place_tracks(tracks, self._context.settings.depth_tolerance_s):
+            line.append((tracks, places_of, deliver))
+        while line:
+            first, places_of, deliver_first = line[0]
+            if (places := places_of()) is None:
+                return
+            line.popleft()
+            deliver_first(partial(outputs.publish_tracks_3d, first, places))
 
     def _draw(
         self, outputs: Publishers, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver
