@@ -67,6 +67,8 @@ def test_commands_that_are_named_exist(page: Path) -> None:
     for module, arguments in set(re.findall(r"python -m ([\w.]+\w)([^`\n>]*)", text)):
         if module.split(".")[0] in ("vlm_perception", "training", "benchmarks"):
             found = importlib.util.find_spec(module)
+            if found is not None and found.submodule_search_locations is not None:
+                found = importlib.util.find_spec(f"{module}.__main__")
             assert found is not None, f"{page.name}: python -m {module}"
             source = Path(str(found.origin)).read_text(encoding="utf-8")
             for option in re.findall(r"--[\w-]+", arguments):
