@@ -312,8 +312,8 @@ class Settings(BaseModel):
     )
     annotate: Literal["answers", "tracks"] = Field(
         "answers",
-        description="What the annotated image shows: answers on the images that they are about, or, with tracking "
-        "camera_rate, tracks with ids and traces on every camera frame.",
+        description="What the annotated image and ~/markers_3d show: answers on the images that they are about, or, "
+        "with tracking camera_rate, tracks with ids (and traces) on every camera frame.",
         json_schema_extra=_extra(live=True),
     )
     jpeg_quality: int = Field(
@@ -326,7 +326,7 @@ class Settings(BaseModel):
 
     @property
     def draws_tracks(self) -> bool:
-        """Whether the annotated image follows the tracks, which there are at camera rate only."""
+        """Whether picture and markers in space follow the tracks, which there are at camera rate only."""
         return self.annotate == "tracks" and self.tracking == "camera_rate"
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import Marker
 
 from vlm_perception.ros.inputs import transforms as transform_input
 
@@ -133,6 +135,23 @@ def test_places_in_the_target_frame_come_as_soon_as_their_transform_does(robot, 
     monkeypatch.setattr(transform_input, "LATEST_S", 0.0)
     made.show(last + 201)
     assert made.track(last + 200).detections == []
+
+
+def test_markers_follow_the_tracks_where_the_picture_does(robot, film) -> None:
+    made = film(annotate="tracks")
+    robot.client.destroy_subscription(made.tracks.subscription)
+    for number in range(1, 400):
+        made.show(number)
+        message = made.markers.wait_for(lambda m, n=number: m.markers[0].header.stamp.sec == n)
+        if len(message.markers) > 1:
+            break
+    first, box, text = message.markers
+    assert first.action == Marker.DELETEALL
+    assert box.color.a > 0.3
+    assert re.fullmatch(r"red cart \d+, 2\.\d m", text.text)
+    # Once a frame, not once more for its answer.
+    stamps = [m.markers[0].header.stamp.sec for m in made.markers.messages]
+    assert stamps == sorted(set(stamps))
 
 
 def test_nobody_looks_and_nothing_is_lifted(robot, film, monkeypatch) -> None:

@@ -171,9 +171,13 @@ def _place_error_m(found: Mapping[str, Any], true: Mapping[str, Any]) -> float |
 def _words(answer: Mapping[str, Any]) -> str:
     if answer["count"] is not None:
         return f"{answer['count']}: {answer['text']}" if answer["text"] else str(answer["count"])
-    shown = [", ".join([item["label"], *item["attributes"].values(), *_away(item)]) for item in answer["objects"]]
+    shown = [", ".join([_name(item), *item["attributes"].values(), *_away(item)]) for item in answer["objects"]]
     words = "; ".join(shown) or str(answer["text"])
     return words if len(words) <= 80 else words[:77] + "..."
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return f"{item['label']} {item.get('id', '')}".rstrip()
 
 
 def _away(item: Mapping[str, Any]) -> list[str]:

@@ -27,13 +27,14 @@ from vlm_perception.ros.outputs.space_messages import (
     detections_3d_message,
     markers_3d_message,
     place_fields,
+    track_markers_message,
     tracks_3d_message,
 )
 from vlm_perception.ros.outputs.track_messages import tracks_json, tracks_message
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
 from vlm_perception.types import FrameHeader, Result
-from vlm_perception.world.tracks import Tracks
+from vlm_perception.world.tracks import Track, Tracks
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -88,15 +89,17 @@ class Outputs:
         brought = transforms.bring(spots, frame.header, frame.received_s)
         return Places(transforms.target, brought, is_optical=False)
 
-    def place_tracks(self, tracks: Tracks, tolerance_s: float) -> Callable[[], Places | None] | None:
-        """Place what is followed in space by the newest depth.
+    def place_tracks(
+        self, tracks: Tracks, tolerance_s: float, with_markers: bool
+    ) -> Callable[[], Places | None] | None:
+        """Place what is followed in space by the newest depth, for `~/tracks_3d` and, if so, for `~/markers_3d`.
 
         Returns:
             What gives the places, or None while their transform may still come, and is called again then; None when
             nobody looks at tracks in space.
         """
         transforms, publishers = self._transforms, self.of(tracks.camera)
-        spots = None if publishers is None else publishers.place_tracks(tracks, tolerance_s)
+        spots = None if publishers is None else publishers.place_tracks(tracks, tolerance_s, with_markers)
         if spots is None:
             return None
         if transforms is None or transforms.target == tracks.header.frame_id:
@@ -175,9 +178,16 @@ class Publishers:
         return None if self._depth is None else self._depth.place(result, tolerance_s)
 
     def publish_answer(
-        self, result: Result, latency_s: float, age_s: float | None, places: Places | None = None
+        self,
+        result: Result,
+        latency_s: float,
+        age_s: float | None,
+        places: Places | None = None,
+        with_markers: bool = True,
     ) -> None:
         """Publish boxes and words, and the camera's calibration beside them; see `answer_json` for the times.
+
+        `with_markers` is false where those in space follow the tracks.
 
         A partial result goes to `~/detections` and `~/answer` alone: what is drawn is drawn once a
         frame.
@@ -196,7 +206,7 @@ class Publishers:
             if places is not None and self._space:
                 detections, markers = self._space
                 detections.publish(detections_3d_message(result, places))
-                if markers.get_subscription_count() > 0:
+                if with_markers and markers.get_subscription_count() > 0:
                     markers.publish(markers_3d_message(result, places))
 
     def wants_tracks(self) -> bool:
@@ -219,20 +229,29 @@ class Publishers:
             if self._tracks_info.get_subscription_count() > 0:
                 self._tracks_info.publish(String(data=tracks_json(tracks)))
 
-    def place_tracks(self, tracks: Tracks, tolerance_s: float) -> Spots | None:
+    def wants_markers_3d(self) -> bool:
+        """Whether anybody subscribes to markers in space; as `wants_tracks`."""
+        return not self._closed and any(each.get_subscription_count() > 0 for each in self._space[1:])
+
+    def place_tracks(self, tracks: Tracks, tolerance_s: float, with_markers: bool) -> Spots | None:
         """Place what is followed in the camera's frame; None when nobody looks at it in space."""
         with self._lock:
             wanted = not self._closed and self._tracks_3d is not None and self._tracks_3d.get_subscription_count() > 0
+            wanted = wanted or (with_markers and self.wants_markers_3d())
         if not wanted or self._depth is None:
             return None
         objects = [track.object for track in tracks.tracks]
         return self._depth.place_now(objects, tracks.header, tracks.image_wh, tolerance_s)
 
-    def publish_tracks_3d(self, tracks: Tracks, places: Places) -> None:
-        """Publish where in space what is followed is in one frame."""
+    def publish_tracks_3d(self, tracks: Tracks, places: Places, is_sure: Callable[[Track], bool] | None) -> None:
+        """Publish where in space what is followed is in one frame, and markers of it where `is_sure` is given."""
         with self._lock:
-            if not self._closed and self._tracks_3d is not None:
+            if self._closed or self._tracks_3d is None:
+                return
+            if self._tracks_3d.get_subscription_count() > 0:
                 self._tracks_3d.publish(tracks_3d_message(tracks, places))
+            if is_sure is not None and self.wants_markers_3d():
+                self._space[1].publish(track_markers_message(tracks, places, is_sure))
 
     def drawn(self, header: FrameHeader, draw: Callable[[], Pixels], jpeg_quality: int) -> Callable[[], None] | None:
         """Draw the annotated image if anyone looks.

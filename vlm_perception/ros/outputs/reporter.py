@@ -66,7 +66,8 @@ class Reporter:
         # Lifted before, so that nobody waits for it.
         places = self._outputs.place(result, self._context.settings.depth_tolerance_s)
         self._keep_places(result, places)
-        if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, places)):
+        with_markers = not self._context.settings.draws_tracks
+        if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, places, with_markers)):
             return
         self._note_places(result, places)
         weak = sum(reject.score is not None for reject in result.rejects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from vlm_perception.drawing.class_colours import class_colours, is_faint
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.types import DetectedObject, FrameHeader, Result
 from vlm_perception.world.lift import NoSpot, Spot
-from vlm_perception.world.tracks import Tracks
+from vlm_perception.world.tracks import Track, Tracks
 from vlm_perception.world.transforms import Transform
 
 _FAINT, _FILLED = 0.15, 0.4
@@ -70,23 +70,47 @@ def _array(items: Sequence[tuple[DetectedObject, str]], header: Header, places: 
 
 def markers_3d_message(result: Result, places: Places) -> MarkerArray:
     """Make a box and a text for each object with a place; what was shown before goes first, so that nothing stays."""
-    header, prompt_id = _header(result.request.frame.header, places), result.request.prompt.id
+    header, prompt = _header(result.request.frame.header, places), result.request.prompt
+    items = [_Shown(item, item.id or prompt.id, is_faint(item)) for item in result.objects]
+    return _markers(items, header, places, prompt.targets)
+
+
+def track_markers_message(tracks: Tracks, places: Places, is_sure: Callable[[Track], bool]) -> MarkerArray:
+    """Make the same of what is followed; what is not sure is faint."""
+    items = [
+        _Shown(each.object, each.object.id or each.prompt.id, is_faint(each.object) or not is_sure(each))
+        for each in tracks.tracks
+    ]
+    targets = tuple(dict.fromkeys(target for each in tracks.tracks for target in each.prompt.targets))
+    return _markers(items, _header(tracks.header, places), places, targets)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """An object in a viewer, by which id, and whether faintly."""
+
+    object: DetectedObject
+    name: str
+    faint: bool
+
+
+def _markers(items: Sequence[_Shown], header: Header, places: Places, targets: Sequence[str]) -> MarkerArray:
     markers = [Marker(header=header, action=Marker.DELETEALL)]
-    by_label = class_colours((item.label for item in result.objects), result.request.prompt.targets)
-    for number, (item, spot) in enumerate(zip(result.objects, places.spots, strict=True)):
+    by_label = class_colours((item.object.label for item in items), targets)
+    for number, (item, spot) in enumerate(zip(items, places.spots, strict=True)):
         if isinstance(spot, NoSpot):
             continue
-        red, green, blue = (part / 255 for part in by_label[item.label])
+        red, green, blue = (part / 255 for part in by_label[item.object.label])
         box = Marker(header=header, ns="boxes", id=number, type=Marker.CUBE, action=Marker.ADD, pose=_pose(spot))
         box.scale = Vector3(**{axis: max(_THINNEST_M, side) for axis, side in zip("xyz", spot.size_m, strict=True)})
-        box.color = ColorRGBA(r=red, g=green, b=blue, a=_FAINT if is_faint(item) else _FILLED)
+        box.color = ColorRGBA(r=red, g=green, b=blue, a=_FAINT if item.faint else _FILLED)
         text = Marker(header=header, ns="labels", id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
         text.pose, text.scale = _pose(spot), Vector3(z=_TEXT_HEIGHT_M)
         if places.is_optical:
             text.pose.position.y -= spot.size_m[1] / 2 + _TEXT_HEIGHT_M
         else:
             text.pose.position.z += _half_height_m(spot) + _TEXT_HEIGHT_M
-        text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, prompt_id, spot)
+        text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, spot)
         markers += [box, text]
     return MarkerArray(markers=markers)
 
@@ -110,8 +134,8 @@ def place_fields(places: Places) -> list[dict[str, Any]]:
     ]
 
 
-def _caption(item: DetectedObject, prompt_id: str, spot: Spot) -> str:
-    name = f"{item.label} {item.id or prompt_id}".strip().replace("\0", "")
+def _caption(item: _Shown, spot: Spot) -> str:
+    name = f"{item.object.label} {item.name}".strip().replace("\0", "")
     return f"{name}, {spot.distance_m:.1f} m"
 
 

@@ -42,7 +42,8 @@ class TrackReporter:
         outputs = self._outputs.of(camera)
         if outputs is None:
             return False
-        return outputs.wants_tracks() or (self._context.settings.draws_tracks and outputs.wants_picture())
+        drawn = self._context.settings.draws_tracks and (outputs.wants_picture() or outputs.wants_markers_3d())
+        return outputs.wants_tracks() or drawn
 
     def on_tracks(
         self, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver, is_newest: bool
@@ -59,14 +60,17 @@ class TrackReporter:
     def _place(self, outputs: Publishers, tracks: Tracks, deliver: Deliver) -> None:
         """Publish places, in the order of the frames, as soon as their transform is there; no frame waits for it."""
         line = self._unplaced.setdefault(tracks.camera, deque(maxlen=_MOST_UNPLACED))
-        if places_of := self._outputs.place_tracks(tracks, self._context.settings.depth_tolerance_s):
+        settings = self._context.settings
+        if places_of := self._outputs.place_tracks(tracks, settings.depth_tolerance_s, settings.draws_tracks):
             line.append((tracks, places_of, deliver))
         while line:
             first, places_of, deliver_first = line[0]
             if (places := places_of()) is None:
                 return
             line.popleft()
-            deliver_first(partial(outputs.publish_tracks_3d, first, places))
+            deliver_first(
+                partial(outputs.publish_tracks_3d, first, places, _is_sure if settings.draws_tracks else None)
+            )
 
     def _draw(
         self, outputs: Publishers, frame: Frame, tracks: Tracks, prompts: Sequence[Prompt], deliver: Deliver
@@ -94,4 +98,8 @@ class TrackReporter:
 
 
 def _drawn(track: Track) -> DrawnTrack:
-    return DrawnTrack(track.object, track.trail_xy, is_sure=not track.carried or track.certainty >= _SURE)
+    return DrawnTrack(track.object, track.trail_xy, is_sure=_is_sure(track))
+
+
+def _is_sure(track: Track) -> bool:
+    return not track.carried or track.certainty >= _SURE
