@@ -23,7 +23,7 @@ import psutil
 import rclpy
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 from benchmarks.paced_camera import IMAGE_WH, RATE_HZ, SCENE_SEED, benchmark_domain, child, scene_times_s
 from benchmarks.report import print_table, write_json
@@ -46,6 +46,7 @@ ROWS: tuple[tuple[str, int, bool, str, dict[str, Any]], ...] = (
     ("camera_rate, drawn", 4, False, "annotated_image", {"annotate": "tracks"}),
     ("off, depth", 4, True, "", {"tracking": "off"}),
     ("camera_rate, depth", 4, True, "tracks", {}),
+    ("camera_rate, in space", 4, True, "tracks_3d", {}),
 )
 
 
@@ -98,13 +99,14 @@ class Listener:
         self.node = rclpy.create_node("tracking_cpu")
         self.node.create_subscription(Detection2DArray, "/vlm_perception/detections", self._on_answer, 10)
         if topic:
-            kind = Image if topic == "annotated_image" else Detection2DArray
+            kinds = {"annotated_image": Image, "tracks_3d": Detection3DArray}
+            kind = kinds.get(topic, Detection2DArray)
             self.node.create_subscription(kind, f"/vlm_perception/{topic}", self._on_frame, 50)
 
     def _on_answer(self, message: Detection2DArray) -> None:
         self.answers, self.found = self.answers + 1, len(message.detections)
 
-    def _on_frame(self, message: Image | Detection2DArray) -> None:
+    def _on_frame(self, message: Image | Detection2DArray | Detection3DArray) -> None:
         stamp = message.header.stamp
         self.delays_ms.append(1e3 * (time.time() - stamp.sec - stamp.nanosec * 1e-9))
 

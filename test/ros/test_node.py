@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from visualization_msgs.msg import ImageMarker
 
-from vlm_perception.ros.outputs import publishers
+from vlm_perception.ros.outputs import publishers, reporter
 
 BEST_EFFORT_QOS = QoSProfile(depth=1, reliability=BEST_EFFORT)
 TWO_THINGS = """```json
@@ -57,9 +57,9 @@ def test_nothing_found_is_an_empty_array_beside_the_reply(talk, scripted, reply)
 
 def test_nothing_is_drawn_for_nobody(robot, talk, scripted, monkeypatch):
     made = []
-    for name in ("annotate", "marker_message"):
-        make = getattr(publishers, name)
-        monkeypatch.setattr(publishers, name, lambda *given, n=name, real=make: made.append(n) or real(*given))
+    for module, name in ((reporter, "annotate"), (publishers, "marker_message")):
+        make = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, n=name, real=make: made.append(n) or real(*given))
     scripted.reply = TWO_THINGS
     t = talk(scripted)
     t.ask("red cup")
