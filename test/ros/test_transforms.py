@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -130,6 +131,27 @@ def test_a_place_in_the_target_frame_is_where_the_thing_was_when_the_image_was_t
     assert text.text.startswith("red cart")
     assert text.text.endswith(", 2.0 m")
     assert text.pose.position.z > box.pose.position.z + 20 / 80
+
+
+def test_a_burst_takes_one_turn_of_the_executor(robot, rig) -> None:
+    made = rig()
+    transforms, turns, go_on = made.talk.node._outputs._transforms, [], threading.Event()
+    (moving, _) = transforms._subscriptions
+    hear = moving.callback
+
+    def count(message: TFMessage) -> None:
+        turns.append(message)
+        hear(message)
+
+    moving.callback = count
+    made.talk.node._shared.executor.call(go_on.wait)
+    before = transforms._heard
+    for number in range(50):
+        made.tf.publish(TFMessage(transforms=[message_of((False, "odom", "base", 10.0 + number, (0.0,) * 3, NO_TURN))]))
+    robot.until(lambda: made.tf.wait_for_all_acked(), "all are there")
+    go_on.set()
+    robot.until(lambda: transforms._heard == before + 50, "all are heard")
+    assert len(turns) < 5
 
 
 # In our words, or in those of tf2.

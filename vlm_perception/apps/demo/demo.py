@@ -25,6 +25,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.apps.demo.report import (
     DemoQuestion,
@@ -75,6 +76,8 @@ class DemoClient:
         self._node.create_subscription(String, "/vlm_perception/answer", self._on_answer, 50)
         self._node.create_subscription(Image, "/vlm_perception/annotated_image", self._on_picture, 5)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 5)
+        # Whoever listens to tracks has ids that stay between answers, too.
+        self._node.create_subscription(Detection2DArray, "/vlm_perception/tracks", lambda _: None, 1)
 
     def close(self) -> None:
         """Leave the ROS graph."""

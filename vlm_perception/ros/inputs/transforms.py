@@ -11,12 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
@@ -38,6 +39,8 @@ Spots = tuple[Spot | NoSpot, ...]
 HISTORY_S = 60.0
 # After an image's arrival: a localisation of 10 Hz has told its next place by then.
 LATEST_S = 0.2
+# While the model keeps the interpreter busy, what has come may not have been heard yet.
+TURN_S = 0.05
 # As tf2's own listener has it.
 _DEPTH = 100
 _BACK_NS = 1_000_000_000
@@ -164,42 +167,62 @@ class TransformInput:
 
         Args:
             spots: In the frame of the image's header.
-            header: Of the image; a transform for its stamp is waited for until `LATEST_S` after its arrival.
+            header: Of the image; a transform for its stamp is waited for until `LATEST_S` after its arrival, and for
+                one turn of a busy executor.
             received_s: That arrival, monotonic seconds.
         """
+        until_s = max(self.latest_s(received_s), time.monotonic() + TURN_S)
         while True:
             heard = self._heard
-            if (brought := self.brought(spots, header, received_s)) is not None:
+            if (brought := self.brought(spots, header, until_s)) is not None:
                 return brought
-            self._wait_for_news(heard, received_s + LATEST_S - time.monotonic())
+            self._wait_for_news(heard, until_s - time.monotonic())
 
-    def brought(self, spots: Sequence[Spot | NoSpot], header: FrameHeader, received_s: float) -> Spots | None:
-        """Bring places as `bring` does, but do not wait: None while the transform may still come."""
+    def brought(self, spots: Sequence[Spot | NoSpot], header: FrameHeader, until_s: float) -> Spots | None:
+        """Bring places as `bring` does, but do not wait: None while the transform may still come, until then."""
         if not any(isinstance(spot, Spot) for spot in spots):
             return tuple(spots)
         stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
         try:
             transform = self._transforms.lookup(self.target, header.frame_id, stamp_ns)
         except TransformError as error:
-            may_come = error.cause == "not_yet" and time.monotonic() < received_s + LATEST_S
+            may_come = error.cause == "not_yet" and time.monotonic() < until_s
             if may_come and self._subscriptions:
                 return None
             none = NoSpot("no_transform", str(error))
             return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
         return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
 
+    @staticmethod
+    def latest_s(received_s: float) -> float:
+        """Until when a transform for an image that came then may come, monotonic seconds."""
+        return received_s + LATEST_S
+
     def _wait_for_news(self, heard: int, left_s: float) -> None:
         with self._news:
             self._news.wait_for(lambda: self._heard > heard or not self._subscriptions, left_s)
 
-    def _subscribe(self, topic: str, durability: DurabilityPolicy) -> Any:
+    def _subscribe(self, topic: str, durability: DurabilityPolicy) -> Subscription:
         fixed = topic == TF_STATIC_TOPIC
         resolved = self._node.resolve_topic_name(topic)
         asked = {"depth": _DEPTH, "reliability": ReliabilityPolicy.RELIABLE, "durability": durability}
         profile = QoSProfile(**(asked | fixed_policies(self._node, resolved)))
-        return self._node.create_subscription(
-            TFMessage, topic, lambda message: self._hear(message, fixed), profile, event_callbacks=quiet_subscription()
+
+        def hear_all(message: TFMessage) -> None:
+            self._hear(message, fixed)
+            # While the model keeps the interpreter busy a turn of the executor takes milliseconds, and every message
+            # takes one: a hundred a second would fall behind, and hold up the cameras.
+            handle = subscription.handle
+            with handle:
+                for _ in range(_DEPTH):
+                    if (taken := handle.take_message(TFMessage, False)) is None:
+                        break
+                    self._hear(taken[0], fixed)
+
+        subscription = self._node.create_subscription(
+            TFMessage, topic, hear_all, profile, event_callbacks=quiet_subscription()
         )
+        return subscription
 
     def _hear(self, message: TFMessage, fixed: bool) -> None:
         now_ns = self._node.get_clock().now().nanoseconds

@@ -106,7 +106,7 @@ class Outputs:
             return lambda: Places(tracks.header.frame_id, spots)
 
         def brought() -> Places | None:
-            there = transforms.brought(spots, tracks.header, tracks.received_s)
+            there = transforms.brought(spots, tracks.header, transforms.latest_s(tracks.received_s))
             return None if there is None else Places(transforms.target, there, is_optical=False)
 
         return brought
