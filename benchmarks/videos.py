@@ -20,6 +20,7 @@ IMAGE_WH = (640, 480)
 PERIOD_S = 0.2
 # Top speed along each axis, image sides per second; None is a new scene in every frame.
 SPEEDS: dict[str, float | None] = {"static": 0.0, "slow": 0.05, "fast": 0.3, "cuts": None}
+_CAMERA_HZ = 30.0
 _NOISE = 2.0
 _SCENE_TRIES = 200
 
@@ -45,6 +46,17 @@ def scenes(kind: str, n_objects: int, frames: int, seed: int) -> Iterator[Scene]
         if speed is None:
             scene = _scene_of(n_objects, seed + (index + 1) * 7919, 0.0)
         yield scene.at(index * PERIOD_S)
+
+
+def between(kind: str, n_objects: int, index: int, seed: int) -> Iterator[Frame]:
+    """Draw what a camera of 30 Hz films after frame number `index` of a video and before the next."""
+    speed = SPEEDS[kind]
+    scene = _scene_of(n_objects, seed, speed or 0.0)
+    steps = round(PERIOD_S * _CAMERA_HZ) if speed is not None else 1
+    for step in range(1, steps):
+        rgb = scene.at((index + step / steps) * PERIOD_S).rgb
+        frame = frame_of(rgb, index * steps + step, seed)
+        yield replace(frame, received_s=(index + step / steps) * PERIOD_S)
 
 
 def come_and_go(frames: int, seed: int, n_objects: int = 6, speed: float = 0.08) -> Iterator[Frame]:

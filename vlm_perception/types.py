@@ -101,6 +101,19 @@ class PixelBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """How far a thing has come since a model saw it, as its pixels show.
+
+    Attributes:
+        from_xy: Centre of the box or point that the model gave, image pixels.
+        to_xy: The same in the frame that is asked about now.
+    """
+
+    from_xy: XY
+    to_xy: XY
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One frame and one prompt for the engine.
 
@@ -109,12 +122,14 @@ class Request:
         prompt: What is asked.
         budget: How large the model sees the frame.
         max_new_tokens: The longest reply; one box takes about 40 tokens.
+        moves: How things of the prompt's last answers have moved, where they are followed; only speed hangs on it.
     """
 
     frame: Frame
     prompt: Prompt
     budget: PixelBudget = PixelBudget()
     max_new_tokens: int = 1024
+    moves: tuple[Move, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from vlm_perception.scheduling.rate import Clock
 from vlm_perception.settings import Settings
 from vlm_perception.types import Frame, FrameHeader, Result
 from vlm_perception.worker.listener import Deliver
+from vlm_perception.worker.tracking import Tracking
 from vlm_perception.worker.worker import Worker
 
 BLACK = np.zeros((28, 28, 3), np.uint8)
@@ -53,6 +54,7 @@ class WorkerBench:
         prompts: str = "cup",
         clock: Clock = time.monotonic,
         rgb: NDArray[np.uint8] = BLACK,
+        following: Tracking | None = None,
         **settings: object,
     ) -> None:
         self.engine, self.clock, self.rgb = engine, clock, rgb
@@ -65,7 +67,7 @@ class WorkerBench:
         self.news: list[str] = []
         self._changed = threading.Condition()
         self._settings = {"max_rate_hz": 1000.0, "max_age_s": 60.0, **settings}
-        self.worker = Worker(engine, Settings.from_mapping(self._settings), self, clock)
+        self.worker = Worker(engine, Settings.from_mapping(self._settings), self, clock, following)
         self.worker.set_cameras(dict.fromkeys(cameras, 1.0))
         self.ask(prompts)
 

@@ -196,6 +196,8 @@ class Inference:
             self._listener.on_partial(self._identified(turn, result), self._deliverer(turn))
 
         request = _request(turn, budget, settings)
+        if self._tracking is not None:
+            request = replace(request, moves=self._tracking.moves(request.frame, request.prompt))
         told = on_partial if settings.publish_partial else None
         return Attempt(turn, request, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
 

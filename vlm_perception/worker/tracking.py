@@ -21,7 +21,7 @@ from typing import Protocol
 
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, Prompt, Result
+from vlm_perception.types import Frame, Move, Prompt, Result
 from vlm_perception.worker.listener import Deliver
 from vlm_perception.world.catch_up import CatchUp
 from vlm_perception.world.tracker import Tracker
@@ -197,6 +197,21 @@ class Tracking:
         if camera is not None and camera.wanted:
             with camera.lock:
                 self._contained(frame.camera, camera, lambda: camera.tracker.ask(frame))
+
+    def moves(self, frame: Frame, prompt: Prompt) -> tuple[Move, ...]:
+        """Tell how far the objects of a prompt have come since its last answer, as far as they are followed."""
+        camera = self._cameras.get(frame.camera)
+        found: tuple[Move, ...] = ()
+        if camera is None or not camera.wanted:
+            return found
+        with camera.lock:
+
+            def move() -> None:
+                nonlocal found
+                found = camera.tracker.moves(frame, prompt)
+
+            self._contained(frame.camera, camera, move)
+        return found
 
     def identify(self, result: Result) -> Result:
         """Give the objects of an answer, whole or partial, their ids, before it is published."""

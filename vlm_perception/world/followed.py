@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from vlm_perception.types import WH, XY, DetectedObject, FrameHeader, Prompt
+from vlm_perception.types import WH, XY, DetectedObject, FrameHeader, Move, Prompt
 from vlm_perception.world.carrying import Carried, pick_up
 from vlm_perception.world.kept_frames import KeptFrame
 from vlm_perception.world.matching import box
@@ -86,6 +86,14 @@ class Followed:
         share = min(max(received_s - last_s, -span_s), _MOST_AHEAD * span_s) / span_s
         (x0, y0), (x1, y1) = _centre_xy(before), _centre_xy(last)
         return moved(last, lambda at: (at[0] + share * (x1 - x0), at[1] + share * (y1 - y0)))
+
+    def moved_until(self, received_s: float) -> Move | None:
+        """Tell how far it has come since the model saw it last; None where it was not followed all the way."""
+        if not self.places or self.places[0][0] > self.seen_s:
+            return None
+        x, y = _centre_xy(self.seen_at[-1][1])
+        (x0, y0), (x1, y1) = (_centre_xy(self.place_at(at_s)) for at_s in (self.seen_s, received_s))
+        return Move((x, y), (x + x1 - x0, y + y1 - y0))
 
     def told(self, now_s: float) -> Track:
         """Tell where it is in the newest frame, which came now."""

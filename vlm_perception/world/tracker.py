@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from vlm_perception.types import WH, DetectedObject, Frame, Prompt, Result
+from vlm_perception.types import WH, DetectedObject, Frame, Move, Prompt, Result
 from vlm_perception.world.carrying import carry
 from vlm_perception.world.catch_up import CatchUp
 from vlm_perception.world.followed import Followed, Sighting
@@ -80,7 +80,7 @@ class Tracker:
         newest = self._kept.frames[-1] if self._kept.frames else None
         if newest is None or frame.received_s > newest.received_s:
             self._carry(newest, shrink(frame))
-        shown = [each for each in self._followed if each.sighting and each.sighting.now.certainty >= _SHOWN]
+        shown = [each for each in self._followed if _is_shown(each)]
         return Tracks(
             header=frame.header,
             camera=frame.camera,
@@ -92,6 +92,11 @@ class Tracker:
     def ask(self, frame: Frame) -> None:
         """Keep this frame's small copy until newer ones are old: the model has it now."""
         self._kept.ask(frame.received_s)
+
+    def moves(self, frame: Frame, prompt: Prompt) -> tuple[Move, ...]:
+        """Tell how far the objects of a prompt have come from where the model saw them last to this frame."""
+        carried = (each for each in self._followed if each.prompt == prompt and _is_shown(each))
+        return tuple(move for move in (each.moved_until(frame.received_s) for each in carried) if move)
 
     def identify(self, result: Result) -> Result:
         """Give the objects of an answer their ids; quick, looks at no pixels.
@@ -243,6 +248,10 @@ def _take_id(thing: DetectedObject, before: Sequence[DetectedObject]) -> Detecte
         if (each.label, each.span, each.xyxy, each.point_xy) == (thing.label, thing.span, thing.xyxy, thing.point_xy):
             return replace(thing, id=each.id)
     return None
+
+
+def _is_shown(each: Followed) -> bool:
+    return each.sighting is not None and each.sighting.now.certainty >= _SHOWN
 
 
 def _is_part(seen: DetectedObject, whole: DetectedObject, result: Result) -> bool:

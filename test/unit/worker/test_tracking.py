@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from scripted_engine import ScriptedEngine
+from worker_bench import WorkerBench
 
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
@@ -120,6 +123,28 @@ def test_an_answer_that_comes_before_its_frame_was_carried_waits_for_it(tracking
     tracking.offer(pending(2))
     looker.wait_for(lambda: len(looker.told) == 3)
     assert tracking.report().not_kept == 0
+
+
+def test_the_engine_is_told_how_far_things_have_come(looker: Looker) -> None:
+    engine = ScriptedEngine('[{"bbox_2d": [40, 30, 80, 70], "label": "cup"}]')
+    settings = {"tracking": "camera_rate"}
+    b = WorkerBench(engine, "a", rgb=RGB, following=Tracking(Settings(tracking="camera_rate"), looker), **settings)
+    b.start()
+    b.show(0)
+    looker.wait_for(lambda: looker.told)
+    shown = itertools.count(1)
+
+    def show_until_followed() -> bool:
+        b.show(next(shown))
+        return bool(looker.told[-1].tracks and engine.requests[-1].moves)
+
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not show_until_followed():
+        assert time.monotonic() < deadline_s
+    b.worker.stop()
+    (move,) = engine.requests[-1].moves
+    assert move.from_xy == (60.0, 50.0)
+    assert move.to_xy == pytest.approx(move.from_xy, abs=0.5)
 
 
 def test_a_frame_that_cannot_be_read_ends_nothing(tracking: Tracking, looker: Looker) -> None:

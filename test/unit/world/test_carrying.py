@@ -262,3 +262,18 @@ def test_a_frame_that_the_model_has_is_not_thinned() -> None:
     for index in range(180):
         kept.add(replace(one, received_s=one.received_s + index / RATE_HZ))
     assert all(kept.at(each) is not None for each in asked_s)
+
+
+def test_moves_since_the_model_saw_them_are_told() -> None:
+    film = Film(moving)
+    tracker = new_tracker()
+    for index in range(31):
+        tracker.advance(film.frame(index))
+        if index == 10:
+            assert not tracker.moves(film.frame(10), CUPS)
+            catch_up(tracker, result(film.frame(0), film.truth(0)))
+            catch_up(tracker, result(film.frame(10), film.truth(10)))
+    (move,) = tracker.moves(film.frame(30), CUPS)
+    assert np.hypot(*(np.array(move.from_xy) - moving(10 / RATE_HZ))) < 1.0
+    assert np.hypot(*(np.array(move.to_xy) - moving(30 / RATE_HZ))) < 5.0
+    assert not tracker.moves(film.frame(30), replace(CUPS, instruction="find hats"))

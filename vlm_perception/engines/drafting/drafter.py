@@ -10,7 +10,7 @@ from typing import Protocol
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
 from vlm_perception.engines.drafting.motion import ObjectMotion
 from vlm_perception.engines.drafting.template import read_template
-from vlm_perception.types import WH, Request
+from vlm_perception.types import WH, Move, Request
 
 LONGEST_TOKEN = 16
 MOST_PROMPTS = 64
@@ -82,7 +82,8 @@ class DraftMemory:
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
         """Make the drafter of one reply; `model_wh` is the size the model sees, pixels."""
-        expected = self._motion(request, model_wh).expect(_stamp_s(request), model_wh)
+        moves = _in_coordinates(request, model_wh)
+        expected = self._motion(request, model_wh).expect(_stamp_s(request), model_wh, moves)
         return ReplyDrafter(ReplyContinuation(expected, model_wh, request.prompt.targets), self._vocabulary)
 
     def remember(self, request: Request, model_wh: WH, text: str) -> None:
@@ -133,3 +134,11 @@ class ReplyDrafter:
 def _stamp_s(request: Request) -> float:
     header = request.frame.header
     return header.stamp_sec + 1e-9 * header.stamp_nanosec
+
+
+def _in_coordinates(request: Request, model_wh: WH) -> list[Move]:
+    across, down = (model / image for model, image in zip(model_wh, request.frame.image_wh, strict=True))
+    return [
+        Move((move.from_xy[0] * across, move.from_xy[1] * down), (move.to_xy[0] * across, move.to_xy[1] * down))
+        for move in request.moves
+    ]

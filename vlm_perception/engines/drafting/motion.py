@@ -1,4 +1,4 @@
-"""Where the objects of the last answers stand now: constant velocity over a few answers, no pixels.
+"""Where the objects of the last answers stand now: where their pixels were followed to, or else at constant velocity.
 
 A model's coordinates tremble by a pixel or two and an object is now and then left out, so the last
 answer alone says little about either: velocity is fitted to several sightings, and an object that
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vlm_perception.engines.drafting.template import ReplyItem, ReplyTemplate
-from vlm_perception.types import WH
+from vlm_perception.types import WH, Move
 
 # Share of the model image's longer side.
 _FARTHEST_MATCH = 0.25
@@ -19,6 +19,8 @@ _MOST_SIGHTINGS = 5
 # What one edge that trembles by a pixel makes of the mean of both: no motion.
 _TREMBLE_PX = 0.5
 _MOST_AHEAD = 3.0
+# Between what a model wrote and the same from image pixels.
+_SAME_PX = 1.0
 # Times that are closer tell no velocity.
 _SHORTEST_S = 1e-3
 _LONGEST_AWAY = 5
@@ -50,8 +52,12 @@ class _Track:
     def item(self) -> ReplyItem:
         return self.sightings[-1][1]
 
-    def at(self, stamp_s: float, model_wh: WH) -> ReplyItem:
-        """Tell where it is expected, within the image; an object seen once stays."""
+    def at(self, stamp_s: float, model_wh: WH, moves: Sequence[Move] = ()) -> ReplyItem:
+        """Tell where it is expected, within the image; an object seen once stays unless it was followed."""
+        x, y = (_mean(self.item, axis) for axis in (0, 1))
+        for move in moves:
+            if max(abs(move.from_xy[0] - x), abs(move.from_xy[1] - y)) <= _SAME_PX:
+                return _moved(self.item, [move.to_xy[0] - move.from_xy[0], move.to_xy[1] - move.from_xy[1]], model_wh)
         times = [time for time, _ in self.sightings]
         span_s = times[-1] - times[0]
         if span_s < _SHORTEST_S:
@@ -94,11 +100,17 @@ class ObjectMotion:
         ]
         self._last, self._tracks = template, self._with_those_away(tracks, matches)
 
-    def expect(self, stamp_s: float, model_wh: WH) -> ExpectedReply | None:
-        """Tell what the answer about a frame of `stamp_s` may hold; None before the first answer."""
+    def expect(self, stamp_s: float, model_wh: WH, moves: Sequence[Move] = ()) -> ExpectedReply | None:
+        """Tell what the answer about a frame of `stamp_s` may hold; None before the first answer.
+
+        Args:
+            stamp_s: The frame's time.
+            model_wh: Bounds of the coordinates, pixels.
+            moves: How far objects have come by their pixels, in the model's coordinates.
+        """
         if self._last is None:
             return None
-        items = tuple(track.at(stamp_s, model_wh) for track in self._tracks)
+        items = tuple(track.at(stamp_s, model_wh, moves) for track in self._tracks)
         away = frozenset(place for place, track in enumerate(self._tracks) if track.missed)
         if len(items) == len(away):
             return ExpectedReply(self._last)

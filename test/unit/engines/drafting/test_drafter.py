@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -13,7 +14,7 @@ from vlm_perception.engines.drafting.drafter import (
     NoDraft,
 )
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.types import Frame, FrameHeader, PixelBudget, Request
+from vlm_perception.types import Frame, FrameHeader, Move, PixelBudget, Request
 
 WH = (224, 168)
 END = 256
@@ -126,3 +127,12 @@ def test_whatever_was_answered_before_the_reply_stays_the_same(
         known.remember(request(second), WH, text)
     reply = reply.encode("utf-8", "replace").decode()
     assert 1 <= passes_for(reply, known.drafter(request(seconds[-1]), WH)) <= len(encode(reply)) + 1
+
+
+def test_drafts_go_where_pixels_went() -> None:
+    """Image pixels become the model's coordinates: 64x48 seen as 224x168 is 3.5 times as large."""
+    kept = memory()
+    kept.remember(request(), WH, REPLY)
+    moved = REPLY.replace("[10, 20, 60, 80]", "[24, 27, 74, 87]")
+    told = replace(request(2), moves=(Move((35 / 3.5, 50 / 3.5), (49 / 3.5, 57 / 3.5)),))
+    assert passes_for(moved, kept.drafter(told, WH)) < passes_for(moved, kept.drafter(request(2), WH))

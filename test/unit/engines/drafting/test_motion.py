@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vlm_perception.engines.drafting.motion import ExpectedReply, ObjectMotion
 from vlm_perception.engines.drafting.template import ReplyTemplate, read_template
+from vlm_perception.types import Move
 
 WH = (1000, 800)
 Box = tuple[str, int, int, int, int]
@@ -56,6 +57,15 @@ def test_objects_go_straight_on(
     there = [item for place, item in enumerate(told.template.items) if place not in told.away]
     assert [item.numbers() for item in there] == expected
     assert [item.words() for item in there] == [item.words() for item in boxes(*last).items]
+
+
+def test_objects_are_where_their_pixels_went() -> None:
+    tracks = ObjectMotion()
+    tracks.tell(boxes(("cup", 10, 10, 50, 50), ("pan", 300, 300, 400, 400)), 10.0, WH)
+    tracks.tell(boxes(("cup", 20, 14, 60, 54), ("pan", 310, 300, 410, 400)), 11.0, WH)
+    told = tracks.expect(12.0, WH, [Move((40.4, 33.6), (25.4, 93.6)), Move((700.0, 700.0), (0.0, 0.0))])
+    assert told is not None
+    assert [item.numbers() for item in told.template.items] == [[5, 74, 45, 114], [320, 300, 420, 400]]
 
 
 CUP, PAN, JAR = ("cup", 10, 10, 50, 50), ("pan", 100, 10, 150, 50), ("jar", 300, 10, 350, 50)
