@@ -57,7 +57,7 @@ class Followed:
         sighting: What it is carried from; None until its first answer is caught up.
         caught_up_s: Arrival of that sighting's frame.
         missed: Answers in a row that left it out.
-        lost_s: Since when it cannot be made out; None while it can.
+        lost_s: Since when it is lost; None while it is not.
     """
 
     thing: DetectedObject

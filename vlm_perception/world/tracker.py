@@ -22,7 +22,7 @@ from vlm_perception.world.places import common_area
 from vlm_perception.world.scene_cut import is_cut
 from vlm_perception.world.tracks import Tracks
 
-# Two answers without it end a track: models miss a thing now and then.
+# After two answers without it a thing is lost: models miss one now and then.
 _MOST_MISSED = 2
 # Below this it is not told any more where a thing is.
 _SHOWN = 0.4
@@ -46,7 +46,7 @@ class Tracker:
 
     Args:
         ids: Where new ids come from; shared by all cameras of a node, so that none repeats.
-        lost_after_s: How long an object is kept that cannot be made out any more.
+        lost_after_s: How long an object is known that was lost: hidden, gone, or left out by answers.
     """
 
     def __init__(self, ids: Iterator[int], lost_after_s: float) -> None:
@@ -180,10 +180,6 @@ class Tracker:
             for each, at in zip(going, now, strict=True):
                 assert each.sighting is not None
                 self._put(each, replace(each.sighting, now=at), newest)
-                if at.certainty >= _SHOWN:
-                    each.lost_s = None
-                elif each.lost_s is None:
-                    each.lost_s = newest.received_s
         self._end_the_lost(newest.received_s)
 
     def _take_over(self, each: Followed, sighting: Sighting, catch_up: CatchUp, newest: KeptFrame) -> None:
@@ -235,10 +231,13 @@ class Tracker:
         self._end_the_lost(frame.received_s)
 
     def _end_the_lost(self, now_s: float) -> None:
+        for each in self._followed:
+            if not _is_lost(each):
+                each.lost_s = None
+            elif each.lost_s is None:
+                each.lost_s = now_s
         self._followed = [
-            each
-            for each in self._followed
-            if each.missed < _MOST_MISSED and (each.lost_s is None or now_s - each.lost_s < self._lost_after_s)
+            each for each in self._followed if each.lost_s is None or now_s - each.lost_s < self._lost_after_s
         ]
 
 
@@ -250,8 +249,13 @@ def _take_id(thing: DetectedObject, before: Sequence[DetectedObject]) -> Detecte
     return None
 
 
+def _is_lost(each: Followed) -> bool:
+    """Whether answers left it out, or it cannot be made out any more: it is not told, but known when it comes back."""
+    return each.missed >= _MOST_MISSED or (each.sighting is not None and each.sighting.now.certainty < _SHOWN)
+
+
 def _is_shown(each: Followed) -> bool:
-    return each.sighting is not None and each.sighting.now.certainty >= _SHOWN
+    return each.sighting is not None and not _is_lost(each)
 
 
 def _is_part(seen: DetectedObject, whole: DetectedObject, result: Result) -> bool:

@@ -103,14 +103,19 @@ def shown(follow: Tracker, asked: Frame, objects: Sequence[DetectedObject], prom
     return named
 
 
-def test_two_answers_that_miss_it_end_a_track() -> None:
+@pytest.mark.parametrize(("away_s", "id"), [(0.5, "cups/1"), (3.0, "cups/2")])
+def test_what_two_answers_miss_is_not_told_until_it_is_back(away_s: float, id: str) -> None:
     follow = tracker()
     follow.advance(frame(1.0))
     shown(follow, frame(1.0), [found(A)])
     for missed in range(2):
         assert len(follow.advance(frame(1.1 + missed / 10)).tracks) == 1
         follow.identify(result(frame(1.1 + missed / 10), []))
-    assert not follow.advance(frame(1.5)).tracks
+    assert not follow.advance(frame(1.3)).tracks
+    back = frame(1.3 + away_s)
+    follow.advance(back)
+    assert ids(shown(follow, back, [found(A)])) == [id]
+    assert [each.object.id for each in follow.advance(frame(1.4 + away_s)).tracks] == [id]
 
 
 def test_ids_of_a_prompt_that_went_do_not_come_back() -> None:
