@@ -13,4 +13,5 @@ def test_places_are_as_good_from_a_moving_base() -> None:
             assert row.position_error_m_median < 0.02
             assert row.size_error_m_median < 0.02
             assert row.no_place == 0
-    assert found["moving", "at_answer", 1.0].position_error_m_median > 0.1
+    # The base swings once a second: half of one is where it is farthest off.
+    assert found["moving", "at_answer", 0.5].position_error_m_median > 0.1
