@@ -117,7 +117,11 @@ def carry(things: Sequence[Carried], before: KeptFrame, after: KeptFrame) -> lis
         if alike[index] > _ALIKE:
             centre, turn = centres[index], turns[index]
             there = replace(
-                each, light=complex(lights[index]), certainty=each.belief * float(alike[index]), unsure=0, hidden=False
+                each,
+                light=complex(lights[index]),
+                certainty=each.belief * min(float(alike[index]), 1.0),
+                unsure=0,
+                hidden=False,
             )
         elif flow.seen[index]:
             centre, turn = flow.centres[index], flow.turns[index]
