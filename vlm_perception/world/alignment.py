@@ -36,6 +36,8 @@ _MOST_SCALING = 0.08
 _LEAST_SPREAD = 3.0
 # A difference that makes a pixel unlike what is remembered, in spreads of the look.
 _UNLIKE = 0.75
+# A thing is not made out by less of it than this.
+_LEAST_INSIDE = 0.25
 # What is far off is all that tells of a large step, and misleads in a small one.
 _UNLIKE_BY_STEP = (3.0, 1.5, 0.75)
 
@@ -128,7 +130,7 @@ def align(
         lights: (n,) the light that they were last seen in, as `Patch.light`.
 
     Returns:
-        (n,) centres, (n,) turns, (n,) lights, and (n,) what share of the pixels is as remembered, 0 to 1.
+        (n,) centres, (n,) turns, (n,) lights, and (n,) what share of the pixels in the image is as remembered, 0 to 1.
     """
     offsets = np.stack([each.offsets for each in patches])
     weights = np.stack([each.weights for each in patches])
@@ -145,7 +147,8 @@ def align(
         differences = (values - light.real[..., None]) / light.imag[..., None] - looks
         likely = 1.0 / (1.0 + (differences / _UNLIKE) ** 2)
         counts = weights * inside
-        alike = (counts * likely).sum(-1) / weights.sum(-1)
+        inside_share = counts.sum(-1) / weights.sum(-1)
+        alike = (counts * likely).sum(-1) / np.maximum(counts.sum(-1), 1e-9) * (inside_share > _LEAST_INSIDE)
         return alike, differences, counts
 
     alike = compare(starts, turns, lights)[0]
