@@ -18,6 +18,7 @@ from vlm_perception.world.silhouette import Silhouette
 
 Complexes = NDArray[np.complex128]
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 SIDE = 16
 N_POINTS = 16
@@ -84,7 +85,7 @@ def weights_of(silhouette: Silhouette | None) -> Floats:
     return weights
 
 
-def take_patch(rgb: NDArray[np.float32], offsets: Complexes, weights: Floats, centre: complex, turn: complex) -> Patch:
+def take_patch(rgb: Singles, offsets: Complexes, weights: Floats, centre: complex, turn: complex) -> Patch:
     """Remember what lies at a place.
 
     Args:
@@ -96,7 +97,7 @@ def take_patch(rgb: NDArray[np.float32], offsets: Complexes, weights: Floats, ce
     """
     pixels, _ = _sample(rgb, centre + turn * offsets)
     colour = _telling_colour(pixels, weights > 0.5)
-    values = pixels @ colour
+    values = pixels.astype(np.float64) @ colour
     mean = float((weights * values).sum() / weights.sum())
     spread = max(float(np.sqrt((weights * (values - mean) ** 2).sum() / weights.sum())), _LEAST_SPREAD)
     look = (values - mean) / spread
@@ -114,7 +115,7 @@ def take_patch(rgb: NDArray[np.float32], offsets: Complexes, weights: Floats, ce
 
 
 def align(
-    rgb: NDArray[np.float32],
+    rgb: Singles,
     patches: Sequence[Patch],
     starts: Complexes,
     turns: Complexes,
@@ -133,35 +134,35 @@ def align(
         (n,) centres, (n,) turns, (n,) lights, and (n,) what share of the pixels in the image is as remembered, 0 to 1.
     """
     offsets = np.stack([each.offsets for each in patches])
-    weights = np.stack([each.weights for each in patches])
-    colours = np.stack([each.colour for each in patches])
-    looks = np.stack([each.look for each in patches])
-    slopes = np.stack([each.slopes for each in patches])
+    # Pixels are compared in single precision, which is twice as fast and ten times as fine as they are.
+    weights = np.stack([each.weights for each in patches]).astype(np.float32)
+    colours = np.stack([each.colour for each in patches]).astype(np.float32)[..., None]
+    looks = np.stack([each.look for each in patches]).astype(np.float32)
+    slopes = np.stack([each.slopes for each in patches]).astype(np.float32)
     size = np.array([each.size for each in patches])
     damping = weights.sum(-1)[:, None, None] * np.diag(_DAMPING)
 
-    def compare(centre: Complexes, turn: Complexes, light: Complexes) -> tuple[Floats, Floats, Floats]:
+    def compare(centre: Complexes, turn: Complexes, light: Complexes) -> tuple[Singles, Singles, Singles]:
         """Likeness (..., n), differences and the weights of those that can be seen (..., n, SIDE * SIDE)."""
         pixels, inside = _sample(rgb, centre[..., None] + turn[..., None] * offsets)
-        values = (pixels @ colours[..., None])[..., 0]
-        differences = (values - light.real[..., None]) / light.imag[..., None] - looks
+        mean, spread = (part.astype(np.float32)[..., None] for part in (light.real, light.imag))
+        differences = ((pixels @ colours)[..., 0] - mean) / spread - looks
         likely = 1.0 / (1.0 + (differences / _UNLIKE) ** 2)
         counts = weights * inside
-        inside_share = counts.sum(-1) / weights.sum(-1)
-        alike = (counts * likely).sum(-1) / np.maximum(counts.sum(-1), 1e-9) * (inside_share > _LEAST_INSIDE)
+        seen = counts.sum(-1)
+        alike = (counts * likely).sum(-1) / np.maximum(seen, 1e-6) * (seen > _LEAST_INSIDE * weights.sum(-1))
         return alike, differences, counts
 
-    alike = compare(starts, turns, lights)[0]
+    alike, differences, counts = compare(starts, turns, lights)
     best, every = alike.argmax(0), np.arange(len(patches))
     centre, turn, light, likeness = starts[best, every], turns[best, every], lights, alike[best, every]
-    at, to, under = centre, turn, light
-    _, differences, counts = compare(at, to, under)
+    at, to, under, differences, counts = centre, turn, light, differences[best, every], counts[best, every]
     for unlike in _UNLIKE_BY_STEP:
         counts = counts / (1.0 + (differences / unlike) ** 2) ** 2
         weighted = slopes * counts[..., None]
         towards = weighted.swapaxes(1, 2)
-        normal = towards @ slopes + damping
-        step = np.linalg.solve(normal, towards @ differences[..., None])[..., 0]
+        normal = (towards @ slopes).astype(np.float64) + damping
+        step = np.linalg.solve(normal, (towards @ differences[..., None]).astype(np.float64))[..., 0]
         move = (step[:, 0] + 1j * step[:, 1]) * size
         move = move * np.minimum(1.0, size / np.maximum(np.abs(move), 1e-9))
         change = np.clip(step[:, 2], -_MOST_SCALING, _MOST_SCALING) + 1j * np.clip(
@@ -176,17 +177,17 @@ def align(
         better = found > likeness
         centre, turn, light = np.where(better, at, centre), np.where(better, to, turn), np.where(better, under, light)
         likeness = np.maximum(found, likeness)
-    return centre, turn, light, likeness
+    return centre, turn, light, likeness.astype(np.float64)
 
 
-def _sample(rgb: NDArray[np.float32], points: Complexes) -> tuple[Floats, Floats]:
+def _sample(rgb: Singles, points: Complexes) -> tuple[Singles, Singles]:
     """Read pixels between the pixels: (..., 3), and (...) 1 where the point is in the image, 0 elsewhere."""
     height, width = rgb.shape[:2]
     flat = points.reshape(-1, SIDE * SIDE)
     x, y = flat.real.astype(np.float32) - 0.5, flat.imag.astype(np.float32) - 0.5
     pixels = cv2.remap(rgb, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    return pixels.reshape(*points.shape, 3).astype(np.float64), inside.reshape(points.shape).astype(np.float64)
+    return np.asarray(pixels, np.float32).reshape(*points.shape, 3), inside.reshape(points.shape).astype(np.float32)
 
 
 def _spread(weights: Floats) -> NDArray[np.intp]:
@@ -202,7 +203,7 @@ def _nearest(at: Floats, wanted: Floats) -> NDArray[np.intp]:
     return nearest
 
 
-def _telling_colour(pixels: Floats, own: NDArray[np.bool_]) -> Floats:
+def _telling_colour(pixels: Singles, own: NDArray[np.bool_]) -> Floats:
     """Find the direction of colour that tells inside from rim (Fisher's linear discriminant); (3,) of length 1."""
     inside, rim = pixels[own], pixels[~own]
     apart = inside.mean(0) - rim.mean(0)

@@ -21,12 +21,6 @@ def half_of(xyxy: XYXY) -> complex:
     return complex((xyxy[2] - xyxy[0]) / 2, (xyxy[3] - xyxy[1]) / 2)
 
 
-def common_area(a: XYXY, b: XYXY) -> float:
-    """Give the area that two boxes share, pixels."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0.0) * max(height, 0.0)
-
-
 def moved(thing: DetectedObject, move: Callable[[XY], XY]) -> DetectedObject:
     """Move an object's box, corner by corner, and its points."""
     xyxy = thing.xyxy

@@ -18,7 +18,6 @@ from vlm_perception.world.catch_up import CatchUp
 from vlm_perception.world.followed import Followed, Sighting
 from vlm_perception.world.kept_frames import KeptFrame, KeptFrames, shrink
 from vlm_perception.world.matching import match
-from vlm_perception.world.places import common_area
 from vlm_perception.world.scene_cut import is_cut
 from vlm_perception.world.tracks import Tracks
 
@@ -26,10 +25,6 @@ from vlm_perception.world.tracks import Tracks
 _MOST_MISSED = 2
 # Below this it is not told any more where a thing is.
 _SHOWN = 0.4
-# A place that is borne out so well is not given up for a box that shows a part of the thing.
-_TRUSTED = 0.6
-_EDGE_PX = 3.0
-_INSIDE, _LARGER = 0.8, 1.1
 
 
 @dataclass(slots=True)
@@ -185,11 +180,8 @@ class Tracker:
     def _take_over(self, each: Followed, sighting: Sighting, catch_up: CatchUp, newest: KeptFrame) -> None:
         """Let a track go on from a later sighting, unless what it had is better borne out."""
         before, asked_s = each.sighting, catch_up.result.request.frame.received_s
-        if before is not None:
-            if sighting.now.certainty < min(_SHOWN, before.now.certainty):
-                return
-            if before.now.certainty >= _TRUSTED and _is_part(sighting.thing, each.place_at(asked_s), catch_up.result):
-                return
+        if before is not None and sighting.now.certainty < min(_SHOWN, before.now.certainty):
+            return
         each.places = deque(((at_s, at) for at_s, at in each.places if at_s < asked_s), each.places.maxlen)
         each.places.extend(sighting.passed)
         each.caught_up_s = asked_s
@@ -256,17 +248,3 @@ def _is_lost(each: Followed) -> bool:
 
 def _is_shown(each: Followed) -> bool:
     return each.sighting is not None and not _is_lost(each)
-
-
-def _is_part(seen: DetectedObject, whole: DetectedObject, result: Result) -> bool:
-    """Whether a box is cut by the image's edge or by another thing, and the whole thing is known from earlier."""
-    if seen.xyxy is None or whole.xyxy is None:
-        return False
-    left, top, right, bottom = seen.xyxy
-    width, height = result.request.frame.image_wh
-    cut = min(left, top, width - right, height - bottom) < _EDGE_PX
-    others = (each.xyxy for each in result.objects if each is not seen and each.xyxy is not None)
-    hidden = any(common_area(other, seen.xyxy) > 0.0 for other in others)
-    area = common_area(seen.xyxy, seen.xyxy)
-    is_inside = common_area(whole.xyxy, seen.xyxy) > _INSIDE * area
-    return (cut or hidden) and is_inside and common_area(whole.xyxy, whole.xyxy) > _LARGER * area
