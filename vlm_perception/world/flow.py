@@ -1,6 +1,6 @@
 """How points and the whole picture move from one kept frame to the next.
 
-Lucas-Kanade in pyramids, there and back; similarities as complex numbers: a point at `p`, x + iy, moves to
+Lucas-Kanade in pyramids; similarities as complex numbers: a point at `p`, x + iy, moves to
 `turn * p + shift`.
 """
 
@@ -15,8 +15,8 @@ from vlm_perception.world.alignment import Complexes, Floats
 _WINDOW = (11, 11)
 _LEVELS = 3
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
-# What does not come back to within this was not followed, pixels of a kept frame.
-_MOST_ASTRAY_PX = 0.6
+# Grey levels between what was around a point and what is now. The way back tells the same for as much time again.
+_MOST_WRONG = 12.0
 _ROUNDS = 4
 _SPREAD_PX = 0.3
 
@@ -35,21 +35,18 @@ def follow(
     """Find where points of one grey image are in the next.
 
     Returns:
-        Their new places, and which were followed there and back.
+        Their new places, and which were followed.
     """
     if not points.size:
         return points, np.zeros(points.shape, bool)
     flat = points.ravel()
     start = np.stack([flat.real - 0.5, flat.imag - 0.5], -1).astype(np.float32)[:, None]
-    there, found, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
+    there, found, wrong = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
         before, after, start, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP, minEigThreshold=1e-3
-    )
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
-        after, before, there, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_STOP, minEigThreshold=1e-3
     )
     height, width = before.shape
     x, y = there[:, 0, 0].astype(np.float64) + 0.5, there[:, 0, 1].astype(np.float64) + 0.5
-    good = (found[:, 0] > 0) & (returned[:, 0] > 0) & (np.abs(back - start)[:, 0].max(-1) < _MOST_ASTRAY_PX)
+    good = (found[:, 0] > 0) & (wrong[:, 0] < _MOST_WRONG)
     good &= (flat.real >= 0) & (flat.imag >= 0) & (flat.real < width) & (flat.imag < height)
     good &= (x >= 0) & (y >= 0) & (x < width) & (y < height)
     return (x + 1j * y).reshape(points.shape), good.reshape(points.shape)
