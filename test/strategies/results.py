@@ -29,3 +29,9 @@ def result_of(
     request = Request(Frame(rgb, FrameHeader(0, 0, ""), "/image", 0.0), asked, PixelBudget(3136, 10**6), 8)
     answer = Answer("raw", (56, 56), "absolute", "stop", (), Timings(0.1, 0.2, 0.3))
     return Result(request, answer, objects, more.pop("rejects", ()), text, **more)
+
+
+def answer_about(frame: Frame, *objects: DetectedObject, prompt: Prompt, **more: Any) -> Result:
+    """What a model found in a frame; `more` are other fields of the result."""
+    answer = Answer("", frame.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
+    return Result(Request(frame, prompt), answer, objects, (), "", **more)

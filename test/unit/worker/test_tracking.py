@@ -9,23 +9,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from results import answer_about
 from scripted_engine import ScriptedEngine
 from worker_bench import WorkerBench
 
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
-from vlm_perception.types import (
-    Answer,
-    DetectedObject,
-    Frame,
-    FrameHeader,
-    PixelBudget,
-    Prompt,
-    Request,
-    Result,
-    Task,
-    Timings,
-)
+from vlm_perception.types import DetectedObject, Frame, FrameHeader, Prompt, Result, Task
 from vlm_perception.worker.tracking import Tracking
 from vlm_perception.world.tracks import Tracks
 
@@ -43,9 +33,8 @@ def pending(number: int, read: Callable[[], Frame] | None = None) -> PendingFram
     return PendingFrame("/image", number / 30, read or (lambda: frame(number)))
 
 
-def answer_about(number: int) -> Result:
-    request = Request(frame(number), PROMPT, PixelBudget(3136, 10**6), 8)
-    return Result(request, Answer("", (160, 120), "absolute", "stop", (), Timings(0.0, 0.0, 0.0)), (CUP,), (), "")
+def answer(number: int) -> Result:
+    return answer_about(frame(number), CUP, prompt=PROMPT)
 
 
 class Looker:
@@ -94,7 +83,7 @@ def test_an_answer_is_caught_up_although_frames_never_stop_waiting(tracking: Tra
         number = next(numbers)
         tracking.offer(pending(number))
         if number == 10:
-            tracking.identify(answer_about(2))
+            tracking.identify(answer(2))
 
     # There is always one that waits while another is carried.
     looker.on_frame = more
@@ -117,7 +106,7 @@ def test_an_answer_that_comes_before_its_frame_was_carried_waits_for_it(tracking
     tracking.offer(pending(0, slow))
     assert begun.wait(PATIENCE_S)
     tracking.offer(pending(1))
-    tracking.identify(answer_about(1))
+    tracking.identify(answer(1))
     go_on.set()
     looker.wait_for(lambda: len(looker.told) == 2)
     tracking.offer(pending(2))

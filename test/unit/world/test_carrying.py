@@ -10,19 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from results import answer_about
 
-from vlm_perception.types import (
-    XYXY,
-    Answer,
-    DetectedObject,
-    Frame,
-    FrameHeader,
-    Prompt,
-    Request,
-    Result,
-    Task,
-    Timings,
-)
+from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, Prompt, Result, Task
 from vlm_perception.world import kept_frames
 from vlm_perception.world.kept_frames import KeptFrames, shrink
 from vlm_perception.world.tracker import Tracker
@@ -92,8 +82,7 @@ def iou(a: XYXY, b: XYXY) -> float:
 
 
 def result(asked: Frame, *boxes: XYXY) -> Result:
-    answer = Answer("", asked.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
-    return Result(Request(asked, CUPS), answer, tuple(DetectedObject("cup", box, None) for box in boxes), (), "")
+    return answer_about(asked, *(DetectedObject("cup", box, None) for box in boxes), prompt=CUPS)
 
 
 def new_tracker() -> Tracker:

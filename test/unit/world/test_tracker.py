@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from results import answer_about
 
-from vlm_perception.types import (
-    XYXY,
-    Answer,
-    DetectedObject,
-    Frame,
-    FrameHeader,
-    Prompt,
-    Request,
-    Result,
-    Task,
-    Timings,
-)
+from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, Prompt, Result, Task
 from vlm_perception.world.tracker import Tracker
 
 CUPS = Prompt("cups", Task.DETECT, "find cups", ("cup",), id="cups")
@@ -39,8 +28,7 @@ def found(xyxy: XYXY, label: str = "cup") -> DetectedObject:
 
 
 def result(asked: Frame, objects: Sequence[DetectedObject], prompt: Prompt = CUPS, **change: object) -> Result:
-    answer = Answer("", asked.image_wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
-    return replace(Result(Request(asked, prompt), answer, tuple(objects), (), ""), **change)  # type: ignore[arg-type]
+    return answer_about(asked, *objects, prompt=prompt, **change)
 
 
 def tracker(*prompts: Prompt) -> Tracker:
