@@ -20,9 +20,9 @@ from pydantic_core import ErrorDetails
 from vlm_perception.errors import SettingsError
 from vlm_perception.types import PixelBudget, Task
 
-# One image token covers a 28 x 28 pixel cell; the family takes 4 to 16384 of them.
+# Families take 4 to 16384 image tokens; one covers 28 x 28 pixels at least (Qwen2.5-VL) and 32 x 32 at most (Qwen3-VL).
 SMALLEST_AREA_PX = 4 * 28 * 28
-LARGEST_AREA_PX = 16384 * 28 * 28
+LARGEST_AREA_PX = 16384 * 32 * 32
 
 FramePolicy = Literal["newest", "every", "on_demand"]
 _Topic = Annotated[str, Field(min_length=1)]
@@ -104,7 +104,7 @@ class Settings(BaseModel):
     model: str = Field(
         "Qwen/Qwen2.5-VL-3B-Instruct",
         min_length=1,
-        description="Hub id of a Qwen2.5-VL checkpoint, a local folder, which works offline, or the shipped tiny.",
+        description="Hub id of a Qwen2.5-VL or Qwen3-VL checkpoint, a folder (works offline), or the shipped tiny.",
         json_schema_extra=_extra(live=False),
     )
     device: str = Field(

@@ -20,6 +20,7 @@ from checkout import ROOT, TINY
 from safetensors.torch import load_file, save_file
 
 from vlm_perception.engines.factory import make_engine, open_engine
+from vlm_perception.engines.families import FAMILIES
 from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
 from vlm_perception.engines.transformers.loading import check_device
 from vlm_perception.engines.transformers.memory import check_memory
@@ -39,7 +40,7 @@ def test_a_folder_is_found_and_said_to_be_offline(folder: Path, caplog: pytest.L
     with caplog.at_level("INFO", logger="vlm_perception"):
         found = find_checkpoint(str(folder))
     assert "offline" in caplog.text
-    assert (found.folder, found.coordinates, found.stored_dtype) == (folder, "absolute", "float32")
+    assert (found.folder, found.family.coordinates, found.stored_dtype) == (folder, "absolute", "float32")
     assert found.weight_bytes == (folder / "model.safetensors").stat().st_size
 
 
@@ -140,14 +141,14 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_memory_says_how_much_and_what_to_do(folder: Path) -> None:
-    huge = Checkpoint(folder, "local folder", "absolute", 10**15, "bfloat16")
+    huge = Checkpoint(folder, "local folder", FAMILIES["qwen2_5_vl"], 10**15, "bfloat16")
     with pytest.raises(ModelLoadError, match=r"1071021\.0 GiB as bfloat16.* GiB free; .*smaller model"):
         check_memory(huge, device="cpu", dtype="auto")
 
 
 def test_a_wider_number_format_needs_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 10**9))
-    stored = Checkpoint(folder, "local folder", "absolute", 2 * 10**9, "bfloat16")
+    stored = Checkpoint(folder, "local folder", FAMILIES["qwen2_5_vl"], 2 * 10**9, "bfloat16")
     check_memory(stored, device="cpu", dtype="auto")
     with pytest.raises(ModelLoadError, match="as float32"):
         check_memory(stored, device="cpu", dtype="float32")

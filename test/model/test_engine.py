@@ -109,7 +109,7 @@ def test_processed_size_follows_the_budget(
 ) -> None:
     rgb = np.zeros((image_wh[1], image_wh[0], 3), np.uint8)
     answer = wide_engine.answer(make_request(rgb, budget=budget, max_new_tokens=1), never_stop)
-    assert answer.model_wh == plan_resize(image_wh, budget)
+    assert answer.model_wh == plan_resize(image_wh, budget, cell_px=28)
 
 
 def test_a_checkpoint_keeps_its_own_smaller_maximum(

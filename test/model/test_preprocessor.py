@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def test_the_prompt_has_the_tokens_that_the_processor_gives(
     prompt = preprocessor.tokens(request.prompt.instruction)
     image_id = plain.model.config.image_token_id
     assert [*prompt.before, *[image_id] * ids.count(image_id), *prompt.after] == ids
+
+
+def test_thinking_is_off_where_the_template_knows_the_switch(plain: PlainModel) -> None:
+    processor = copy(plain.processor)
+    processor.chat_template += "{{ 'think' if enable_thinking | default(true) else 'thought' }}"
+    after = Preprocessor(processor, plain.model.config.image_token_id).tokens("cat").after
+    assert processor.tokenizer.decode(after).endswith("thought")
 
 
 @pytest.fixture

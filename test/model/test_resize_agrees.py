@@ -23,7 +23,7 @@ areas = st.integers(3136, 16384 * 784)
 def test_plan_is_that_of_transformers(width: int, height: int, one: int, other: int) -> None:
     budget = PixelBudget(min(one, other), max(one, other))
     try:
-        planned = plan_resize((width, height), budget)
+        planned = plan_resize((width, height), budget, cell_px=28)
     except GeometryError:
         with pytest.raises(ValueError, match="aspect ratio"):
             image_processing_qwen2_vl.smart_resize(height, width, 28, budget.min_pixels, budget.max_pixels)
@@ -40,4 +40,4 @@ def test_plan_is_that_of_qwen_vl_utils(width: int, height: int, one: int, other:
     # It lets a thin side shrink to nothing, and rounds tiny sides up first; transformers does neither.
     assume(min(theirs) > 0)
     assume(min(width, height) > 14)
-    assert plan_resize((width, height), budget) == theirs[::-1]
+    assert plan_resize((width, height), budget, cell_px=28) == theirs[::-1]

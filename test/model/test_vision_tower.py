@@ -107,7 +107,7 @@ def test_features_are_those_of_the_loop_over_windows(grid_hw: tuple[int, int], d
 def test_a_loaded_model_sees_what_transformers_sees(plain: PlainModel, grid_thw: tuple[int, int, int]) -> None:
     loaded = load_checkpoint(find_checkpoint(str(TINY)), "cpu", "auto").model
     patches, grid = patches_of(grid_thw), torch.tensor([grid_thw])
-    mine, its = image_features(loaded, patches, grid_thw), image_features(plain.model, patches, grid_thw)
+    mine, its = (image_features(model, patches, grid_thw).tokens for model in (loaded, plain.model))
     # The patch embedding sums 1,176 float32 products in another order.
     torch.testing.assert_close(mine, its, atol=2e-5 * float(its.abs().max()), rtol=0)
     assert torch.equal(mine, loaded.model.get_image_features(patches, grid).pooler_output[0])
@@ -174,6 +174,6 @@ def test_a_tower_that_accelerate_moves_is_left_alone() -> None:
     model: Any = SimpleNamespace(model=SimpleNamespace(visual=own), device=torch.device("cpu"))
     replace_vision_tower(model)
     assert model.model.visual is own
-    assert image_features(model, patches_of((1, 4, 4)), (1, 4, 4)).shape == (4, 48)
+    assert image_features(model, patches_of((1, 4, 4)), (1, 4, 4)).tokens.shape == (4, 48)
     with pytest.raises(ModelLoadError, match="accelerate spreads the vision tower"):
         replace_vision_tower(model, lambda *_: torch.zeros(0))

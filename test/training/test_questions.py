@@ -76,4 +76,4 @@ def test_training_resizes_as_the_node_does(image_wh: tuple[int, int]) -> None:
     """One resize rule for training and product."""
     from training.checkpoint import MAX_PIXELS, MIN_PIXELS
 
-    assert model_size(image_wh) == plan_resize(image_wh, PixelBudget(MIN_PIXELS, MAX_PIXELS))
+    assert model_size(image_wh) == plan_resize(image_wh, PixelBudget(MIN_PIXELS, MAX_PIXELS), cell_px=28)

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from vlm_perception.errors import GeometryError
 from vlm_perception.types import WH, CoordinateFrame, PixelBudget
 
-# A family that is not here is refused: its boxes would be wrong silently.
-COORDINATE_FRAMES: dict[str, CoordinateFrame] = {"qwen2_5_vl": "absolute"}
-
-# A patch is 14 pixels, and 2 x 2 patches merge into one image token.
-CELL_PX = 28
 MAX_ASPECT_RATIO = 200
 
 
-def plan_resize(image_wh: WH, budget: PixelBudget, *, cell_px: int = CELL_PX) -> WH:
-    """Plan the processed size by Qwen2.5-VL's own rule.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What all checkpoints of one `model_type` share. How large an image may be, each one's own processor says.
+
+    Attributes:
+        name: For people.
+        coordinates: Frame of the coordinates that it writes, x before y.
+        cell_px: Side of the square that one image token covers, pixels; a checkpoint's processor has to agree.
+    """
+
+    name: str
+    coordinates: CoordinateFrame
+    cell_px: int
+
+
+# By the `model_type` of config.json. A family that is not here is refused: its boxes would be wrong silently.
+FAMILIES: dict[str, Family] = {
+    "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", cell_px=28),
+    "qwen3_vl": Family("Qwen3-VL", "relative_1000", cell_px=32),
+}
+
+
+def plan_resize(image_wh: WH, budget: PixelBudget, *, cell_px: int) -> WH:
+    """Plan the processed size by the rule of Qwen's processors.
 
     Both sides become multiples of `cell_px` (Python's rounding), the area is brought under the
     budget's maximum by rounding down or over its minimum by rounding up, and the aspect ratio is

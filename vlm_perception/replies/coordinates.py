@@ -6,6 +6,21 @@ from vlm_perception.errors import GeometryError
 from vlm_perception.types import WH, XY, XYXY, CoordinateFrame
 
 
+def coordinate_wh(model_wh: WH, coordinates: CoordinateFrame) -> WH:
+    """Return the largest x and y that a model writes.
+
+    Args:
+        model_wh: Size of the processed image, pixels.
+        coordinates: "absolute" for pixels of the processed image, "relative_1000" for 0..1000.
+
+    Raises:
+        GeometryError: There is no such frame.
+    """
+    if coordinates not in ("absolute", "relative_1000"):
+        raise GeometryError(f"coordinate frame {coordinates!r} is unknown: use 'absolute' or 'relative_1000'")
+    return model_wh if coordinates == "absolute" else (1000, 1000)
+
+
 def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:
     """Return image pixels per unit of the model's coordinates, for x and y.
 
@@ -17,9 +32,7 @@ def image_scale(model_wh: WH, image_wh: WH, coordinates: CoordinateFrame) -> XY:
     Raises:
         GeometryError: A side is not positive, or there is no such frame.
     """
-    if coordinates not in ("absolute", "relative_1000"):
-        raise GeometryError(f"coordinate frame {coordinates!r} is unknown: use 'absolute' or 'relative_1000'")
-    frame_wh = model_wh if coordinates == "absolute" else (1000, 1000)
+    frame_wh = coordinate_wh(model_wh, coordinates)
     if min(*frame_wh, *image_wh) <= 0:
         raise GeometryError(
             f"cannot map model image {model_wh} to camera image {image_wh} (width, height): "

@@ -50,7 +50,10 @@ class LaunchArgument:
 
 LAUNCH_ARGUMENTS = (
     LaunchArgument(
-        "model", "", "Hub id or local folder of a Qwen2.5-VL checkpoint, or tiny; empty: as in config_file.", kind=str
+        "model",
+        "",
+        "Hub id or local folder of a Qwen2.5-VL or Qwen3-VL checkpoint, or tiny; empty: as in config_file.",
+        kind=str,
     ),
     LaunchArgument(
         "device", "", "Where the model runs: auto, cpu, cuda, cuda:N or mps; empty: as in config_file.", kind=str

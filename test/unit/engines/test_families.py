@@ -28,7 +28,7 @@ PLANS = [
 def test_plan_follows_the_family_rule(
     image_wh: tuple[int, int], budget: PixelBudget, planned_wh: tuple[int, int]
 ) -> None:
-    assert plan_resize(image_wh, budget) == planned_wh
+    assert plan_resize(image_wh, budget, cell_px=28) == planned_wh
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_plan_follows_the_family_rule(
 )
 def test_impossible_sizes_name_value_and_limit(image_wh: tuple[int, int], budget: PixelBudget, named: str) -> None:
     with pytest.raises(GeometryError, match=named):
-        plan_resize(image_wh, budget)
+        plan_resize(image_wh, budget, cell_px=28)
 
 
 def test_aspect_ratio_of_exactly_200_is_accepted() -> None:
-    assert plan_resize((4000, 20), BUDGET)
+    assert plan_resize((4000, 20), BUDGET, cell_px=28)
 
 
 def test_budgets_intersect_and_the_checkpoint_wins_where_they_do_not_meet() -> None:
@@ -65,7 +65,7 @@ def test_planned_sides_are_whole_cells_within_the_budget(
     short: int, ratio: float, upright: bool, budget: PixelBudget
 ) -> None:
     image_wh = (short, int(short * ratio))
-    planned = plan_resize(image_wh if upright else image_wh[::-1], budget)
+    planned = plan_resize(image_wh if upright else image_wh[::-1], budget, cell_px=28)
     assert all(side >= 28 and side % 28 == 0 for side in planned)
     # A side is never less than one cell, which a thin image pays for with more area.
     assert planned[0] * planned[1] <= budget.max_pixels or min(planned) == 28

@@ -73,7 +73,7 @@ def test_a_box_survives_the_round_trip_within_one_model_pixel(
 ) -> None:
     """Drawn at known image pixels, written by the model in whole units of its own, and read again."""
     assume(max(width, height) <= 200 * min(width, height))
-    model_wh = plan_resize((width, height), budget)
+    model_wh = plan_resize((width, height), budget, cell_px=28)
     units = model_wh if frame == "absolute" else (1000, 1000)
     corners = [sorted(data.draw(st.tuples(st.floats(0, side), st.floats(0, side)))) for side in (width, height)]
     drawn = [corners[0][0], corners[1][0], corners[0][1], corners[1][1]]

@@ -21,7 +21,7 @@ HD_SEEN = 1288 * 728
 
 def seen(image_wh: WH, own: PixelBudget = ANY_SIZE) -> AreaOf:
     """How many pixels of a camera's image a checkpoint with these bounds sees."""
-    return lambda budget: math.prod(plan_resize(image_wh, intersect_budgets(budget, own)))
+    return lambda budget: math.prod(plan_resize(image_wh, intersect_budgets(budget, own), cell_px=28))
 
 
 def good(relief: MemoryBackoff, count: int) -> list[bool]:

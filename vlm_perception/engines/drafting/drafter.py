@@ -81,7 +81,7 @@ class DraftMemory:
         self._motions: OrderedDict[tuple[str, str, WH], ObjectMotion] = OrderedDict()
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
-        """Make the drafter of one reply; `model_wh` is the size the model sees, pixels."""
+        """Make the drafter of one reply; `model_wh` bounds the coordinates that the model writes."""
         moves = _in_coordinates(request, model_wh)
         expected = self._motion(request, model_wh).expect(_stamp_s(request), model_wh, moves)
         return ReplyDrafter(ReplyContinuation(expected, model_wh, request.prompt.targets), self._vocabulary)

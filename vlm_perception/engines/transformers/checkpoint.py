@@ -17,11 +17,11 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from vlm_perception.engines.families import COORDINATE_FRAMES
+from vlm_perception.engines.families import FAMILIES, Family
 from vlm_perception.engines.model_card import read_calibration, read_limits
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.startup.arguments import TINY_MODEL, StartupError, resolve_model
-from vlm_perception.types import Calibration, CoordinateFrame
+from vlm_perception.types import Calibration
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja", "README.md"]
@@ -40,7 +40,7 @@ class Checkpoint:
     Attributes:
         folder: Where its files are.
         origin: For people: a local folder, the hub's cache or a fresh download.
-        coordinates: Frame its boxes are written in.
+        family: What it is one of.
         weight_bytes: Size of the weights as stored.
         stored_dtype: Number format they are stored in, such as `bfloat16`.
         calibration: Of its scores, from its card; None when that states none.
@@ -49,7 +49,7 @@ class Checkpoint:
 
     folder: Path
     origin: str
-    coordinates: CoordinateFrame
+    family: Family
     weight_bytes: int
     stored_dtype: str
     calibration: Calibration | None = None
@@ -97,7 +97,8 @@ def remedy() -> str:
     shipped = ""
     with suppress(StartupError):
         shipped = f" or to the shipped tiny model {resolve_model(TINY_MODEL)}"
-    return f"set model to a folder that holds a Qwen2.5-VL checkpoint{shipped}, or to a hub id while online"
+    families = " or ".join(family.name for family in FAMILIES.values())
+    return f"set model to a folder that holds a {families} checkpoint{shipped}, or to a hub id while online"
 
 
 def _download(model: str) -> Checkpoint:
@@ -142,10 +143,10 @@ def _within(timeout_s: float, ask: Callable[[], object]) -> None:
 def _inspect(folder: Path, origin: str) -> Checkpoint:
     """Check that a folder is complete and of a known family."""
     config = _read_json(folder / "config.json")
-    family = str(config.get("model_type"))
-    if family not in COORDINATE_FRAMES:
-        known = ", ".join(COORDINATE_FRAMES)
-        raise ModelLoadError(f"{folder} holds a {family} model, known are: {known}; {remedy()}")
+    model_type = str(config.get("model_type"))
+    if model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise ModelLoadError(f"{folder} holds a {model_type} model, known are: {known}; {remedy()}")
     for name in ("tokenizer.json", "preprocessor_config.json|processor_config.json"):
         if not any((folder / choice).is_file() for choice in name.split("|")):
             raise ModelLoadError(f"{folder} has no {name.replace('|', ' or ')}: copy the whole checkpoint; {remedy()}")
@@ -155,7 +156,7 @@ def _inspect(folder: Path, origin: str) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         origin=origin,
-        coordinates=COORDINATE_FRAMES[family],
+        family=FAMILIES[model_type],
         weight_bytes=weight_bytes,
         stored_dtype=str(stored),
         calibration=read_calibration(folder),

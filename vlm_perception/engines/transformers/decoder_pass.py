@@ -86,7 +86,7 @@ class Decoder:
     """Reads tokens with one model, behind the beginnings of prompts that were loaded.
 
     Args:
-        model: A model of the Qwen2.5-VL family, as transformers loads it.
+        model: As transformers loads it; one whose layers all attend.
         record: How passes are recorded, such as `RecordOnCuda`; None runs each one from the beginning.
     """
 
@@ -143,10 +143,11 @@ def run_pass(model: Any, cache: DecoderCache, rows: torch.Tensor, bucket: int, a
     """
     text, count = model.model.language_model, rows.shape[1]
     ids, places, positions, slots = rows.view(4, LANES, count // LANES)
+    mask, kinds = _mask(model, places, bucket), getattr(text.config, "layer_types", None)
     seen = text(
         input_ids=ids,
         position_ids=positions.expand(3, -1, -1),
-        attention_mask=dict.fromkeys(set(text.config.layer_types), _mask(model, places, bucket)),
+        attention_mask=dict.fromkeys(set(kinds), mask) if kinds else mask,
         past_key_values=_Lanes(cache, (places + slots * cache.length).flatten(), slots[:, 0], bucket, alone),
         use_cache=True,
     )

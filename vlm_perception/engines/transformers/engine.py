@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in this process, through transformers. One code path for every size of it.
+"""Qwen2.5-VL and Qwen3-VL in this process, through transformers. One code path for every size of it.
 
 Importing torch and transformers takes many seconds, and a node that does it at the top hears neither prompts nor
 signals meanwhile: they are imported in `load`, and nothing here needs them before.
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
-    """A Qwen2.5-VL checkpoint, run by transformers on the devices accelerate finds.
+    """A checkpoint of a known family, run by transformers on the devices accelerate finds.
 
     The pixel budget of a request is intersected with the bounds that the checkpoint's own
     processor states, for every checkpoint: one that was trained on small images keeps its maximum.

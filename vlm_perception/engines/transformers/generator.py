@@ -12,7 +12,6 @@ import torch
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text, never_stop
 from vlm_perception.engines.drafting.drafter import DraftMemory, NoDraft
-from vlm_perception.engines.families import CELL_PX
 from vlm_perception.engines.transformers.cuda_graphs import RecordOnCuda
 from vlm_perception.engines.transformers.decoder_pass import Decoder
 from vlm_perception.engines.transformers.loading import LoadedModel
@@ -20,7 +19,8 @@ from vlm_perception.engines.transformers.prefill import Prefill
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
 from vlm_perception.engines.transformers.speculative import ReplyStart, Written, decode_speculatively
-from vlm_perception.types import Answer, Frame, PixelBudget, Prompt, Request, Task, Timings
+from vlm_perception.replies.coordinates import coordinate_wh
+from vlm_perception.types import WH, Answer, Frame, PixelBudget, Prompt, Request, Task, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Generator:
 
     def warm_up(self) -> None:
         """Answer a grey image, so that a first frame finds everything made that is made once."""
-        side = 2 * CELL_PX
+        side = 2 * self._preprocessor.cell_px
         frame = Frame(np.full((side, side, 3), 128, np.uint8))
         prompt = Prompt("", Task.RAW, "What is in the image?")
         self.answer(Request(frame, prompt, PixelBudget(side**2, side**2), 2), never_stop, ignore_text)
@@ -79,7 +79,7 @@ class Generator:
         """See `Engine.blank_answer`."""
         checkpoint, unknown = self._loaded.checkpoint, Timings(0.0, 0.0, 0.0)
         model_wh = self._preprocessor.plan_wh(request)
-        return Answer("", model_wh, checkpoint.coordinates, "unfinished", (), unknown, checkpoint.calibration)
+        return Answer("", model_wh, checkpoint.family.coordinates, "unfinished", (), unknown, checkpoint.calibration)
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText) -> Answer:
         """See `Engine.answer`."""
@@ -113,7 +113,7 @@ class Generator:
         start = None
         if prefix is not None:
             self._decoder.load(slot, prefix)
-            drafter = self._drafts.drafter(request, blank.model_wh) if self._drafts else NoDraft()
+            drafter = self._drafts.drafter(request, _drafted_wh(blank)) if self._drafts else NoDraft()
             place, position = prefix.length, prefix.next_position
             start = ReplyStart(slot, place, position, tokens.after, reply, drafter, request.max_new_tokens)
         prefill_s = time.perf_counter() - prepared_s
@@ -125,7 +125,7 @@ class Generator:
         began_s, blank = time.perf_counter(), begun.blank
         text, tokens, finish_reason = begun.reply.finish()
         if self._drafts is not None and finish_reason in ("stop", "length"):
-            self._drafts.remember(begun.request, blank.model_wh, text)
+            self._drafts.remember(begun.request, _drafted_wh(blank), text)
         timings = replace(
             blank.timings,
             generate_s=blank.timings.generate_s + decoding_s,
@@ -134,6 +134,11 @@ class Generator:
         )
         passes = written.passes
         return replace(blank, text=text, tokens=tokens, finish_reason=finish_reason, passes=passes, timings=timings)
+
+
+def _drafted_wh(answer: Answer) -> WH:
+    """Tell what drafts are bounded by."""
+    return coordinate_wh(answer.model_wh, answer.coordinates)
 
 
 def _stopped(begun: _Begun) -> Answer:

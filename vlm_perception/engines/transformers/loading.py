@@ -11,7 +11,7 @@ import torch
 import transformers.utils.logging as transformers_logging
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
-from vlm_perception.engines.families import CELL_PX
+from vlm_perception.engines.families import Family
 from vlm_perception.engines.transformers.checkpoint import Checkpoint
 from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
@@ -29,7 +29,7 @@ class LoadedModel:
 
     Attributes:
         checkpoint: Where it came from.
-        model: A Qwen2.5-VL model of transformers.
+        model: As transformers loads it.
         processor: Its processor.
         vocabulary: What its tokens write.
         end_ids: Tokens that end a reply.
@@ -87,7 +87,7 @@ def load_checkpoint(
             )
         model, report = loaded
         _require_all_weights(report)
-        _require_known_cells(processor.image_processor)
+        _require_known_cells(processor.image_processor, checkpoint.family)
         vocabulary = ByteVocabulary(processor.tokenizer)
     except Exception as error:
         # Damaged files surface as many types, from several libraries; none of them is an answer.
@@ -158,13 +158,13 @@ def _require_all_weights(report: dict[str, Any]) -> None:
             raise ValueError(f"{len(names)} {problem.replace('_', ' ')} in the weights, such as {names[0]}")
 
 
-def _require_known_cells(image_processor: Any) -> None:
+def _require_known_cells(image_processor: Any, family: Family) -> None:
     """Refuse a processor that cuts images otherwise than sizes are planned: every box would be misplaced."""
     patch_px, merge = int(image_processor.patch_size), int(image_processor.merge_size)
-    if patch_px * merge != CELL_PX:
+    if patch_px * merge != family.cell_px:
         raise ValueError(
             f"its processor merges {merge} x {merge} patches of {patch_px} px to an image token, which is not "
-            f"{CELL_PX} px; use the processor of a Qwen2.5-VL checkpoint"
+            f"{family.cell_px} px; use the processor of a {family.name} checkpoint"
         )
 
 

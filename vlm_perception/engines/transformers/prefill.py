@@ -23,7 +23,7 @@ from transformers import DynamicCache
 
 from vlm_perception.engines.transformers.memory import free_bytes
 from vlm_perception.engines.transformers.preprocessor import Patches, PromptTokens
-from vlm_perception.engines.transformers.vision_tower import image_features
+from vlm_perception.engines.transformers.vision_tower import ImageFeatures, image_features
 from vlm_perception.types import WH, Frame
 
 # How many of the newest frames are kept, and in how much of the memory that is free. A 1,024-token frame takes 36 MiB
@@ -58,7 +58,7 @@ class Prefill:
     """Reads prompts with one model and keeps the beginnings that later ones share.
 
     Args:
-        model: A Qwen2.5-VL model of transformers.
+        model: As transformers loads it.
     """
 
     def __init__(self, model: Any) -> None:
@@ -109,11 +109,16 @@ class Prefill:
         if ids and self._constant[0] != ids:
             embeddings = self._model.get_input_embeddings()
             words = embeddings(torch.tensor(ids, device=embeddings.weight.device))
-            self._constant = ids, self._forward(Prefix(), words, torch.arange(len(ids)).expand(3, -1), len(ids))
+            positions = torch.arange(len(ids)).expand(3, -1)
+            self._constant = ids, self._forward(Prefix(), ImageFeatures(words), positions, len(ids))
         return self._constant[1] if ids else Prefix()
 
-    def _forward(self, before: Prefix, tokens: torch.Tensor, positions: torch.Tensor, next_position: int) -> Prefix:
-        """Run the decoder over more tokens, (tokens, width), in positions (3, tokens)."""
+    def _forward(self, before: Prefix, seen: ImageFeatures, positions: torch.Tensor, next_position: int) -> Prefix:
+        """Run the decoder over more tokens, all of them words or all of an image, in positions (3, tokens)."""
+        tokens, options = seen.tokens, dict[str, Any]()
+        if seen.layers:
+            all_of_them = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
+            options = {"visual_pos_masks": all_of_them, "deepstack_visual_embeds": list(seen.layers)}
         cache = DynamicCache()
         for index, (keys, values) in enumerate(before.states):
             # What is put behind them goes into new memory: they stay as they are.
@@ -123,6 +128,7 @@ class Prefill:
             position_ids=positions[:, None].to(tokens.device),
             past_key_values=cache,
             use_cache=True,
+            **options,
         )
         layers: Any = cache.layers
         states = tuple((layer.keys, layer.values) for layer in layers)

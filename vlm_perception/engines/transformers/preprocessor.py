@@ -47,10 +47,17 @@ class Preprocessor:
         processor: As `AutoProcessor` loads it.
         image_id: The model's token for a cell of an image.
         device: Where patches are normalised and cut, and then are.
+
+    Attributes:
+        cell_px: Side of the square that one image token covers, pixels.
     """
 
     def __init__(self, processor: Any, image_id: int, device: str | torch.device = "cpu") -> None:
         self._processor, self._image_id, self._device = processor, image_id, device
+        self.cell_px = int(processor.image_processor.patch_size) * int(processor.image_processor.merge_size)
+        # Only templates that know the switch are given it.
+        knows_thinking = "enable_thinking" in str(processor.chat_template)
+        self._options = {"enable_thinking": False} if knows_thinking else {}
 
     def plan_wh(self, request: Request) -> WH:
         """Plan the size to which the frame is brought, pixels.
@@ -58,24 +65,24 @@ class Preprocessor:
         Raises:
             GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
         """
-        return plan_resize(request.frame.image_wh, self._budget(request))
+        return plan_resize(request.frame.image_wh, self._budget(request), cell_px=self.cell_px)
 
     def tokens(self, instruction: str) -> PromptTokens:
-        """Write one instruction about one image in the checkpoint's chat template.
+        """Write one instruction about one image in the checkpoint's chat template, thinking off where that can be told.
 
         Raises:
             ValueError: The template does not write one image and something behind it.
         """
         content = [{"type": "image"}, {"type": "text", "text": instruction}]
         prompt = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, **self._options
         )
         ids = self._processor.tokenizer(prompt)["input_ids"]
         images = ids.count(self._image_id)
         if images != 1 or ids[-1] == self._image_id:
             raise ValueError(
                 f"the chat template writes {images} images, the last token is {ids[-1]}: one image (token "
-                f"{self._image_id}) with text behind it is needed; use the template of a Qwen2.5-VL checkpoint"
+                f"{self._image_id}) with text behind it is needed; use the template that the checkpoint came with"
             )
         place = ids.index(self._image_id)
         return PromptTokens(tuple(ids[:place]), tuple(ids[place + 1 :]))

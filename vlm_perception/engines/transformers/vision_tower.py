@@ -8,6 +8,7 @@ at most four lengths: whole windows, those cut by the right edge, by the lower o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 from vlm_perception.engines.transformers.vision_attention import Attend, attend_by_sdpa
 from vlm_perception.engines.transformers.vision_grid import GridPlanner, Rotary, Sequences
@@ -115,16 +117,36 @@ class VisionTower(nn.Module):
         return BaseModelOutputWithPooling(pooler_output=self.features(hidden_states, (time, rows, columns)))
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """What a model sees of one image.
+
+    Attributes:
+        tokens: (image tokens, width of the decoder), row by row.
+        layers: Of the same shape, each added behind one of the decoder's first layers; Qwen2.5-VL has none.
+            Source: "DeepStack" (arXiv 2406.04334).
+    """
+
+    tokens: torch.Tensor
+    layers: tuple[torch.Tensor, ...] = ()
+
+
 def replace_vision_tower(model: Any, attend: Attend = attend_by_sdpa) -> None:
     """Let a Qwen2.5-VL model of transformers look at images through `VisionTower`.
 
-    Its own tower stays where accelerate moves the layers between devices.
+    Its own tower stays where accelerate moves the layers between devices, and in other families.
 
     Raises:
         ModelLoadError: It stays, and does not compute attention as it was asked to.
     """
     own = model.model.visual
-    if not any(hasattr(module, "_hf_hook") for module in own.modules()):
+    if not isinstance(own, Qwen2_5_VisionTransformerPretrainedModel):
+        if attend is not attend_by_sdpa:
+            raise ModelLoadError(
+                f"vision_attention flash_attention_2 was asked for, which is for Qwen2.5-VL alone, this is "
+                f"{type(model).__name__}: set vision_attention to auto or sdpa"
+            )
+    elif not any(hasattr(module, "_hf_hook") for module in own.modules()):
         model.model.visual = VisionTower(own, attend)
     elif attend is not attend_by_sdpa:
         raise ModelLoadError(
@@ -133,10 +155,10 @@ def replace_vision_tower(model: Any, attend: Attend = attend_by_sdpa) -> None:
         )
 
 
-def image_features(model: Any, patches: torch.Tensor, grid_thw: tuple[int, int, int]) -> torch.Tensor:
-    """Look at one image with a Qwen2.5-VL model, whichever tower it has; see `VisionTower.features`."""
+def image_features(model: Any, patches: torch.Tensor, grid_thw: tuple[int, int, int]) -> ImageFeatures:
+    """Look at one image with a model, whichever tower it has; see `VisionTower.features`."""
     tower = model.model.visual
     # Only transformers' own tower computes with the grid.
     grid = torch.tensor([grid_thw], device="cpu" if isinstance(tower, VisionTower) else model.device)
-    features: torch.Tensor = tower(patches.to(model.device), grid_thw=grid).pooler_output
-    return features
+    seen = tower(patches.to(model.device), grid_thw=grid)
+    return ImageFeatures(seen.pooler_output, tuple(getattr(seen, "deepstack_features", None) or ()))

@@ -1,0 +1,164 @@
+"""Untrained models of every family: what the engine writes is what transformers' `generate` writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    Qwen2VLImageProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
+)
+
+from benchmarks.lossless import judge
+from benchmarks.plain import PlainModel
+from training.checkpoint import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
+from vlm_perception.engines.base import never_stop
+from vlm_perception.engines.drafting.drafter import DraftMemory
+from vlm_perception.engines.factory import open_engine
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
+from vlm_perception.errors import ModelLoadError
+from vlm_perception.types import PixelBudget, Request
+
+# As a checkpoint of the family states them, four cells at least, but small.
+SIZE = {"shortest_edge": 4 * 32 * 32, "longest_edge": 64 * 32 * 32}
+VISION = {
+    "depth": 3,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "intermediate_size": 64,
+    "out_hidden_size": 48,
+    "patch_size": 16,
+    "num_position_embeddings": 64,
+}
+TEXT = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 4096,
+    "rope_parameters": {
+        "rope_type": "default",
+        "mrope_section": [4, 2, 2],
+        "mrope_interleaved": True,
+        "rope_theta": 10_000.0,
+    },
+}
+
+
+def make_qwen3_vl(text: dict[str, Any], ids: dict[str, int]) -> Any:
+    vision = {**VISION, "deepstack_visual_indexes": [0, 1]}
+    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(vision_config=vision, text_config=text, **ids))
+
+
+FAMILIES: dict[str, Callable[[dict[str, Any], dict[str, int]], Any]] = {"qwen3_vl": make_qwen3_vl}
+
+
+def save(folder: Path, family: str) -> Path:
+    """Save an untrained model in the hub's layout."""
+    tokenizer = build_tokenizer(["red circle", '```json\n[{"bbox_2d": [1, 2, 3, 4]}]\n```'])
+    special = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
+    end, pad = special["<|im_end|>"], special["<|endoftext|>"]
+    ids = {
+        f"{name}_token_id": special[f"<|{token}|>"]
+        for name, token in (
+            ("image", "image_pad"),
+            ("video", "video_pad"),
+            ("vision_start", "vision_start"),
+            ("vision_end", "vision_end"),
+        )
+    }
+    torch.manual_seed(3)
+    text = {**TEXT, "vocab_size": len(tokenizer), "eos_token_id": end, "pad_token_id": pad}
+    model = FAMILIES[family](text, ids).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                # Wide enough that what is written depends on every part of the model.
+                weight.normal_(0.0, 0.15)
+    model.generation_config = GenerationConfig(eos_token_id=[end, pad], pad_token_id=pad, do_sample=False)
+    model.save_pretrained(folder)
+    Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=SIZE, patch_size=16),
+        tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(size=SIZE, patch_size=16),
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Saved:
+    folder: Path
+    engine: TransformersEngine
+    plain: PlainModel
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    folder = save(tmp_path_factory.mktemp(request.param), request.param)
+    engine = open_engine(folder)
+    yield Saved(folder, engine, PlainModel(str(folder)))
+    engine.close()
+
+
+@pytest.mark.parametrize("image_wh", [(640, 480), (320, 90), (64, 300)])
+def test_answers_are_those_of_generate(
+    saved: Saved, make_request: Callable[..., Request], image_wh: tuple[int, int]
+) -> None:
+    passes, tokens = 0, 0
+    rgb = np.random.default_rng(image_wh[0]).integers(0, 256, (*image_wh[::-1], 3), dtype=np.uint8)
+    for _ in range(3):
+        request = make_request(rgb.copy(), budget=PixelBudget(64 * 64, 256 * 256), max_new_tokens=40)
+        expected, answer = saved.plain.answer(request), saved.engine.answer(request, never_stop)
+        verdict = judge(answer, request, saved.plain, expected)
+        assert verdict == "same" or verdict.startswith("tie"), verdict
+        passes, tokens = passes + answer.passes, tokens + len(answer.tokens)
+        assert answer.coordinates == "relative_1000"
+        assert all(side % 32 == 0 for side in answer.model_wh)
+    assert passes < tokens, "the same answer again is drafted"
+
+
+def test_drafts_are_bounded_by_0_to_1000(
+    saved: Saved, make_request: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds, own = [], DraftMemory.drafter
+    monkeypatch.setattr(
+        DraftMemory, "drafter", lambda memory, request, wh: (bounds.append(wh), own(memory, request, wh))[1]
+    )
+    monkeypatch.setattr(DraftMemory, "remember", lambda memory, request, wh, text: bounds.append(wh))
+    saved.engine.answer(make_request(), never_stop)
+    assert bounds == [(1000, 1000)] * 2
+
+
+def test_an_image_token_of_another_size_is_refused(saved: Saved, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved.folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((folder / "processor_config.json").read_text())
+    config["image_processor"]["patch_size"] = 14
+    (folder / "processor_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelLoadError, match=r"patches of 14 px.*not 32 px; use the processor of a Qwen3-VL"):
+        open_engine(folder)
+
+
+def test_another_attention_than_sdpa_is_refused(saved: Saved) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(saved.folder)
+    with pytest.raises(ModelLoadError, match=r"flash_attention_2 .*Qwen2\.5-VL alone.*set vision_attention to auto"):
+        replace_vision_tower(model, lambda *_: torch.zeros(0))
+    own = model.model.visual
+    replace_vision_tower(model)
+    assert model.model.visual is own
