@@ -104,7 +104,8 @@ class Settings(BaseModel):
     model: str = Field(
         "Qwen/Qwen2.5-VL-3B-Instruct",
         min_length=1,
-        description="Hub id of a Qwen2.5-VL or Qwen3-VL checkpoint, a folder (works offline), or the shipped tiny.",
+        description="Hub id of a Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint, a local folder, which works offline, or "
+        "the shipped tiny.",
         json_schema_extra=_extra(live=False),
     )
     device: str = Field(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import (
     AutoModelForImageTextToText,
     GenerationConfig,
@@ -28,10 +29,12 @@ from training.checkpoint import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
 from vlm_perception.engines.base import never_stop
 from vlm_perception.engines.drafting.drafter import DraftMemory
 from vlm_perception.engines.factory import open_engine
+from vlm_perception.engines.families import FAMILIES, Family
+from vlm_perception.engines.transformers.cuda_graphs import refuse_graph
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
 from vlm_perception.errors import ModelLoadError
-from vlm_perception.types import PixelBudget, Request
+from vlm_perception.types import PixelBudget, Request, Token
 
 # As a checkpoint of the family states them, four cells at least, but small.
 SIZE = {"shortest_edge": 4 * 32 * 32, "longest_edge": 64 * 32 * 32}
@@ -66,7 +69,38 @@ def make_qwen3_vl(text: dict[str, Any], ids: dict[str, int]) -> Any:
     return Qwen3VLForConditionalGeneration(Qwen3VLConfig(vision_config=vision, text_config=text, **ids))
 
 
-FAMILIES: dict[str, Callable[[dict[str, Any], dict[str, int]], Any]] = {"qwen3_vl": make_qwen3_vl}
+# Two layers of four with recurrent state.
+RECURRENT = {
+    "layer_types": ["linear_attention", "full_attention"] * 2,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
+EXPERTS = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+}
+
+
+def make_qwen3_5(text: dict[str, Any], ids: dict[str, int]) -> Any:
+    config = transformers.Qwen3_5Config(vision_config=VISION, text_config={**text, **RECURRENT}, **ids)
+    return transformers.Qwen3_5ForConditionalGeneration(config)
+
+
+def make_qwen3_5_moe(text: dict[str, Any], ids: dict[str, int]) -> Any:
+    sizes = {**text, **RECURRENT, **EXPERTS}
+    config = transformers.Qwen3_5MoeConfig(vision_config=VISION, text_config=sizes, **ids)
+    return transformers.Qwen3_5MoeForConditionalGeneration(config)
+
+
+MAKE: dict[str, Callable[[dict[str, Any], dict[str, int]], Any]] = {
+    "qwen3_vl": make_qwen3_vl,
+    "qwen3_5": make_qwen3_5,
+    "qwen3_5_moe": make_qwen3_5_moe,
+}
 
 
 def save(folder: Path, family: str) -> Path:
@@ -85,7 +119,7 @@ def save(folder: Path, family: str) -> Path:
     }
     torch.manual_seed(3)
     text = {**TEXT, "vocab_size": len(tokenizer), "eos_token_id": end, "pad_token_id": pad}
-    model = FAMILIES[family](text, ids).eval()
+    model = MAKE[family](text, ids).eval()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
@@ -104,16 +138,20 @@ def save(folder: Path, family: str) -> Path:
 
 @dataclass(frozen=True)
 class Saved:
+    family: Family
     folder: Path
     engine: TransformersEngine
     plain: PlainModel
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=MAKE)
 def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    family = FAMILIES[request.param]
+    if family.recurrent and not hasattr(transformers, "Qwen3_5ForConditionalGeneration"):
+        pytest.skip(f"transformers {transformers.__version__} does not know {family.name}")
     folder = save(tmp_path_factory.mktemp(request.param), request.param)
     engine = open_engine(folder)
-    yield Saved(folder, engine, PlainModel(str(folder)))
+    yield Saved(family, folder, engine, PlainModel(str(folder)))
     engine.close()
 
 
@@ -131,7 +169,48 @@ def test_answers_are_those_of_generate(
         passes, tokens = passes + answer.passes, tokens + len(answer.tokens)
         assert answer.coordinates == "relative_1000"
         assert all(side % 32 == 0 for side in answer.model_wh)
-    assert passes < tokens, "the same answer again is drafted"
+    if saved.family.recurrent:
+        assert passes == tokens
+    else:
+        assert passes < tokens, "the same answer again is drafted"
+
+
+def test_drafting_is_off_where_state_cannot_be_cut_back_and_says_so(saved: Saved) -> None:
+    assert saved.plain.model._is_stateful == saved.family.recurrent
+    told = saved.engine.describe()["drafting"]
+    assert (
+        told.startswith(f"off: {saved.family.name} keeps recurrent state") if saved.family.recurrent else told == "on"
+    )
+
+
+def test_drafts_change_no_bit(saved: Saved, make_request: Callable[..., Request]) -> None:
+    undrafted = open_engine(saved.folder, drafting=False)
+    expected = undrafted.answer(make_request(), never_stop)
+    for _ in range(2):
+        answer = saved.engine.answer(make_request(), never_stop)
+        assert (answer.text, answer.tokens) == (expected.text, expected.tokens)
+
+
+def test_answers_of_a_batch_are_those_alone(saved: Saved, make_request: Callable[..., Request]) -> None:
+    requests = [make_request(max_new_tokens=count) for count in (5, 9)]
+    alone = [saved.engine.answer(request, never_stop) for request in requests]
+    together = saved.engine.answer_batch(requests, [never_stop] * 2)
+    assert [(each.text, each.tokens) for each in together] == [(each.text, each.tokens) for each in alone]
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_an_answer_ends_when_it_is_told_to(saved: Saved, make_request: Callable[..., Request], after: int) -> None:
+    heard: list[Token] = []
+    answer = saved.engine.answer(make_request(), lambda: len(heard) >= after, lambda _, tokens: heard.extend(tokens))
+    assert answer.finish_reason == "aborted"
+    assert after <= len(answer.tokens) <= after + 3, "a character may have several tokens"
+    assert tuple(heard) == answer.tokens
+
+
+def test_a_graph_of_recurrent_state_is_refused() -> None:
+    refuse_graph("auto", "Qwen3.5")
+    with pytest.raises(ModelLoadError, match=r"Qwen3\.5 keeps recurrent state: set decoder to auto or eager"):
+        refuse_graph("graph", "Qwen3.5")
 
 
 def test_drafts_are_bounded_by_0_to_1000(
@@ -143,7 +222,7 @@ def test_drafts_are_bounded_by_0_to_1000(
     )
     monkeypatch.setattr(DraftMemory, "remember", lambda memory, request, wh, text: bounds.append(wh))
     saved.engine.answer(make_request(), never_stop)
-    assert bounds == [(1000, 1000)] * 2
+    assert bounds == ([] if saved.family.recurrent else [(1000, 1000)] * 2)
 
 
 def test_an_image_token_of_another_size_is_refused(saved: Saved, tmp_path: Path) -> None:
@@ -151,7 +230,7 @@ def test_an_image_token_of_another_size_is_refused(saved: Saved, tmp_path: Path)
     config = json.loads((folder / "processor_config.json").read_text())
     config["image_processor"]["patch_size"] = 14
     (folder / "processor_config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelLoadError, match=r"patches of 14 px.*not 32 px; use the processor of a Qwen3-VL"):
+    with pytest.raises(ModelLoadError, match=r"patches of 14 px.*not 32 px; use the processor of a Qwen3"):
         open_engine(folder)
 
 

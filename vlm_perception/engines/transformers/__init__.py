@@ -1,1 +1,1 @@
-"""Qwen2.5-VL and Qwen3-VL in this process, through transformers."""
+"""Qwen's models in this process, through transformers."""

@@ -112,6 +112,22 @@ def choose_graph(decoder: str, model: Any) -> bool:
     return decoder != "eager" and can_record(model)
 
 
+def refuse_graph(decoder: str, family: str) -> None:
+    """Refuse recorded passes of a model whose recurrent state they would not find again.
+
+    Args:
+        decoder: Settings' `decoder`.
+        family: Name of the model's family.
+
+    Raises:
+        ModelLoadError: "graph" was asked for.
+    """
+    if decoder == "graph":
+        raise ModelLoadError(
+            f"decoder graph was asked for, {family} keeps recurrent state: set decoder to auto or eager"
+        )
+
+
 def _spread(model: Any) -> str:
     devices = set(map(str, getattr(model, "hf_device_map", {}).values()))
     return f" (spread over {', '.join(sorted(devices))})" if len(devices) > 1 else ""

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL and Qwen3-VL in this process, through transformers. One code path for every size of it.
+"""Qwen's models in this process, through transformers. One code path for every size of a family.
 
 Importing torch and transformers takes many seconds, and a node that does it at the top hears neither prompts nor
 signals meanwhile: they are imported in `load`, and nothing here needs them before.
@@ -19,6 +19,7 @@ from vlm_perception.types import Answer, Request
 
 if TYPE_CHECKING:
     from vlm_perception.engines.transformers.generator import Generator
+    from vlm_perception.engines.transformers.stepwise import StepwiseGenerator
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class TransformersEngine:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._generator: Generator | None = None
+        self._generator: Generator | StepwiseGenerator | None = None
         self._facts: dict[str, str] = {}
         self._loading = ""
 
@@ -58,9 +59,10 @@ class TransformersEngine:
             self._tell(f"finding {settings.model}, which may mean to download it")
             checkpoint = find_checkpoint(settings.model)
             self._tell("importing the libraries")
-            from vlm_perception.engines.transformers.cuda_graphs import choose_graph
+            from vlm_perception.engines.transformers.cuda_graphs import choose_graph, refuse_graph
             from vlm_perception.engines.transformers.generator import Generator
             from vlm_perception.engines.transformers.loading import load_checkpoint
+            from vlm_perception.engines.transformers.stepwise import StepwiseGenerator
 
             loaded = load_checkpoint(
                 checkpoint,
@@ -69,9 +71,16 @@ class TransformersEngine:
                 self._tell,
                 vision_attention=settings.vision_attention,
             )
-            graph = choose_graph(settings.decoder, loaded.model)
-            drafts = DraftMemory(loaded.vocabulary) if settings.drafting else None
-            generator = Generator(loaded, drafts, graph=graph)
+            family, drafting = checkpoint.family, "on" if settings.drafting else "off"
+            generator: Generator | StepwiseGenerator
+            if family.recurrent:
+                refuse_graph(settings.decoder, family.name)
+                graph, drafting = False, f"off: {family.name} keeps recurrent state, which no draft can be taken out of"
+                generator = StepwiseGenerator(loaded)
+            else:
+                graph = choose_graph(settings.decoder, loaded.model)
+                drafts = DraftMemory(loaded.vocabulary) if settings.drafting else None
+                generator = Generator(loaded, drafts, graph=graph)
             self._tell("answering a first image")
             try:
                 generator.warm_up()
@@ -79,7 +88,7 @@ class TransformersEngine:
                 reason = f"{error}{_remedy_of(error, loaded.facts()['dtype'])}"
                 raise ModelLoadError(f"{settings.model} was loaded and cannot answer: {reason}") from error
             self._generator = generator
-            self._facts = {**loaded.facts(), "decoder": "graph" if graph else "eager"}
+            self._facts = {**loaded.facts(), "decoder": "graph" if graph else "eager", "drafting": drafting}
         finally:
             self._tell("")
         _log.info("loaded %s", self._facts)
@@ -101,7 +110,7 @@ class TransformersEngine:
         return self._loaded().blank_answer(request)
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: see `Engine.describe`, and `decoder`."""
+        """Facts for diagnostics: see `Engine.describe`, and `decoder` and `drafting`, or why not."""
         if facts := self._facts:
             return dict(facts)
         asked, stage = self._settings(), self._loading
@@ -122,7 +131,7 @@ class TransformersEngine:
     def _tell(self, stage: str) -> None:
         self._loading = stage
 
-    def _loaded(self) -> Generator:
+    def _loaded(self) -> Generator | StepwiseGenerator:
         if self._generator is None:
             raise InferenceError(f"{self.name} is not loaded: call load() first")
         return self._generator

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text, never_stop
@@ -20,7 +19,7 @@ from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
 from vlm_perception.engines.transformers.speculative import ReplyStart, Written, decode_speculatively
 from vlm_perception.replies.coordinates import coordinate_wh
-from vlm_perception.types import WH, Answer, Frame, PixelBudget, Prompt, Request, Task, Timings
+from vlm_perception.types import WH, Answer, Request, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,7 @@ class Generator:
 
     def warm_up(self) -> None:
         """Answer a grey image, so that a first frame finds everything made that is made once."""
-        side = 2 * self._preprocessor.cell_px
-        frame = Frame(np.full((side, side, 3), 128, np.uint8))
-        prompt = Prompt("", Task.RAW, "What is in the image?")
-        self.answer(Request(frame, prompt, PixelBudget(side**2, side**2), 2), never_stop, ignore_text)
+        self.answer(self._preprocessor.grey_request(), never_stop, ignore_text)
         if self._drafts is not None:
             self._drafts.forget()
 

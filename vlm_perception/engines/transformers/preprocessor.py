@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from vlm_perception.engines.families import intersect_budgets, plan_resize
-from vlm_perception.types import WH, PixelBudget, Request
+from vlm_perception.types import WH, Frame, PixelBudget, Prompt, Request, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,12 @@ class Preprocessor:
             GeometryError: The frame's size or aspect ratio is outside the family's resize rule.
         """
         return plan_resize(request.frame.image_wh, self._budget(request), cell_px=self.cell_px)
+
+    def grey_request(self) -> Request:
+        """Ask about a grey image of four image tokens, for two tokens of an answer."""
+        side = 2 * self.cell_px
+        frame = Frame(np.full((side, side, 3), 128, np.uint8))
+        return Request(frame, Prompt("", Task.RAW, "What is in the image?"), PixelBudget(side**2, side**2), 2)
 
     def tokens(self, instruction: str) -> PromptTokens:
         """Write one instruction about one image in the checkpoint's chat template, thinking off where that can be told.
