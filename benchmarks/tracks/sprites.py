@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.photos import training_photos
-from vlm_perception.scenes import COLOURS, KINDS, Background, Light, ObjectSpec, SceneSpec, random_scene, render
+from vlm_perception.scenes import COLOURS, KINDS, ObjectSpec, random_scene
+from vlm_perception.scenes.draw import cut_out
 
-_LIGHT = Light(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 # Room around the thing, so that its soft edge is not cut.
 _MARGIN = 1.1
+# How many times larger things are drawn than shown.
+_FINE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def flat_sprite(rng: np.random.Generator, side_px: float) -> Sprite:
     item = random_scene(rng, (640, 640), 1).objects[0]
     kind = str(rng.choice(KINDS))
     aspect = {"cart": 0.75, "face": 1.0}.get(kind, float(rng.uniform(0.8, 1.25)))
-    item = ObjectSpec(kind, item.colour, item.rgb, item.pattern, 0.5, 0.5, 1 / _MARGIN, aspect, 0.0, 0)
+    item = ObjectSpec(kind, item.colour, item.rgb, item.pattern, 0.5, 0.5, 1.0, aspect, 0.0, 0)
     return _cut_out(item, side_px)
 
 
@@ -47,7 +49,7 @@ def textured_sprite(rng: np.random.Generator, side_px: float) -> Sprite:
     """Cut a piece of a photograph out in the form of a thing of the scenes."""
     kind = str(rng.choice(KINDS[:3]))
     colour = str(rng.choice(list(COLOURS)))
-    item = ObjectSpec(kind, colour, (0, 0, 0), "plain", 0.5, 0.5, 1 / _MARGIN, float(rng.uniform(0.7, 1.4)), 0.0, 0)
+    item = ObjectSpec(kind, colour, (0, 0, 0), "plain", 0.5, 0.5, 1.0, float(rng.uniform(0.7, 1.4)), 0.0, 0)
     form = _cut_out(item, side_px)
     photos = training_photos()
     photo = photos[int(rng.integers(len(photos)))]
@@ -59,13 +61,13 @@ def textured_sprite(rng: np.random.Generator, side_px: float) -> Sprite:
 
 
 def _cut_out(item: ObjectSpec, side_px: float) -> Sprite:
-    """Draw an object on black and on white: what differs is not the object."""
-    wh = (round(side_px * _MARGIN), round(side_px * _MARGIN))
-    black, white = (
-        render(SceneSpec((item,), Background("plain", shade, shade, 0), _LIGHT), wh).rgb
-        for shade in ((0, 0, 0), (255, 255, 255))
-    )
-    alpha = 255 - np.clip(white.astype(np.int16).mean(-1) - black.astype(np.int16).mean(-1), 0, 255)
-    outside = (alpha < 250).astype(np.uint8)
-    rgb = cv2.inpaint(black, outside, 3, cv2.INPAINT_TELEA)
-    return Sprite(item.label, np.dstack([rgb, alpha.astype(np.uint8)]))
+    """Draw an object large, in the middle of a square, and make it small: so its edge is soft."""
+    rgb, own = cut_out(item, _FINE * round(side_px))
+    height, width = own.shape
+    side = round(_MARGIN * max(own.shape))
+    top, left = (side - height) // 2, (side - width) // 2
+    rim = (top, side - height - top, left, side - width - left)
+    square = cv2.copyMakeBorder(rgb, *rim, cv2.BORDER_REPLICATE)
+    alpha = cv2.copyMakeBorder(own.astype(np.uint8) * 255, *rim, cv2.BORDER_CONSTANT, value=0)
+    small = (round(side / _FINE), round(side / _FINE))
+    return Sprite(item.label, cv2.resize(np.dstack([square, alpha]), small, interpolation=cv2.INTER_AREA))

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.settings import Settings
@@ -27,6 +27,7 @@ from vlm_perception.world.catch_up import CatchUp
 from vlm_perception.world.tracker import Tracker
 from vlm_perception.world.tracks import Tracks
 
+_T = TypeVar("_T")
 # A third of a second at 30 Hz: longer is no longer "now", and every frame that waits holds its pixels.
 _LINE_FRAMES = 10
 _LINE_ANSWERS = 16
@@ -201,17 +202,10 @@ class Tracking:
     def moves(self, frame: Frame, prompt: Prompt) -> tuple[Move, ...]:
         """Tell how far the objects of a prompt have come since its last answer, as far as they are followed."""
         camera = self._cameras.get(frame.camera)
-        found: tuple[Move, ...] = ()
         if camera is None or not camera.wanted:
-            return found
+            return ()
         with camera.lock:
-
-            def move() -> None:
-                nonlocal found
-                found = camera.tracker.moves(frame, prompt)
-
-            self._contained(frame.camera, camera, move)
-        return found
+            return self._contained(frame.camera, camera, lambda: camera.tracker.moves(frame, prompt)) or ()
 
     def identify(self, result: Result) -> Result:
         """Give the objects of an answer, whole or partial, their ids, before it is published."""
@@ -219,14 +213,8 @@ class Tracking:
         camera = self._cameras.get(name)
         if camera is None:
             return result
-        found = result
         with camera.lock:
-
-            def identify() -> None:
-                nonlocal found
-                found = camera.tracker.identify(result)
-
-            self._contained(name, camera, identify)
+            found = self._contained(name, camera, lambda: camera.tracker.identify(result)) or result
         if not found.partial and camera.wanted:
             with self._changed:
                 # One that has not begun is worth less than the next: answers may come faster than they are caught up.
@@ -257,13 +245,14 @@ class Tracking:
         tracker.set_prompts(prompts)
         return tracker
 
-    def _contained(self, name: str, camera: _Camera, action: Callable[[], None]) -> None:
-        """Call the tracker, its lock held; one that fails is replaced, and the node lives on."""
+    def _contained(self, name: str, camera: _Camera, action: Callable[[], _T]) -> _T | None:
+        """Call the tracker, its lock held; one that fails is replaced, the node lives on, and None comes back."""
         try:
-            action()
+            return action()
         except Exception as error:  # noqa: BLE001 - a lost track must cost no answer and no thread
             camera.tracker = self._new_tracker(self._prompts)
             self._listener.on_tracking_failure(name, error)
+            return None
 
     def _run_thread(self, wanted: bool) -> None:
         if wanted == (self._running is not None):
@@ -313,14 +302,8 @@ class Tracking:
         except Exception as error:  # noqa: BLE001 - one bad frame must not end the thread
             self._listener.on_tracking_failure(pending.camera, error)
             return
-        tracks: Tracks | None = None
         with camera.lock:
-
-            def advance() -> None:
-                nonlocal tracks
-                tracks = camera.tracker.advance(frame)
-
-            self._contained(pending.camera, camera, advance)
+            tracks = self._contained(pending.camera, camera, lambda: camera.tracker.advance(frame))
         if tracks is None:
             return
         # A catch-up of a prompt that has just gone may have come between.
@@ -355,15 +338,9 @@ class Tracking:
         camera = self._cameras.get(name)
         if camera is None:
             return None
-        catch_up: CatchUp | None = None
         with camera.lock:
             tracker = camera.tracker
-
-            def begin() -> None:
-                nonlocal catch_up
-                catch_up = tracker.start_catch_up(result)
-
-            self._contained(name, camera, begin)
+            catch_up = self._contained(name, camera, lambda: tracker.start_catch_up(result))
         if catch_up is None:
             with self._changed:
                 self._not_kept += 1

@@ -19,12 +19,12 @@ _TOGETHER = 0.15
 
 def is_cut(before: KeptFrame, after: KeptFrame) -> bool:
     """Tell whether two frames in a row have nothing in common; a change of light and a fast turn are no cuts."""
+    if cv2.absdiff(before.grey, after.grey).mean() < _LEAST_DIFFERENCE:
+        return False
     first, second = (
         cv2.resize(each.grey, _THUMBNAIL_WH, interpolation=cv2.INTER_AREA).astype(np.float64)
         for each in (before, after)
     )
-    if np.abs(first - second).mean() < _LEAST_DIFFERENCE:
-        return False
     first, second = first - first.mean(), second - second.mean()
     if (first * second).sum() > _ALIKE * np.sqrt((first**2).sum() * (second**2).sum()):
         return False

@@ -150,14 +150,6 @@ class Tracker:
             if each is not None and asked_s > each.caught_up_s:
                 self._take_over(each, sighting, catch_up, newest)
 
-    def reset(self) -> None:
-        """Forget everything but the prompts; ids go on."""
-        self._followed = []
-        self._answers = {}
-        self._kept.clear()
-        self._cut_s = -math.inf
-        self._image_wh = None
-
     def _cut(self, now_s: float) -> None:
         """Forget what was to be seen before this moment; answers about it that come later are not followed."""
         self._followed = []

@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from results import answer_about
 
+from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, Prompt, Result, Task
 from vlm_perception.world import kept_frames
 from vlm_perception.world.kept_frames import KeptFrames, shrink
+from vlm_perception.world.scene_cut import is_cut
 from vlm_perception.world.tracker import Tracker
 from vlm_perception.world.tracks import Tracks
 
@@ -36,6 +38,9 @@ LOOKS = {
 }
 
 
+PASSER = texture(3, 8, (90, 160))
+
+
 class Film:
     """A square thing before a room; where it is, how it turns and what hides it are functions of the time."""
 
@@ -47,10 +52,13 @@ class Film:
         camera: Place = lambda at_s: (0.0, 0.0),
         turned_deg: Callable[[float], float] = lambda at_s: 0.0,
         hidden: Callable[[float], bool] = lambda at_s: False,
+        light: Callable[[float], float] = lambda at_s: 1.0,
+        passer: Callable[[float], float] | None = None,
         cut_s: float = 1e9,
     ) -> None:
         self._thing, self._look, self._camera = thing, LOOKS[look], camera
         self._turned_deg, self._hidden, self._cut_s = turned_deg, hidden, cut_s
+        self._light, self._passer = light, passer
 
     def frame(self, index: int) -> Frame:
         at_s = index / RATE_HZ
@@ -62,6 +70,11 @@ class Film:
             matrix = cv2.getRotationMatrix2D((49.5, 49.5), -self._turned_deg(at_s), 1.0)
             matrix[:, 2] += centre - 49.5
             cv2.warpAffine(self._look, matrix, WH, rgb, borderMode=cv2.BORDER_TRANSPARENT)
+        if self._passer is not None:
+            x = round(self._passer(at_s))
+            left, right = max(x, 0), max(min(x + PASSER.shape[1], WH[0]), 0)
+            rgb[160:320, left:right] = PASSER[:, left - x : right - x]
+        rgb = cv2.convertScaleAbs(rgb, alpha=self._light(at_s))
         return Frame(rgb, FrameHeader(int(at_s), round(at_s % 1 * 1e9), "camera"), "/image", 10.0 + at_s)
 
     def truth(self, index: int) -> XYXY:
@@ -73,12 +86,6 @@ class Film:
 
     def _centre(self, at_s: float) -> NDArray[np.float64]:
         return np.array(self._thing(at_s)) - np.round(self._camera(at_s))
-
-
-def iou(a: XYXY, b: XYXY) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    return common / sum([(each[2] - each[0]) * (each[3] - each[1]) for each in (a, b)], -common)
 
 
 def result(asked: Frame, *boxes: XYXY) -> Result:
@@ -129,6 +136,7 @@ FILMS = {
     "flat one moves": Film(moving, look="flat"),
     "camera pans and shakes": Film(still(), camera=shaking),
     "flat one before a shaking camera": Film(moving, look="flat", camera=shaking),
+    "it grows dark": Film(moving, light=lambda at_s: 1.0 - 0.3 * at_s),
     "flat one turns": Film(moving, look="flat", turned_deg=lambda at_s: 25.0 * at_s),
 }
 
@@ -186,6 +194,34 @@ def test_what_was_hidden_for_a_moment_keeps_its_id() -> None:
     told = play(film, 70)
     assert [track.object.id for track in told[-1].tracks] == ["1"]
     assert told[-1].tracks[0].certainty > 0.8
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_what_passes_before_a_thing_does_not_take_its_box_along(look: str) -> None:
+    film = Film(still(), look=look, passer=lambda at_s: 400.0 * (at_s - 1.0) - 90.0)
+    told = play(film, 85)
+    (track,) = told[-1].tracks
+    assert track.object.id == "1"
+    assert iou(track.object.xyxy or (0.0, 0.0, 1.0, 1.0), film.truth(84)) > 0.8
+
+
+DARK = np.full((180, 320, 3), 3, np.uint8)
+VIEW = ROOM[:720, :1280]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cut"),
+    [
+        (VIEW, OTHER_ROOM[:720, :1280], True),
+        (VIEW, cv2.convertScaleAbs(VIEW, alpha=0.5), False),
+        (VIEW, ROOM[:720, 60:1340], False),
+        (DARK, DARK + np.random.default_rng(0).integers(0, 4, DARK.shape, np.uint8), False),
+    ],
+    ids=["another room", "less light", "a fast turn", "darkness"],
+)
+def test_only_another_scene_is_a_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], cut: bool) -> None:
+    frames = [shrink(Frame(np.ascontiguousarray(rgb), received_s=at_s)) for at_s, rgb in enumerate((before, after))]
+    assert is_cut(*frames) is cut
 
 
 def test_an_answer_about_the_scene_before_a_cut_is_not_followed() -> None:

@@ -135,7 +135,6 @@ EVENTS = st.one_of(
         st.booleans(),
     ),
     st.tuples(st.just("prompts"), st.lists(st.sampled_from([CUPS, CARTS]), unique=True)),
-    st.tuples(st.just("reset")),
 )
 
 
@@ -169,8 +168,6 @@ def test_whatever_comes_is_followed_without_error(events: list[tuple]) -> None: 
                 while catch_up.step():
                     pass
                 follow.finish_catch_up(catch_up)
-        elif kind == "prompts":
+        else:
             current = rest[0]
             follow.set_prompts(current)
-        else:
-            follow.reset()
