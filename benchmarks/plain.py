@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from vlm_perception.engines.detokenizer import Detokenizer
 from vlm_perception.engines.families import intersect_budgets
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import PixelBudget, Request, Token
 
 # Plain and verified passes sum the same float32 numbers in another order.
@@ -117,7 +118,7 @@ def align_tokens(tokenizer: Any, ids: Sequence[int], logprobs: Iterable[float]) 
     Returns:
         The text without chat control tokens, and one `Token` per id.
     """
-    writing = Detokenizer(ByteVocabulary(tokenizer))
-    pieces = [writing.feed(token_id, logprob) for token_id, logprob in zip(ids, logprobs, strict=True)]
+    writing, vocabulary = Detokenizer(), ByteVocabulary(tokenizer)
+    pieces = [writing.feed(vocabulary.bytes_of(each), logprob) for each, logprob in zip(ids, logprobs, strict=True)]
     pieces.append(writing.finish())
     return "".join(chunk for chunk, _ in pieces), tuple(token for _, tokens in pieces for token in tokens)

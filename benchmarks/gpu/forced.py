@@ -18,10 +18,10 @@ from benchmarks.videos import IMAGE_WH, frame_of, scenes
 from training.replies import Expected, reading_order, render_reply, to_model_box
 from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.transformers.decoder_pass import Choice, Decoder, PassToken
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.generator import Generator
 from vlm_perception.engines.transformers.prefill import Prefix
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Answer, Request
 

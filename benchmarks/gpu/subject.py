@@ -23,12 +23,12 @@ from benchmarks.plain import PlainModel
 from benchmarks.shapes import Shape, random_model
 from vlm_perception.engines.drafting.drafter import DraftMemory
 from vlm_perception.engines.transformers.checkpoint import find_checkpoint
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.generator import Generator
 from vlm_perception.engines.transformers.loading import LoadedModel
 from vlm_perception.engines.transformers.memory import free_memory
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Frame, FrameHeader, PixelBudget
 

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from benchmarks.plain import align_tokens
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer
+from vlm_perception.engines.detokenizer import Detokenizer
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import Token
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -33,8 +34,9 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 
 
 def pieces_of(vocabulary: ByteVocabulary, ids: list[int]) -> list[tuple[str, tuple[Token, ...]]]:
-    writing = Detokenizer(vocabulary)
-    return [*(writing.feed(token_id, -float(place)) for place, token_id in enumerate(ids)), writing.finish()]
+    writing = Detokenizer()
+    written = enumerate(map(vocabulary.bytes_of, ids))
+    return [*(writing.feed(each, -float(place)) for place, each in written), writing.finish()]
 
 
 # Ids 12 to 267 are the single bytes, so most lists are no UTF-8; id 600 is not in the vocabulary.

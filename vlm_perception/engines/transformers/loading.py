@@ -13,11 +13,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 
 from vlm_perception.engines.families import Family
 from vlm_perception.engines.transformers.checkpoint import Checkpoint
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
 from vlm_perception.engines.transformers.memory import check_memory
 from vlm_perception.engines.transformers.vision_attention import find_attention
 from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.errors import ModelLoadError
 
 Tell = Callable[[str], None]

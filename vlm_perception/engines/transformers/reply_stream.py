@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import torch
 
 from vlm_perception.engines.base import OnText, ShouldStop
+from vlm_perception.engines.detokenizer import Detokenizer, Piece
 from vlm_perception.engines.repetition import RepetitionWatch
-from vlm_perception.engines.transformers.detokenizer import ByteVocabulary, Detokenizer, Piece
+from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import FinishReason, Token
 
 
@@ -34,7 +35,7 @@ class ReplyStream:
     def __init__(
         self, vocabulary: ByteVocabulary, end_ids: Collection[int], should_stop: ShouldStop, on_text: OnText
     ) -> None:
-        self._detokenizer, self._end_ids = Detokenizer(vocabulary), end_ids
+        self._detokenizer, self._vocabulary, self._end_ids = Detokenizer(), vocabulary, end_ids
         self._should_stop, self._on_text = should_stop, on_text
         self._watch = RepetitionWatch()
         self._chunks: list[str] = []
@@ -64,7 +65,7 @@ class ReplyStream:
         if not math.isfinite(logprob):
             raise FloatingPointError(f"the model computed {logprob} instead of a probability")
         if self._reason is None:
-            piece = self._detokenizer.feed(token_id, logprob)
+            piece = self._detokenizer.feed(self._vocabulary.bytes_of(token_id), logprob)
             self._hand_on(piece)
             if token_id in self._end_ids:
                 self._reason = "stop"

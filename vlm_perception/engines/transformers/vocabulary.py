@@ -1,23 +1,14 @@
-"""From generated token ids to text and `Token`s, one id at a time and exact to the byte.
-
-The tokenizers of the Qwen family write bytes, so one character may be spread over several tokens.
-Decoding the whole reply after every token would cost more and more; this looks at each byte once.
-"""
+"""Which bytes each token id of a checkpoint writes."""
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Any
-
-from vlm_perception.types import Token
 
 # Special tokens that are part of an answer: the Qwen family marks objects and places with them.
 _PART_OF_ANSWER = re.compile(r"<\|(object_ref|box|quad|point)_(start|end)\|>")
 # What a byte-level vocabulary has to give back: spaces, line ends, other scripts, 1 to 4 bytes a character.
 _SAMPLE = '[\n\t{"label": "red cup é 猫 🐈"}]\r\n'
-
-Piece = tuple[str, tuple[Token, ...]]
 
 
 class ByteVocabulary:
@@ -67,55 +58,6 @@ class ByteVocabulary:
         except KeyError:
             # A token that was added by hand is stored as it reads.
             return (name or "").encode()
-
-
-class Detokenizer:
-    """Puts one reply together.
-
-    A token is given out together with the last character it has a byte of: those that share a
-    character come together with it, and all of them span it. Bytes that are no UTF-8 become
-    U+FFFD, exactly as the tokenizer's own `decode` writes them.
-    """
-
-    def __init__(self, vocabulary: ByteVocabulary) -> None:
-        self._vocabulary = vocabulary
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._length = 0
-        self._waiting: list[Token] = []
-
-    def feed(self, token_id: int, logprob: float) -> Piece:
-        """Take one more token.
-
-        Returns:
-            The characters that are whole now, often one token's, and the tokens that ended with
-            them. A token that writes nothing comes as soon as those before it.
-        """
-        written = self._vocabulary.bytes_of(token_id)
-        first = self._decoder.decode(written[:1])
-        # The first byte lies in the last character that it ended, or in one that is still open.
-        start = self._length + len(first) - (1 if first and not self._is_open() else 0)
-        chunk = first + self._decoder.decode(written[1:])
-        self._length += len(chunk)
-        if written:
-            self._waiting.append(Token(start, self._length + self._is_open(), logprob))
-        else:
-            self._waiting.append(Token(self._length, self._length, logprob))
-        return chunk, self._ready()
-
-    def finish(self) -> Piece:
-        """End the reply: an unfinished character becomes U+FFFD."""
-        chunk = self._decoder.decode(b"", True)
-        self._length += len(chunk)
-        return chunk, self._ready()
-
-    def _is_open(self) -> bool:
-        return bool(self._decoder.getstate()[0])
-
-    def _ready(self) -> tuple[Token, ...]:
-        # Tokens keep their order: one that writes nothing waits behind an open character too.
-        count = next((i for i, token in enumerate(self._waiting) if token.end > self._length), len(self._waiting))
-        ready, self._waiting = tuple(self._waiting[:count]), self._waiting[count:]
-        return ready
 
 
 def _byte_of_character() -> dict[str, int]:
