@@ -111,8 +111,8 @@ class Settings(BaseModel):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Where the model runs: auto, cpu, cuda, cuda:N or mps; auto lets accelerate "
-        "spread it over what is there.",
+        description="Where the model runs: auto, cpu, cuda, cuda:N or mps; auto takes one GPU that holds the model, "
+        "else several together, and the cpu only where there is no GPU.",
         json_schema_extra=_extra(live=False),
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(

@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 
 from vlm_perception.engines.factory import make_engine, open_engine
 from vlm_perception.engines.families import FAMILIES
+from vlm_perception.engines.transformers import loading
 from vlm_perception.engines.transformers.checkpoint import Checkpoint, find_checkpoint
-from vlm_perception.engines.transformers.loading import check_device
-from vlm_perception.engines.transformers.memory import check_memory
+from vlm_perception.engines.transformers.loading import check_device, load_checkpoint
+from vlm_perception.engines.transformers.memory import find_place, free_bytes
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.settings import Settings
 from vlm_perception.startup import arguments
@@ -143,15 +144,38 @@ def test_code_in_a_checkpoint_is_not_run(folder: Path, tmp_path: Path) -> None:
 def test_too_little_memory_says_how_much_and_what_to_do(folder: Path) -> None:
     huge = Checkpoint(folder, "local folder", FAMILIES["qwen2_5_vl"], 10**15, "bfloat16")
     with pytest.raises(ModelLoadError, match=r"1071021\.0 GiB as bfloat16.* GiB free; .*smaller model"):
-        check_memory(huge, device="cpu", dtype="auto")
+        find_place(huge, device="cpu", dtype="auto")
 
 
 def test_a_wider_number_format_needs_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 10**9))
     stored = Checkpoint(folder, "local folder", FAMILIES["qwen2_5_vl"], 2 * 10**9, "bfloat16")
-    check_memory(stored, device="cpu", dtype="auto")
+    find_place(stored, device="cpu", dtype="auto")
     with pytest.raises(ModelLoadError, match="as float32"):
-        check_memory(stored, device="cpu", dtype="float32")
+        find_place(stored, device="cpu", dtype="float32")
+
+
+def test_layers_that_accelerate_leaves_on_a_disk_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the GPUs hold all weights together, and none has room for one layer more."""
+    narrow = {"device_map": "auto", "max_memory": {"cpu": 10**7}}
+    placement = SimpleNamespace(devices=("cuda:0", "cuda:1"), options=lambda: narrow)
+    monkeypatch.setattr(loading, "find_place", lambda *_, **__: placement)
+    with pytest.raises(ModelLoadError, match=r"parts of the model outside of the GPUs.*set device to cpu"):
+        load_checkpoint(find_checkpoint(str(folder)), "auto", "auto")
+
+
+def test_memory_that_a_gpu_shares_with_the_host_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6 * 2**30))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**30, 8 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(is_integrated=1))
+    for reading in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, reading, lambda _: 0)
+    small, large = (Checkpoint(TINY, "", FAMILIES["qwen2_5_vl"], size * 2**30, "bfloat16") for size in (5, 6))
+    assert find_place(small, device="auto", dtype="auto").devices == ("cuda:0",)
+    with pytest.raises(ModelLoadError, match=r"shares the host's memory, has 6\.0 GiB free"):
+        find_place(large, device="auto", dtype="auto")
+    assert free_bytes("cuda:0") == free_bytes("cpu") == 6 * 2**30
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -41,8 +41,8 @@ def judge_model(probe: Probe) -> Finding:
     if probe.facts["step"] == "memory":
         remedy = "close what holds memory, take a smaller model or dtype bfloat16, or a machine with more"
         return error("The model does not fit into the free memory", f"{name}: {problem}", remedy)
-    size_gib = probe.facts["weight_bytes"] / _GIB
-    return ok("Model", f"{name}: {probe.facts['origin']}, {size_gib:.2f} GiB of weights, in {probe.facts['folder']}")
+    size = f"{probe.facts['weight_bytes'] / _GIB:.2f} GiB of weights for {probe.facts['devices']}"
+    return ok("Model", f"{name}: {probe.facts['origin']}, {size}, in {probe.facts['folder']}")
 
 
 def main(model: str, *, download: bool = False) -> int:
@@ -64,10 +64,10 @@ def main(model: str, *, download: bool = False) -> int:
         facts |= {"step": "memory", "origin": checkpoint.origin, "folder": str(checkpoint.folder)}
         facts["weight_bytes"] = checkpoint.weight_bytes
         # Here, because it imports torch, which a model that is not there need not wait for.
-        from vlm_perception.engines.transformers.memory import check_memory
+        from vlm_perception.engines.transformers.memory import find_place
 
-        check_memory(checkpoint, device=settings.device, dtype=settings.dtype)
-        facts["step"] = "done"
+        place = find_place(checkpoint, device=settings.device, dtype=settings.dtype)
+        facts |= {"step": "done", "devices": ", ".join(place.devices)}
     except ModelLoadError as problem:
         facts["problem"] = str(problem)
     print(json.dumps(facts))

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersEngine:
-    """A checkpoint of a known family, run by transformers on the devices accelerate finds.
+    """A checkpoint of a known family, run by transformers on one device, or on several GPUs if none holds it alone.
 
     The pixel budget of a request is intersected with the bounds that the checkpoint's own
     processor states, for every checkpoint: one that was trained on small images keeps its maximum.

@@ -14,7 +14,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from vlm_perception.engines.families import Family
 from vlm_perception.engines.transformers.checkpoint import Checkpoint
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
-from vlm_perception.engines.transformers.memory import check_memory
+from vlm_perception.engines.transformers.memory import find_place
+from vlm_perception.engines.transformers.placement import refuse_offloaded
 from vlm_perception.engines.transformers.vision_attention import find_attention
 from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
 from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
@@ -70,7 +71,7 @@ def load_checkpoint(
     """
     check_device(device)
     attend = find_attention(vision_attention, device, checkpoint.stored_dtype if dtype == "auto" else dtype)
-    check_memory(checkpoint, device=device, dtype=dtype)
+    placement = find_place(checkpoint, device=device, dtype=dtype)
     try:
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             checkpoint.folder, local_files_only=True, trust_remote_code=False
@@ -79,7 +80,7 @@ def load_checkpoint(
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-                device_map="auto" if device == "auto" else {"": device},
+                **placement.options(),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -95,6 +96,7 @@ def load_checkpoint(
         raise ModelLoadError(
             f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
         ) from error
+    refuse_offloaded(getattr(model, "hf_device_map", {}), placement)
     model.eval()
     replace_vision_tower(model, attend)
     end_ids = _end_ids(model.generation_config, processor.tokenizer)
