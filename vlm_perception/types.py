@@ -330,14 +330,15 @@ class DropCause(str, Enum):
     """Why a good frame was not answered; bad frames are counted under `ImageError.cause`.
 
     REPLACED: a newer one came. QUEUE_FULL: too many waited under the policy `every`. NOT_ASKED: nobody
-    asked for it under `on_demand`. STALE: it waited over `max_age_s`. INACTIVE: the node was deactivated.
-    OUT_OF_MEMORY: with fewer pixels too.
+    asked for it under `on_demand`. STALE: it waited over `max_age_s`. OVERTAKEN: the answer about a later frame
+    came first. INACTIVE: the node was deactivated. OUT_OF_MEMORY: with fewer pixels too.
     """
 
     REPLACED = "replaced"
     QUEUE_FULL = "queue_full"
     NOT_ASKED = "not_asked"
     STALE = "stale"
+    OVERTAKEN = "overtaken"
     NO_PROMPT = "no_prompt"
     NOT_READY = "not_ready"
     PAUSED = "paused"

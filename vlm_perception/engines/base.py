@@ -34,8 +34,8 @@ def ignore_text(chunk: str, tokens: tuple[Token, ...]) -> None:
 class Engine(Protocol):
     """Something that answers a prompt about a frame.
 
-    One engine belongs to one worker thread: `load`, `answer` and `close` are never called at the
-    same time. `describe` may be called from any thread at any time.
+    One engine belongs to one worker: `load`, `answer` and `close` are never called at the same time
+    (but see `ConcurrentEngine`). `describe` may be called from any thread at any time.
     """
 
     @property
@@ -122,5 +122,22 @@ class BatchEngine(Engine, Protocol):
         Raises:
             InferenceError: As `answer`; then there is no answer to any of them.
             GeometryError: As `answer`, when one of the frames is outside what the model accepts.
+        """
+        ...
+
+
+class ConcurrentEngine(Engine, Protocol):
+    """An engine that is asked again while it still answers, as a server is.
+
+    Its `answer` and `blank_answer` are called from several threads at the same time, though never beside `load` and
+    `close`. It is not asked in batches.
+    """
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many answers a camera may have on their way, at least 1; may change at any time.
+
+        One that weighs more than the mean may have more, in that proportion and one; all together never more than so
+        many for each.
         """
         ...

@@ -46,5 +46,9 @@ class FairQueue:
         self._served[chosen] = self._turns
         return chosen
 
+    def share(self, camera: str) -> float:
+        """Return a camera's weight over the mean of all weights."""
+        return self._weights[camera] * len(self._weights) / sum(self._weights.values())
+
     def _mark(self, camera: str) -> float:
         return max(self._marks[camera], self._last_mark)

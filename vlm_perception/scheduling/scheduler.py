@@ -6,6 +6,10 @@ put to the newest frame there is, instead of all to one frame that grows old mea
 no newer frame waits, or may pass the rate gate, is the frame at hand asked the rest, which is
 cheap, because the engine has read it already. Under the policy `every` no frame may be left out,
 so all prompts are put to one frame before the next.
+
+An engine that can answer several turns at once is asked further ones while earlier ones are on their way, up to `room`
+of each camera. Where the model is what all wait for, the fair queue gives each place that becomes free to one of those
+that have a frame (SFQ(D): Jin, Chase and Kaur, SIGMETRICS 2004), so that shares of answers stay as the weights are.
 """
 
 from __future__ import annotations
@@ -40,6 +44,8 @@ class Scheduler:
         paused: Whether frames are dropped instead of asked about.
         active: Whether frames are taken at all; a pause goes on beside it.
         stopping: Whether it is over, until the next `start`.
+        room: How many turns of a camera may be on their way, where all weigh the same; without bound where those of
+            one pass are through before the next is picked.
         engine_state: Where the engine is in its life.
         engine_detail: Why it failed, or empty.
     """
@@ -48,6 +54,7 @@ class Scheduler:
         self.prompts: tuple[Prompt, ...] = ()
         self.paused = self.stopping = False
         self.active = True
+        self.room = math.inf
         self.engine_state = EngineState.WAITING
         self.engine_detail = ""
         self._gate = RateGate(settings.max_rate_hz, clock)
@@ -140,10 +147,7 @@ class Scheduler:
 
     def pick(self, limit: int) -> list[Turn]:
         """Choose what is asked now, in one pass: at most `limit` turns, none when there is nothing to do."""
-        if not self._may_ask():
-            return []
-        self._active = self._pick_once() or self._pick_fair(limit)
-        return self._active
+        return (self._pick_once() or self._pick_fair(limit)) if self._may_ask() else []
 
     def mark_passed(self, turns: Sequence[Turn]) -> None:
         """Count frames at the rate gate: those that these turns, now about to be asked, begin."""
@@ -154,13 +158,31 @@ class Scheduler:
     def wait_s(self) -> float | None:
         """Seconds until the rate gate lets a waiting frame pass; None when none waits for it."""
         may = self._may_ask() and self._settings.frame_policy != "on_demand"
-        return self._gate.wait_s() if may and any(queue.peek() for queue in self._queues.values()) else None
+        waits = may and any(queue.peek() and self._has_room(camera) for camera, queue in self._queues.items())
+        return self._gate.wait_s() if waits else None
 
-    def done(self) -> None:
-        """The turns that were picked are through; who got no answer because of a change waits for the next."""
-        self._once += [once for turn in self._active if turn.over for once in turn.once if not once.future.done()]
-        self._asked_s.update((turn.camera, self._clock()) for turn in self._active if turn.over is None)
-        self._active = []
+    def is_first(self, turn: Turn) -> bool:
+        """Whether no answer about an earlier frame is to be told before that to this turn, which is on its way."""
+        return not self._before(turn)
+
+    def must_wait(self, turn: Turn) -> bool:
+        """Whether the answer to this turn may not be told yet, to keep the order of the frames."""
+        return self._settings.frame_policy == "every" and not self.is_first(turn)
+
+    def overtake(self, turn: Turn) -> None:
+        """The answer to this turn is told now, so that nobody wants those about earlier frames any more."""
+        if self._settings.frame_policy != "every":
+            self._end(self._before(turn), DropCause.OVERTAKEN)
+
+    def give_up(self) -> None:
+        """The model cannot be asked any more: end what is on its way."""
+        self._end(self._active, DropCause.STOPPED)
+
+    def done(self, turns: Sequence[Turn]) -> None:
+        """Turns that were picked are through; who got no answer because of a change waits for the next."""
+        self._once += [once for turn in turns if turn.over for once in turn.once if not once.future.done()]
+        self._asked_s.update((turn.camera, self._clock()) for turn in turns if turn.over is None)
+        self._active = [turn for turn in self._active if turn not in turns]
 
     def take_news(self) -> News:
         """Return what has to be told, each once."""
@@ -176,7 +198,7 @@ class Scheduler:
 
     @property
     def asking(self) -> bool:
-        """Whether turns that were picked are not through yet."""
+        """Whether turns that were picked are on their way."""
         return bool(self._active)
 
     def last_asked_s(self, camera: str) -> float:
@@ -233,7 +255,8 @@ class Scheduler:
 
     def _pick_once(self) -> list[Turn]:
         """Take the newest frame that somebody asked for; it does not wait for the rate gate."""
-        wanted = [camera for camera in self._queues if any(once.fits(camera) for once in self._once)]
+        roomy = filter(self._has_room, self._queues)
+        wanted = [camera for camera in roomy if any(once.fits(camera) for once in self._once)]
         frames = [pending for camera in wanted if (pending := self._candidate(camera, gate_is_open=True))]
         if not frames:
             return []
@@ -248,11 +271,33 @@ class Scheduler:
         gate_is_open = self._gate.wait_s() == 0.0
         turns: list[Turn] = []
         while len(turns) < limit:
-            ready = {camera: frame for camera in self._queues if (frame := self._candidate(camera, gate_is_open))}
+            roomy = filter(self._has_room, self._queues)
+            ready = {camera: frame for camera in roomy if (frame := self._candidate(camera, gate_is_open))}
             if not ready:
                 break
             turns.append(self._take(ready[self._fair.next(ready)]))
         return turns
+
+    def _has_room(self, camera: str) -> bool:
+        """Whether one more turn of a camera may be on its way."""
+        own, share = sum(turn.camera == camera for turn in self._active), self._fair.share(camera)
+        # One more than its share, or what it is owed could never be made up for. What is rounded is no greater weight.
+        own_room = self.room if share < 1.0 + 1e-6 else self.room * share + 1
+        return own < own_room and len(self._active) < self.room * len(self._queues)
+
+    def _before(self, turn: Turn) -> list[Turn]:
+        """Return what was asked before about earlier frames: by the same prompt, or under `every` by any."""
+        if self.room == math.inf:
+            # Told in the order in which they were picked.
+            return []
+        every, earlier = self._settings.frame_policy == "every", self._active[: self._active.index(turn)]
+        return [
+            each
+            for each in earlier
+            if (each.over, each.camera) == (None, turn.camera)
+            and each.pending is not turn.pending
+            and (every or each.prompt == turn.prompt)
+        ]
 
     def _candidate(self, camera: str, gate_is_open: bool) -> PendingFrame | None:
         """Return the frame of a camera that can be asked about now."""
@@ -283,11 +328,14 @@ class Scheduler:
         prompt = pending.owed.pop(0)
         self._n_turns += 1
         self._asked[camera, prompt] = self._n_turns
-        return Turn(pending, prompt, begins, once)
+        turn = Turn(pending, prompt, begins, once)
+        self._active.append(turn)
+        return turn
 
-    def _end(self, turns: list[Turn], cause: DropCause) -> None:
+    def _end(self, turns: Sequence[Turn], cause: DropCause) -> None:
         for turn in turns:
-            turn.over = turn.over or cause
+            if turn.is_wanted:
+                turn.over = cause
 
     def _drop(self, camera: str, cause: DropCause, count: int) -> None:
         self._drops += [(camera, cause)] * count

@@ -60,6 +60,11 @@ class Turn:
         """Resolved topic name."""
         return self.pending.camera
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody wants the answer; one that was overtaken is still what somebody waits for."""
+        return self.over is None or (self.over is DropCause.OVERTAKEN and bool(self.once))
+
 
 @dataclass(frozen=True, slots=True)
 class News:

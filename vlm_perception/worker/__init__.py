@@ -1,1 +1,1 @@
-"""The one thread that asks the model, times out, backs off and delivers."""
+"""Asks the model beside the cameras, times out, backs off and delivers."""

@@ -6,12 +6,15 @@ What does not fit into memory is asked once more with half the pixels, and what 
 from __future__ import annotations
 
 import logging
+import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
-from vlm_perception.engines.base import BatchEngine, Engine
+from vlm_perception.engines.base import BatchEngine, ConcurrentEngine, Engine
 from vlm_perception.errors import (
     DeviceLostError,
     GeometryError,
@@ -25,7 +28,8 @@ from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
 from vlm_perception.settings import Settings
 from vlm_perception.types import Answer, DropCause, PixelBudget, Request, Result
-from vlm_perception.worker.listener import Deliver, WorkerListener
+from vlm_perception.worker.delivery import Delivery
+from vlm_perception.worker.listener import WorkerListener
 from vlm_perception.worker.memory_backoff import MemoryBackoff, PixelLimit
 from vlm_perception.worker.timeouts import Deadline, PassClock, RunningPass
 from vlm_perception.worker.tracking import Tracking
@@ -51,7 +55,7 @@ class Attempt:
 
     def should_stop(self) -> bool:
         """Whether nobody wants the answer any more, or its time is over."""
-        return self.turn.over is not None or self.deadline.look()
+        return not self.turn.is_wanted or self.deadline.look()
 
     def finish(self, answer: Answer) -> Result:
         """Make the result; an answer that was stopped for its time alone is one that timed out."""
@@ -61,12 +65,14 @@ class Attempt:
 
 
 class Inference:
-    """Asks an engine and delivers what it says. Used by the worker's thread alone.
+    """Asks an engine and delivers what it says.
+
+    Used by the worker's thread; `ask` by several threads at once where the engine allows it (`is_concurrent`).
 
     Args:
         engine: The model; one with `answer_batch` is asked several things in one pass.
         listener: Gets results and drops.
-        delivery: Held while something is published; no turn becomes `over` meanwhile.
+        delivery: Decides what of them is published.
         clock: Monotonic seconds.
         tracking: Told which frames are asked about, and gives the objects of results their ids; None follows none.
     """
@@ -75,7 +81,7 @@ class Inference:
         self,
         engine: Engine,
         listener: WorkerListener,
-        delivery: AbstractContextManager[object],
+        delivery: Delivery,
         clock: Clock,
         tracking: Tracking | None = None,
     ) -> None:
@@ -84,23 +90,24 @@ class Inference:
         self._listener = listener
         self._delivery = delivery
         self._clock = clock
+        # Guards all that is below.
+        self._counting = threading.Lock()
         self._backoff = MemoryBackoff()
-        self._pass: PassClock | None = None
+        self._passes: list[PassClock] = []
         self._failures, self._last, self._loss = 0, "", ""
 
     def breakdown(self, settings: Settings) -> str:
         """Return why the model cannot be asked any more, after a lost device or too many failures; else nothing."""
-        if self._loss:
-            return self._loss
-        if not 0 < settings.max_failures <= self._failures:
-            return ""
-        return f"{self._failures} answers in a row failed, as many as max_failures allows; the last: {self._last}"
+        with self._counting:
+            if self._loss or not 0 < settings.max_failures <= self._failures:
+                return self._loss
+            return f"{self._failures} answers in a row failed, as many as max_failures allows; the last: {self._last}"
 
     @property
     def running(self) -> RunningPass | None:
-        """The pass that the model is in; None between passes. For any thread."""
-        current = self._pass
-        return None if current is None else current.now()
+        """The pass that the model is in, of several the one that is closest to its end or beyond. For any thread."""
+        with self._counting:
+            return max((each.now() for each in self._passes), key=lambda now: now.overdue_s, default=None)
 
     @property
     def lowered(self) -> PixelLimit | None:
@@ -112,8 +119,18 @@ class Inference:
         return self._backoff.fit(settings.budget)
 
     def limit(self, settings: Settings) -> int:
-        """Return how many turns fit in one pass."""
-        return settings.max_batch if hasattr(self._engine, "answer_batch") else 1
+        """Return how many turns fit in one pass; what is asked at once are passes of their own."""
+        return settings.max_batch if hasattr(self._engine, "answer_batch") and not self.is_concurrent else 1
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether the engine takes further turns while it answers."""
+        return hasattr(self._engine, "max_in_flight")
+
+    @property
+    def room(self) -> float:
+        """How many turns of a camera may be on their way now; see `Scheduler.room`."""
+        return cast(ConcurrentEngine, self._engine).max_in_flight if self.is_concurrent else math.inf
 
     def read(self, turns: Sequence[Turn]) -> list[Turn]:
         """Make the frames' pixels; a frame that cannot be read is counted once and its turns are left out."""
@@ -139,8 +156,7 @@ class Inference:
             try:
                 attempt, answer = answered[place] if answered else self._ask_one(turn, settings)
                 result = attempt.finish(answer)
-                self._failures = 0
-                self._note_fitting(result)
+                self._note_success(result)
                 self._finish(turn, result)
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
                 self._note_failure(error)
@@ -193,7 +209,9 @@ class Inference:
 
     def _attempt(self, turn: Turn, budget: PixelBudget, settings: Settings, clock: PassClock) -> Attempt:
         def on_partial(result: Result) -> None:
-            self._listener.on_partial(self._identified(turn, result), self._deliverer(turn))
+            claimed = self._claimed(turn, result)
+            if claimed is not None:
+                self._listener.on_partial(claimed, partial(self._delivery.publish, turn))
 
         request = _request(turn, budget, settings)
         if self._tracking is not None:
@@ -203,11 +221,14 @@ class Inference:
 
     @contextmanager
     def _measured(self, settings: Settings) -> Iterator[PassClock]:
-        self._pass = clock = PassClock(settings.timeout_s, self._clock)
+        clock = PassClock(settings.timeout_s, self._clock)
+        with self._counting:
+            self._passes.append(clock)
         try:
             yield clock
         finally:
-            self._pass = None
+            with self._counting:
+                self._passes.remove(clock)
 
     def _lower(self, turn: Turn, settings: Settings, error: ModelMemoryError, then: str) -> PixelBudget | None:
         """Lower the pixels for all that follows, and tell; None when they cannot be lowered."""
@@ -216,63 +237,60 @@ class Inference:
             width, height = self._engine.blank_answer(_request(turn, budget, settings)).model_wh
             return width * height
 
-        budget = self._backoff.lower(settings.budget, area_of)
+        with self._counting:
+            budget = self._backoff.lower(settings.budget, area_of)
         done = "fewer pixels are not possible" if budget is None else f"{then} with {budget.max_pixels} px at most"
         self._listener.on_out_of_memory(f"image of {turn.camera}: {error}; {done}")
         return budget
 
-    def _note_fitting(self, result: Result) -> None:
-        # Those that were ended from outside may have ended before anything was asked of the memory.
-        if result.answer.finish_reason in ("aborted", "timeout") or not self._backoff.note_good_answer():
-            return
-        lowered = self._backoff.lowered
+    def _note_success(self, result: Result) -> None:
+        reason = result.answer.finish_reason
+        with self._counting:
+            # What was ended from outside says nothing: it may have ended before anything was asked of model or memory.
+            self._failures = self._failures if reason == "aborted" else 0
+            if reason in ("aborted", "timeout") or not self._backoff.note_good_answer():
+                return
+            lowered = self._backoff.lowered
         allowed = "as many pixels as before" if lowered is None else f"{lowered.max_pixels} px"
         self._listener.on_more_pixels(f"memory was enough for a while: looking at {allowed} again")
 
-    def _deliverer(self, turn: Turn) -> Deliver:
-        def deliver(publish: Callable[[], None]) -> bool:
-            with self._delivery:
-                if turn.over is not None:
-                    return False
-                publish()
-                return True
-
-        return deliver
-
-    def _identified(self, turn: Turn, result: Result) -> Result:
-        """Give ids, unless nobody wants the answer any more: what is gone begins no track."""
-        if self._tracking is None:
-            return result
-        with self._delivery:
-            return result if turn.over is not None else self._tracking.identify(result)
+    def _claimed(self, turn: Turn, result: Result) -> Result | None:
+        """Give ids to what is told now; None when it is not to be told, and begins no track."""
+        with self._delivery.lock:
+            if not self._delivery.claim(turn, result.partial):
+                return None
+            return result if self._tracking is None else self._tracking.identify(result)
 
     def _finish(self, turn: Turn, result: Result) -> None:
         delivered = False
-        deliver = self._deliverer(turn)
 
         def deliver_whole(publish: Callable[[], None]) -> bool:
             nonlocal delivered
-            published = deliver(publish)
+            published = self._delivery.publish(turn, publish)
             delivered = delivered or published
             return published
 
         if result.answer.finish_reason != "aborted":
-            result = self._identified(turn, result)
-            self._listener.on_result(result, deliver_whole)
-        if delivered:
+            self._delivery.wait(turn)
+            claimed = self._claimed(turn, result)
+            if claimed is not None:
+                result = claimed
+                self._listener.on_result(result, deliver_whole)
+        if delivered or turn.over is DropCause.OVERTAKEN:
             for once in turn.once:
                 once.answer(result)
-        else:
+        if not delivered:
             # A frame of which only a part was published has not been answered either.
             cause = turn.over or DropCause.PROMPT_CHANGED
             self._listener.on_drop(turn.camera, cause.value, None)
 
     def _note_failure(self, error: Exception) -> None:
-        # A frame of a size that the model cannot take says nothing about the model.
-        if not isinstance(error, GeometryError):
-            self._failures, self._last = self._failures + 1, describe(error)
-        if isinstance(error, DeviceLostError):
-            self._loss = describe(error)
+        with self._counting:
+            # A frame of a size that the model cannot take says nothing about the model.
+            if not isinstance(error, GeometryError):
+                self._failures, self._last = self._failures + 1, describe(error)
+            if isinstance(error, DeviceLostError):
+                self._loss = describe(error)
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         self._listener.on_drop(turn.camera, _cause_of(error), error)

@@ -12,7 +12,11 @@ Deliver = Callable[[Callable[[], None]], bool]
 
 
 class WorkerListener(Protocol):
-    """What the worker reports. Called from the worker's thread unless noted."""
+    """What the worker reports. Called from the worker's thread unless noted.
+
+    Of an engine that is asked several things at once, what concerns an answer (`on_result`, `on_partial`, `on_drop` and
+    those about memory) comes from the threads that ask, at the same time.
+    """
 
     def on_state(self, state: EngineState, detail: str) -> None:
         """The engine's state changed; `detail` is the reason of a failure."""
@@ -26,9 +30,9 @@ class WorkerListener(Protocol):
         """A result is there.
 
         `deliver(publish)` calls `publish` and returns True, or returns False without calling it
-        when the prompt or the camera is gone meanwhile, or the worker paused. `set_prompts`,
-        `set_cameras`, `pause`, `apply` and `stop` wait while `publish` runs: keep it short, and do
-        slow work such as drawing between two calls of `deliver`.
+        when the prompt or the camera is gone meanwhile, the worker paused, or the answer about a later
+        frame was told. `set_prompts`, `set_cameras`, `pause`, `apply` and `stop` wait while `publish`
+        runs: keep it short, and do slow work such as drawing between two calls of `deliver`.
         """
         ...
 

@@ -33,7 +33,7 @@ class PixelLimit:
 
 
 class MemoryBackoff:
-    """Holds the lowered area. Changed by one thread; `lowered` and `fit` may be used by any."""
+    """Holds the lowered area. Changed by one thread at a time; `lowered` and `fit` may be used by any."""
 
     def __init__(self) -> None:
         # Replaced as a whole, so that other threads see one state or the other.

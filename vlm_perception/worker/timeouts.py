@@ -27,7 +27,7 @@ class RunningPass:
 
 
 class PassClock:
-    """Measures one pass of the model. Used by the worker's thread; `now` by any.
+    """Measures one pass of the model. Used by the thread that asks; `now` by any.
 
     Args:
         timeout_s: What one answer may take, seconds.

@@ -1,16 +1,20 @@
-"""The one thread that talks to the model: pending frames + standing prompts -> results, again and again.
+"""The thread that asks the model: pending frames + standing prompts -> results, again and again.
+
+It asks on itself, one pass after the other. An engine that can be asked several things at once (`ConcurrentEngine`) is
+asked on threads beside it, while it goes on picking turns.
 
 Rules it keeps:
 * a frame is asked each prompt at most once, and which frame and prompt is next is decided in
   `scheduling/scheduler.py`; with `publish_partial` objects are delivered before, as they become complete;
 * at most `max_rate_hz` frames a second reach the model, and none that waited over `max_age_s`
   (but see the policies in docs/cameras.md);
-* a prompt or camera that goes, `pause`, `deactivate` and `stop` abort the running generation within
-  one decoder pass, and nothing of it is delivered after the call has returned;
+* a prompt or camera that goes, `pause`, `deactivate` and `stop` abort the running generations within
+  one decoder pass, and nothing of them is delivered after the call has returned;
+* no answer of a camera is followed by one to the same prompt about an earlier frame (`delivery.py`);
 * every frame that is not answered is counted under a cause; no failure of one answer ends the thread, but a lost
   device and too many failures in a row do.
 
-Two locks, always taken in this order, and those of `tracking.py` after them: `_delivery` is held while something is
+Two locks, always taken in this order, and those of `tracking.py` after them: `Delivery.lock` is held while something is
 published and while it is changed what may be published; `_changed` guards the pending frames and is never held for
 long, so that a camera's callback does not wait for the model or a publisher.
 """
@@ -20,7 +24,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from vlm_perception.engines.base import Engine, EngineState
@@ -30,11 +34,15 @@ from vlm_perception.scheduling.scheduler import Scheduler
 from vlm_perception.scheduling.turns import News, OnceRequest, Turn
 from vlm_perception.settings import Settings
 from vlm_perception.types import PixelBudget, Prompt, Result
+from vlm_perception.worker.delivery import Delivery
 from vlm_perception.worker.inference import Inference, contained, describe
 from vlm_perception.worker.listener import WorkerListener
 from vlm_perception.worker.memory_backoff import PixelLimit
 from vlm_perception.worker.timeouts import RunningPass
 from vlm_perception.worker.tracking import Tracking
+
+# More than any server takes of one robot; what is beyond it waits for its turn.
+_MOST_IN_FLIGHT = 256
 
 
 class Worker:
@@ -59,10 +67,9 @@ class Worker:
         self._engine = engine
         self._settings = settings
         self._listener = listener
-        # Reentrant: who publishes may ask something else.
-        self._delivery = threading.RLock()
         self._changed = threading.Condition()
         self._scheduler = Scheduler(settings, clock)
+        self._delivery = Delivery(self._scheduler, self._changed)
         self._clock = clock
         self._tracking = tracking
         self._inference = self._new_inference()
@@ -90,7 +97,7 @@ class Worker:
 
     @property
     def running(self) -> RunningPass | None:
-        """The pass that the model is in, with its times; None when it is not being asked."""
+        """The pass that the model is in, with its times; see `Inference.running`. None when it is not being asked."""
         return self._inference.running
 
     @property
@@ -125,7 +132,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """Abort the running generation, wait for the thread, which closes the engine at its end.
+        """Abort the running generations, wait for the thread, which closes the engine at its end.
 
         Returns:
             Whether the thread has ended. Loading a model cannot be interrupted, so it may not.
@@ -208,7 +215,7 @@ class Worker:
         with self._changed:
             self._scheduler.put(pending)
             news = self._scheduler.take_news()
-            self._changed.notify()
+            self._changed.notify_all()
         self._tell(news)
         if self._tracking is not None:
             self._tracking.offer(pending)
@@ -220,11 +227,11 @@ class Worker:
     @contextmanager
     def _changing(self) -> Iterator[Scheduler]:
         """Change what may be delivered; what follows is told when the locks are free."""
-        with self._delivery:
+        with self._delivery.lock:
             with self._changed:
                 yield self._scheduler
                 news = self._scheduler.take_news()
-                self._changed.notify()
+                self._changed.notify_all()
             self._follow()
         self._tell(news)
 
@@ -246,16 +253,14 @@ class Worker:
 
     def _run(self) -> None:
         failure = self._load()
-        while failure is None and not self._scheduler.stopping:
-            turns = self._wait_for_turns()
-            settings = self._settings
-            readable = self._inference.read(turns)
-            with self._changed:
-                self._scheduler.mark_passed(readable)
-            self._inference.ask(readable, settings)
-            with self._changing() as scheduler:
-                scheduler.done()
-            failure = self._inference.breakdown(settings) or None
+        if failure is None:
+            # Leaving waits for all answers that are on their way; without any it has no threads.
+            with ThreadPoolExecutor(_MOST_IN_FLIGHT, "vlm_perception_answer") as beside:
+                while not self._is_over():
+                    self._take_turns(beside)
+                failure = self._inference.breakdown(self._settings) or None
+                with self._changing() as scheduler:
+                    scheduler.give_up()
         closed = self._close()
         failure = failure or closed
         # Told last: whoever hears it may start again.
@@ -264,11 +269,36 @@ class Worker:
         else:
             self._set_state(EngineState.FAILED, failure)
 
+    def _is_over(self) -> bool:
+        """Whether nothing more is asked."""
+        return self._scheduler.stopping or bool(self._inference.breakdown(self._settings))
+
+    def _take_turns(self, beside: Executor) -> None:
+        """Wait for something to ask, and ask it."""
+        turns = self._wait_for_turns()
+        readable = self._inference.read(turns)
+        with self._changed:
+            self._scheduler.mark_passed(readable)
+        if not turns:
+            return
+        if self._inference.is_concurrent:
+            beside.submit(self._ask, turns, readable)
+        else:
+            self._ask(turns, readable)
+
+    def _ask(self, turns: list[Turn], readable: list[Turn]) -> None:
+        try:
+            self._inference.ask(readable, self._settings)
+        finally:
+            with self._changing() as scheduler:
+                scheduler.done(turns)
+
     def _wait_for_turns(self) -> list[Turn]:
         """Wait for something to ask; none when there is something else to see to first."""
         with self._changed:
+            self._scheduler.room = self._inference.room
             turns, news = self._scheduler.pick(self._inference.limit(self._settings)), self._scheduler.take_news()
-            if not turns and not news and not self._scheduler.stopping:
+            if not turns and not news and not self._is_over():
                 self._changed.wait(self._scheduler.wait_s())
         self._tell(news)
         return turns

@@ -43,7 +43,7 @@ class Bench:
 
     def picked(self, limit: int = 1) -> list[tuple[str, int, str]]:
         turns = self.pick(limit)
-        self.turns.done()
+        self.turns.done(turns)
         self.now_s += 0.01
         return [(turn.camera, turn.pending.read().header.stamp_sec, turn.prompt.id) for turn in turns]
 
@@ -238,9 +238,9 @@ def test_who_waits_for_one_answer_gets_the_next_when_the_prompt_changes() -> Non
     once = OnceRequest(None)
     b.turns.ask_once(once)
     b.put("a", 1)
-    b.pick()
+    (turn,) = b.pick()
     b.ask("mug")
-    b.turns.done()
+    b.turns.done([turn])
     b.put("a", 2)
     (turn,) = b.pick()
     assert (turn.prompt.text, turn.once) == ("mug", (once,))

@@ -23,6 +23,7 @@ _MODEL_CAUSES = {DropCause.INFERENCE_ERROR, DropCause.INTERNAL_ERROR, DropCause.
 _NORMAL_DROPS = {
     DropCause.REPLACED,
     DropCause.NOT_ASKED,
+    DropCause.OVERTAKEN,
     DropCause.NO_PROMPT,
     DropCause.NOT_READY,
     DropCause.PAUSED,

@@ -1,7 +1,8 @@
-"""What the worker reports -> messages, counters and log lines. Called on the worker's thread unless noted."""
+"""What the worker reports -> messages, counters and log lines. Called on the worker's threads unless noted."""
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections import Counter, OrderedDict
@@ -21,7 +22,7 @@ from vlm_perception.worker.listener import Deliver
 from vlm_perception.world.lift import NoSpot
 
 _ANSWERS_LOG_PERIOD_S = 60.0
-# Answers that somebody may still ask to have written: more than one pass of the model gives.
+# Answers that somebody may still ask to have written: more than are told at once.
 _KEPT_PLACES = 64
 
 
@@ -37,6 +38,8 @@ class Reporter:
     def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
         self._context, self._outputs, self._on_engine = context, outputs, on_engine
         self._counters = context.counters
+        # Several answers may be told at the same time; guards what is below.
+        self._lock = threading.Lock()
         self._places: OrderedDict[tuple[str, float, Prompt], Places] = OrderedDict()
         self._untold, self._tell_throttle = 0, Throttle(_ANSWERS_LOG_PERIOD_S)
 
@@ -109,7 +112,8 @@ class Reporter:
 
     def written(self, result: Result) -> str:
         """Write a result as `~/answer` does, with its times now; on any thread."""
-        places = self._places.get(_key(result))
+        with self._lock:
+            places = self._places.get(_key(result))
         return answer_json(result, *self.times_of(result), None if places is None else place_fields(places))
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
@@ -124,15 +128,19 @@ class Reporter:
         passes = f"{answer.passes} passes, " if answer.passes else ""
         refused = f"{len(result.rejects)} refused"
         self._context.debug(f"answer: {said}, {passes}{refused}, {answer.finish_reason}: {prompt.text!r}")
-        self._untold += 1
-        if self._tell_throttle.allows("answers"):
-            since = f"{self._untold} since the last such line; " if self._untold > 1 else ""
-            self._context.info(f"answers come: {since}{said}")
-            self._untold = 0
+        with self._lock:
+            self._untold += 1
+            if not self._tell_throttle.allows("answers"):
+                return
+            untold, self._untold = self._untold, 0
+        since = f"{untold} since the last such line; " if untold > 1 else ""
+        self._context.info(f"answers come: {since}{said}")
 
     def _keep_places(self, result: Result, places: Places | None) -> None:
         """Keep what was made of depth, which is not for the executor to make once more."""
-        if places is not None:
+        if places is None:
+            return
+        with self._lock:
             self._places[_key(result)] = places
             while len(self._places) > _KEPT_PLACES:
                 self._places.popitem(last=False)
