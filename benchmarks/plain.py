@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from vlm_perception.engines.detokenizer import Detokenizer
 from vlm_perception.engines.families import intersect_budgets
+from vlm_perception.engines.transformers.detokenizer import Detokenizer
 from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import PixelBudget, Request, Token
 

@@ -12,7 +12,8 @@
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
             ├── ModelMemoryError  memory ran out; a smaller image may fit
-            └── DeviceLostError   its device is gone; no answer can follow in this process
+            ├── DeviceLostError   its device is gone; no answer can follow in this process
+            └── ServerUnavailableError  no server can be asked now; a later answer may be given
 
 Every message names the value, the limit it broke and the remedy. A reply that cannot be parsed is
 not an exception: it becomes a `Reject` (see `types.py`), because the rest of the reply may be good.
@@ -77,3 +78,7 @@ class ModelMemoryError(InferenceError):
 
 class DeviceLostError(InferenceError):
     """The model's device failed in a way that no later call of this process gets over."""
+
+
+class ServerUnavailableError(InferenceError):
+    """None of the servers can be asked now; nothing is wrong with this process, and they may come back."""

@@ -26,6 +26,7 @@ LARGEST_AREA_PX = 16384 * 32 * 32
 
 FramePolicy = Literal["newest", "every", "on_demand"]
 _Topic = Annotated[str, Field(min_length=1)]
+_Url = Annotated[str, Field(pattern=r"^https?://")]
 _Weight = Annotated[float, Field(ge=0.01, le=100.0)]
 # ROS and files bring lists; settings are frozen.
 _FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -104,8 +105,53 @@ class Settings(BaseModel):
     model: str = Field(
         "Qwen/Qwen2.5-VL-3B-Instruct",
         min_length=1,
-        description="Hub id of a Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint, a local folder, which works offline, or "
-        "the shipped tiny.",
+        description="Hub id of a Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint, a local folder, which works offline, "
+        "the shipped tiny, or the URL of a server, such as http://host:8000/v1.",
+        json_schema_extra=_extra(live=False),
+    )
+    servers: Annotated[tuple[_Url, ...], _FROM_LIST] = Field(
+        (),
+        description="URLs of servers with the same model, which share the work; with a URL as model, further ones.",
+        json_schema_extra=_extra(live=False),
+    )
+    served_model: str = Field(
+        "",
+        description="Name of the model on the servers; empty takes the first that each has.",
+        json_schema_extra=_extra(live=False),
+    )
+    model_family: Literal["auto", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3_5_moe"] = Field(
+        "auto",
+        description="Family of the model on the servers; auto reads it from its name, or asks about a drawn card.",
+        json_schema_extra=_extra(live=False),
+    )
+    server_key_file: str = Field(
+        "",
+        description="File that holds the key of the servers; empty takes VLM_PERCEPTION_API_KEY, where that is set.",
+        json_schema_extra=_extra(live=False),
+    )
+    server_image: Literal["jpeg", "png"] = Field(
+        "jpeg",
+        description="How images go to servers: png keeps every pixel, jpeg takes about a tenth of the bytes.",
+        json_schema_extra=_extra(live=False),
+    )
+    server_stall_s: float = Field(
+        5.0,
+        ge=0.05,
+        le=3600.0,
+        description="A server that tells nothing for so long is given up, and another one is asked, if there is one.",
+        json_schema_extra=_extra(live=False, unit="s"),
+    )
+    max_in_flight: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Most questions about one camera that servers are asked at the same time.",
+        json_schema_extra=_extra(live=False),
+    )
+    fallback_model: str = Field(
+        "",
+        description="Checkpoint in this process that answers while no server does; empty for none. It is loaded with "
+        "the rest, and takes its memory.",
         json_schema_extra=_extra(live=False),
     )
     device: str = Field(

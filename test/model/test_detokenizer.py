@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from benchmarks.plain import align_tokens
-from vlm_perception.engines.detokenizer import Detokenizer
+from vlm_perception.engines.transformers.detokenizer import Detokenizer
 from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import Token
 

@@ -20,6 +20,7 @@ PLANTED = {
     "ros": ("worker/timeouts.py", "rclpy"),
     "startup": ("startup/processes.py", "numpy"),
     "torch": ("frames/encodings.py", "torch"),
+    "httpx": ("engines/base.py", "httpx"),
     "apps": ("apps/web/app.py", "vlm_perception.apps.detect"),
     "gradio": ("drawing/annotate.py", "gradio"),
     "roslayers": ("ros/inputs/cameras.py", "vlm_perception.ros.services"),

@@ -93,11 +93,13 @@ def test_every_loader_of_the_model_refuses_foreign_code_by_name() -> None:
 
 def test_what_names_a_file_or_a_model_can_change_only_while_the_node_is_unconfigured() -> None:
     known = {parameter.name: parameter for parameter in parameters()}
-    assert known["model"].changes == known["prompts_file"].changes == "unconfigured"
     assert not any("trust" in name or "remote" in name for name in known)
     # A new parameter that names a path has to be thought about here.
-    words = ("file", "folder", "path", "dir", "model", "url", "host", "command")
-    assert {name for name in known if any(word in name for word in words)} == {"model", "prompts_file"}
+    words = ("file", "folder", "path", "dir", "model", "url", "host", "server", "command")
+    named = {name for name in known if any(word in name for word in words)}
+    served = {"servers", "served_model", "model_family", "server_image", "server_key_file", "server_stall_s"}
+    assert named == {"model", "fallback_model", "prompts_file", *served}
+    assert {known[name].changes for name in named} == {"unconfigured"}
 
 
 def test_no_text_from_a_topic_becomes_a_parameter() -> None:

@@ -19,21 +19,26 @@ class Family:
         name: For people.
         coordinates: Frame of the coordinates that it writes, x before y.
         cell_px: Side of the square that one image token covers, pixels; a checkpoint's processor has to agree.
+        pixels: Areas that the published checkpoints' processors allow; counts only for a server's model, whose own
+            processor nobody can read.
         recurrent: Whether it keeps recurrent state, which cannot be cut back as keys and values can: no drafts then.
     """
 
     name: str
     coordinates: CoordinateFrame
     cell_px: int
+    pixels: PixelBudget
     recurrent: bool = False
 
 
+_TOKENS_OF_28_PX = PixelBudget(4 * 28 * 28, 16384 * 28 * 28)
+_TOKENS_OF_32_PX = PixelBudget(64 * 32 * 32, 16384 * 32 * 32)
 # By the `model_type` of config.json. A family that is not here is refused: its boxes would be wrong silently.
 FAMILIES: dict[str, Family] = {
-    "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", cell_px=28),
-    "qwen3_vl": Family("Qwen3-VL", "relative_1000", cell_px=32),
-    "qwen3_5": Family("Qwen3.5", "relative_1000", cell_px=32, recurrent=True),
-    "qwen3_5_moe": Family("Qwen3.5-MoE", "relative_1000", cell_px=32, recurrent=True),
+    "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", 28, _TOKENS_OF_28_PX),
+    "qwen3_vl": Family("Qwen3-VL", "relative_1000", 32, _TOKENS_OF_32_PX),
+    "qwen3_5": Family("Qwen3.5", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),
+    "qwen3_5_moe": Family("Qwen3.5-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),
 }
 
 

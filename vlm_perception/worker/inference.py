@@ -21,6 +21,7 @@ from vlm_perception.errors import (
     ImageError,
     InferenceError,
     ModelMemoryError,
+    ServerUnavailableError,
     VlmPerceptionError,
 )
 from vlm_perception.pipeline import Follower
@@ -286,8 +287,9 @@ class Inference:
 
     def _note_failure(self, error: Exception) -> None:
         with self._counting:
-            # A frame of a size that the model cannot take says nothing about the model.
-            if not isinstance(error, GeometryError):
+            # A frame of a size that the model cannot take says nothing about the model, and servers that are gone nothing
+            # about this process: it would be no better off after a new start.
+            if not isinstance(error, (GeometryError, ServerUnavailableError)):
                 self._failures, self._last = self._failures + 1, describe(error)
             if isinstance(error, DeviceLostError):
                 self._loss = describe(error)

@@ -16,6 +16,7 @@ from vlm_perception.errors import (
     ImageError,
     InferenceError,
     ModelLoadError,
+    ServerUnavailableError,
 )
 
 FIRST = '[{"bbox_2d": [1, 2, 3, 4], "label": "a"}'
@@ -275,6 +276,7 @@ def test_while_a_result_is_published_no_camera_waits_for_it_but_a_new_prompt_doe
         (DeviceLostError("the GPU is lost"), 0, 1),
         (InferenceError("a kernel failed"), 0, None),
         (GeometryError("too long"), 1, None),
+        (ServerUnavailableError("all are gone"), 1, None),
     ],
 )
 def test_a_model_that_fails_again_and_again_or_has_no_device_has_failed(bench, failure, max_failures, ends_after):

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 
 from vlm_perception.engines.base import OnText, ShouldStop
-from vlm_perception.engines.detokenizer import Detokenizer, Piece
 from vlm_perception.engines.repetition import RepetitionWatch
+from vlm_perception.engines.transformers.detokenizer import Detokenizer, Piece
 from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
 from vlm_perception.types import FinishReason, Token
 

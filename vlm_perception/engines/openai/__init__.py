@@ -1,0 +1,1 @@
+"""Servers over HTTP that speak OpenAI's chat completions, as vLLM, SGLang, llama-server and hosted ones do."""
