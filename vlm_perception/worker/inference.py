@@ -287,8 +287,8 @@ class Inference:
 
     def _note_failure(self, error: Exception) -> None:
         with self._counting:
-            # A frame of a size that the model cannot take says nothing about the model, and servers that are gone nothing
-            # about this process: it would be no better off after a new start.
+            # A frame of a size that the model cannot take says nothing about the model, and servers that are gone
+            # nothing about this process, which a new start would not help.
             if not isinstance(error, (GeometryError, ServerUnavailableError)):
                 self._failures, self._last = self._failures + 1, describe(error)
             if isinstance(error, DeviceLostError):
