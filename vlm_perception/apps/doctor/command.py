@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from vlm_perception.apps.doctor.card import probe_model
 from vlm_perception.apps.doctor.findings import Finding, Section, Severity, text_lines, to_json, unseen, worst
 from vlm_perception.apps.doctor.installation import check_installation, check_ros_setup
 from vlm_perception.apps.doctor.model import check_model
@@ -48,9 +49,19 @@ def examine(options: argparse.Namespace) -> Iterator[Section]:
         findings, running = check_graph(options.node)
         yield Section("Running graph", findings)
     # A running node has its model already, and holds the memory that the check would miss.
-    if options.model or not running:
+    if options.model or options.probe or not running:
+        yield Section("Model", _whole(_check_model(options)))
+
+
+def _check_model(options: argparse.Namespace) -> Iterator[Finding]:
+    is_served = options.model.startswith(("http://", "https://"))
+    if not is_served:
         _tell("looking for the model ...")
-        yield Section("Model", _whole(check_model(options.model, download=options.download) for _ in range(1)))
+        yield (found := check_model(options.model, download=options.download))
+        if found.level > Severity.WARN or not options.probe:
+            return
+    _tell("asking the model about a drawn card ...")
+    yield probe_model(options.model)
 
 
 def _whole(findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -104,7 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node (default: %(default)s)")
     parser.add_argument(
-        "--model", default="", help="tiny, a folder or a hub id (default: the parameter's, unless the node runs)"
+        "--model",
+        default="",
+        help="tiny, a folder, a hub id or the URL of a server (default: the parameter's, unless the node runs)",
+    )
+    parser.add_argument(
+        "--probe", action="store_true", help="load the model and have it find the things on a drawn card"
     )
     parser.add_argument("--no-graph", action="store_true", help="do not look for running nodes")
     parser.add_argument("--download", action="store_true", help="fetch the model from the hub if it is not here")
