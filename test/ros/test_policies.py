@@ -6,6 +6,7 @@ import itertools
 import threading
 
 import pytest
+from concurrent_engine import ConcurrentEngine
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -116,3 +117,17 @@ def test_a_silent_camera_is_told_although_simulated_time_stands_still(robot, scr
     logs = robot.hear_log()
     robot.node(scripted, prompt="cup", use_sim_time=True, no_image_warning_s=0.2)
     logs.wait_for(lambda m: "no image on /image" in m.msg)
+
+
+def test_a_later_frame_is_answered_while_an_earlier_one_is_asked_about_and_overtakes_it(robot, talk):
+    engine = ConcurrentEngine()
+    t = talk(engine, prompt="cup", max_rate_hz=1000.0)
+    for number in (1, 2, 3):
+        t.show(number)
+        robot.until(lambda n=number: len(engine.calls) == n, "asked")
+        if number > 1:
+            engine.call(number, camera="/image").end()
+            t.answer_to(number)
+    assert [answer["stamp"]["sec"] for answer in t.told()] == [2, 3]
+    assert t.diagnostic("dropped: overtaken", "1")["answers"] == "2"
+    assert engine.call(1, camera="/image").aborted

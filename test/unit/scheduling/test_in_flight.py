@@ -133,6 +133,21 @@ def test_who_waits_for_one_answer_is_served_when_there_is_room() -> None:
     assert (turn.camera, turn.once) == ("a", (once,))
 
 
+def test_prompts_and_cameras_share_the_room_evenly() -> None:
+    line = Line(2, (1.0, 1.0, 1.0))
+    line.scheduler.set_prompts(PROMPTS)
+    asked: Counter[tuple[str, object]] = Counter()
+    for _ in range(90):
+        for camera in line.weights:
+            line.put(camera)
+        while picked := line.pick():
+            asked.update((turn.camera, turn.prompt) for turn in picked)
+            line.now_s += 0.01  # past the rate gate
+        line.answer(line.active[0])
+    assert len(asked) == 9
+    assert max(asked.values()) - min(asked.values()) <= 1
+
+
 OPERATIONS = st.lists(st.tuples(st.sampled_from("pppkkkkaaaaoxscw"), st.integers(0, 11)), min_size=30, max_size=120)
 
 

@@ -18,9 +18,9 @@ from vlm_perception.errors import DetectOnceError, DeviceLostError, ImageError, 
 from vlm_perception.settings import Settings
 from vlm_perception.worker.tracking import Tracking
 
-HERE, THERE = (
+HERE, THERE, ELSEWHERE = (
     f'[{{"bbox_2d": [{left}, 40, {left + 40}, 80], "label": "cup"}}, {{"point_2d": [9, 9], "label": "b"}}]'
-    for left in (40, 200)
+    for left in (40, 140, 240)
 )
 FIRST, REST = HERE[: HERE.index("}") + 1], HERE[HERE.index("}") + 1 :]
 TWO = '["cup", "mug"]'
@@ -110,6 +110,16 @@ def test_every_answer_is_told_in_the_order_of_its_frames(bench):
         calls[number].end()
     b.wait(lambda: len(b.results) == 3)
     assert (numbers(b.results), b.drops, b.partials) == ([1, 2, 3], [], [])
+
+
+def test_prompts_about_one_frame_do_not_wait_for_one_another(bench):
+    b = bench(frame_policy="every", prompts=TWO, publish_partial=True)
+    b.offer(1)
+    b.engine.call(1, "1")
+    b.engine.call(1, "2").write(HERE)
+    b.engine.call(1, "2").end()
+    b.wait(lambda: b.answered == [("a", 1, "2")])
+    assert numbers(b.partials) == [1]
 
 
 def test_an_answer_that_waits_for_its_place_is_given_up_with_the_others(bench):
@@ -255,6 +265,19 @@ def test_failures_in_a_row_are_counted_as_answers_end(bench):
     assert (calls["b"].aborted, b.engine.closed_beside) == (True, 0)
 
 
+def test_what_was_aborted_forgives_no_failure(bench):
+    b = bench(prompts=TWO, max_failures=2)
+    b.offer(1)
+    b.engine.call(1, "2")
+    b.engine.call(1, "1").fail(InferenceError("one"))
+    b.wait(lambda: b.causes == ["inference_error"])
+    b.worker.set_prompts(b.worker.prompts[:1])
+    b.wait(lambda: b.causes == ["inference_error", "prompt_changed"])
+    b.offer(2)
+    b.engine.call(2, "1").fail(InferenceError("two"))
+    b.wait(lambda: b.states[-1][0] is EngineState.FAILED)
+
+
 def test_a_lost_device_ends_what_is_beside_it_and_who_waits_hears_of_it(bench):
     b = bench()
     b.offer(1)
@@ -325,7 +348,7 @@ def test_what_is_overtaken_is_no_sighting_and_takes_no_id(bench):
     first.end()
     b.wait(lambda: b.causes == ["overtaken"])
     b.offer(3)
-    b.engine.call(3).write(THERE)
+    b.engine.call(3).write(ELSEWHERE)
     assert [found.id for found in b.results[0].objects] == ["1", "2"]
     assert [found.id for found in b.partials[-1].objects] == ["3", "2"]
 
