@@ -144,8 +144,10 @@ class Settings(BaseModel):
     max_in_flight: int = Field(
         2,
         ge=1,
-        le=64,
-        description="Most questions about one camera that servers are asked at the same time.",
+        # What is kept for each frame until its answer comes, depth and a small copy, is kept for as many.
+        le=16,
+        description="Most questions about one camera that servers are asked at the same time; see docs/cameras.md for "
+        "cameras that weigh more.",
         json_schema_extra=_extra(live=False),
     )
     fallback_model: str = Field(

@@ -31,8 +31,8 @@ from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
 
 # A third of a second at 30 Hz: 37 MB of 720p in metres.
 KEPT_MESSAGES = 10
-# Frames with an answer under way: one a camera, or a few in a batch.
-KEPT_PINS = 8
+# Frames with an answer under way: as many as `max_in_flight` allows.
+KEPT_PINS = 16
 _DEPTH = 10
 _FOLLOW_PERIOD_S = 0.25
 _T = TypeVar("_T")
