@@ -10,6 +10,7 @@ import base64
 import email.utils
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,10 +170,10 @@ async def stream_answer(
     Raises:
         ServerError: It refuses, breaks off, stalls, or writes something else than such a reply.
     """
-    timeout = httpx.Timeout(stall_s, connect=CONNECT_TIMEOUT_S)
     finished = False
     try:
-        async with client.stream("POST", f"{url}/chat/completions", json=body, timeout=timeout) as response:
+        timeout = httpx.Timeout(stall_s, connect=CONNECT_TIMEOUT_S)
+        async with aclosing(await _opened(client, url, body, timeout)) as response:
             if response.status_code != httpx.codes.OK:
                 raise _refusal(url, response, await response.aread())
             async for line in response.aiter_lines():
@@ -190,6 +191,15 @@ async def stream_answer(
         raise ServerError(f"{url} cannot be reached: {_told(str(error) or type(error).__name__)}") from error
     if not finished:
         raise ServerError(f"{url} broke off before the end of its answer")
+
+
+async def _opened(client: httpx.AsyncClient, url: str, body: dict[str, Any], timeout: httpx.Timeout) -> httpx.Response:
+    """Send a question, once more where a connection that was kept open turns out to be dead."""
+    request = client.build_request("POST", f"{url}/chat/completions", json=body, timeout=timeout)
+    try:
+        return await client.send(request, stream=True)
+    except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+        return await client.send(request, stream=True)
 
 
 async def is_alive(client: httpx.AsyncClient, url: str) -> None:

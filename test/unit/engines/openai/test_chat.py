@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -173,3 +174,22 @@ def models_of(url: str) -> list[str]:
             return await list_models(client, url)
 
     return anyio.run(run)
+
+
+def test_a_kept_connection_that_is_dead_is_not_the_servers_fault() -> None:
+    """`transformers serve` closes it after an error, and only who asks next sees that."""
+    answer = b'HTTP/1.1 200 OK\r\n\r\ndata: {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}\n\n'
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for reply in (b"", answer):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        deltas = ask(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        thread.join(PATIENCE_S)
+    assert [delta.content for delta in deltas] == ["a"]
