@@ -25,7 +25,7 @@ UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS
 $(foreach name,$(RUN_ARGUMENTS),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))))
 export $(RUN_ARGUMENTS)
 
-.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage docs pictures evaluate train test-lowest clean
+.PHONY: help setup setup-dev setup-ui demo run run-help ui test lint coverage docs pictures evaluate train test-lowest test-servers clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,5 +83,8 @@ train: setup-dev ## make models/tiny anew (hours)
 test-lowest: ## run the tests with the lowest versions that requirements.txt allows, in .venv-lowest
 	@$(or $(PYTHON),python3) scripts/test_lowest.py $(ARGS)
 
+test-servers: setup-dev ## hold the engine to vLLM and its router, in .venv-servers
+	@$(BIN)/python scripts/test_servers.py $(ARGS)
+
 clean: ## remove the environments and everything built
-	rm -rf .venv .venv-lowest build install log demo_output *.egg-info
+	rm -rf .venv .venv-lowest .venv-servers build install log demo_output *.egg-info
