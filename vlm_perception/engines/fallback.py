@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import ServerUnavailableError
 from vlm_perception.types import Answer, Request
+
+# How often a request that waits for its turn looks whether it is still wanted.
+_LOOK_PERIOD_S = 0.02
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +51,16 @@ class FallbackEngine:
         else:
             self._tell("")
             return answer
-        with self._turn:
-            self._local_requests.add(id(request))
-            try:
-                return self._local.answer(request, should_stop, on_text)
-            finally:
-                self._n_local += 1
-                self._local_requests.discard(id(request))
+        while not self._turn.acquire(timeout=_LOOK_PERIOD_S):
+            if should_stop():
+                return replace(self.blank_answer(request), finish_reason="aborted")
+        self._local_requests.add(id(request))
+        try:
+            return self._local.answer(request, should_stop, on_text)
+        finally:
+            self._n_local += 1
+            self._local_requests.discard(id(request))
+            self._turn.release()
 
     def blank_answer(self, request: Request) -> Answer:
         """See `Engine.blank_answer`: that of whoever answers this request now."""

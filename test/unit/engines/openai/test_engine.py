@@ -314,3 +314,17 @@ def test_with_a_fallback_a_server_that_stalls_is_not_waited_for() -> None:
             engine, _ = fallback(servers)
             assert perceive(engine, request()).objects[0].label == "local"
         held.set()
+
+
+def test_who_waits_for_the_fallback_can_leave() -> None:
+    gone = ScriptedServer(boxed)
+    gone.close()
+    with opened(gone.url, has_fallback=True) as servers, ThreadPoolExecutor(2) as pool:
+        engine, local = fallback(servers)
+        local.thinking.set()
+        first = pool.submit(engine.answer, request(), never_stop)
+        local.wait_asked(1)
+        assert engine.answer(request(), lambda: True).finish_reason == "aborted"
+        local.thinking.clear()
+        assert first.result(PATIENCE_S).finish_reason == "stop"
+        assert len(local.requests) == 1
