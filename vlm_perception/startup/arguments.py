@@ -52,7 +52,8 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument(
         "model",
         "",
-        "Hub id or local folder of a Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint, or tiny; empty: as in config_file.",
+        "Hub id or local folder of a Qwen2.5-VL, Qwen3-VL or Qwen3.5 checkpoint, URL of a server, or tiny; "
+        "empty: as in config_file.",
         kind=str,
     ),
     LaunchArgument(
