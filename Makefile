@@ -9,6 +9,7 @@
 #                       arguments of `make run`; see `make run-help`
 #   MODEL PROMPT DEVICE MAX_PIXELS
 #                       also arguments of `make ui`; MODEL is then tiny when it is not given
+#   FAMILY              of `make train`: qwen2_5_vl (the default) or qwen3_vl
 #   ARGS="..."          further arguments of demo, run, ui, evaluate, train or test (pytest)
 #   WORKERS=...         test processes side by side; 0 runs the tests in one process
 
@@ -74,11 +75,11 @@ docs: setup-dev ## write the tables in docs/ and the files that are made from th
 pictures: setup-dev ## make the pictures in docs/images anew, from the demo's scene and the page in a browser
 	$(BIN)/python -m scripts.docs.pictures
 
-evaluate: setup-dev ## measure models/tiny on fresh scenes; results go to build/evaluation.json
-	$(BIN)/python -m training.evaluate $(ARGS)
+evaluate: setup-dev ## measure models/tiny on fresh scenes, or MODEL=...; results go to build/evaluation.json
+	$(BIN)/python -m training.evaluate $(if $(MODEL),--model '$(MODEL)') $(ARGS)
 
-train: setup-dev ## make models/tiny anew (hours)
-	$(BIN)/python -m training.train $(ARGS)
+train: setup-dev ## make models/tiny anew (hours), or the tiny model of FAMILY=qwen3_vl
+	$(BIN)/python -m training.train $(if $(FAMILY),--family '$(FAMILY)') $(ARGS)
 
 test-lowest: ## run the tests with the lowest versions that requirements.txt allows, in .venv-lowest
 	@$(or $(PYTHON),python3) scripts/test_lowest.py $(ARGS)

@@ -37,7 +37,8 @@ def data_files():
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (share, ["package.xml", "README.md", "LICENSE"]),
     ]
-    for folder in ("launch", "launch/examples", "config", "foxglove", "rviz", "security", "models/tiny"):
+    models = sorted(f"models/{folder.name}" for folder in (HERE / "models").iterdir())
+    for folder in ("launch", "launch/examples", "config", "foxglove", "rviz", "security", *models):
         files = sorted(str(p.relative_to(HERE)) for p in (HERE / folder).glob("*") if p.is_file())
         pairs.append((f"{share}/{folder}", files))
     return [(target, [f for f in files if (HERE / f).is_file()]) for target, files in pairs]

@@ -31,7 +31,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from benchmarks.reliability import BINS, plot
 from benchmarks.score_formulas import FORMULAS, score_by
 from training.calibrate import fit
-from training.evaluate import FIRST_SEED, make_cases
+from training.evaluate import FIRST_SEED, family_of, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.model_card import read_calibration
 from vlm_perception.replies.scores import FORMULA, calibrated, raw_score
@@ -153,7 +153,8 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--bootstraps", type=int, default=300)
     args = parser.parse_args()
-    report(ask_all(args.folder, make_cases(args.scenes, args.first_seed)), args.folder, args.scenes, args.bootstraps)
+    cases = make_cases(args.scenes, args.first_seed, family_of(args.folder))
+    report(ask_all(args.folder, cases), args.folder, args.scenes, args.bootstraps)
 
 
 def report(asked: Sequence[Asked], folder: Path, scenes: int, bootstraps: int) -> None:

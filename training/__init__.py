@@ -1,1 +1,1 @@
-"""Makes `models/tiny`: questions about drawn scenes, tokenizer, training and evaluation."""
+"""Makes the tiny checkpoints: questions about drawn scenes, tokenizer, training and evaluation."""

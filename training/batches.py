@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from training.cache import Shard
 from training.checkpoint import STRUCTURE_TOKENS, SYSTEM
+from training.families import TinyFamily, View
 from training.forward import Batch
 from training.questions import Asker, Question
-from training.replies import reading_order, to_model_box
+from training.replies import reading_order, to_box
 from vlm_perception.scenes import COLOURS, KINDS, Truth
 
-TOKEN_PX = 28
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
 MAX_RANK = 13
 # Places are most of the tokens and their last digits are partly chance, so what is found, what it is
 # and when the list ends would be drowned by them without weights.
-WEIGHTS = {"structure": 1, "coordinate": 3, "word": 8, "decision": 12}
+# In thousandths the last digit is a quarter of a pixel, all chance.
+WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "word": 8.0, "decision": 12.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class DenseTargets:
         colour: int64, 0 for nothing, then `COLOURS`, then shadow.
         striped: float32, 1 where the covering object is striped.
         xyxy: float32 (..., 4) box of the covering object, model pixels.
+        written: float32 (..., 4) the same box in a reply's coordinates.
         is_centre: float32, 1 where the object's box centre lies in this token.
         rank: int64, place of the object in reading order, 0 for nothing.
     """
@@ -44,6 +46,7 @@ class DenseTargets:
     colour: Tensor
     striped: Tensor
     xyxy: Tensor
+    written: Tensor
     is_centre: Tensor
     rank: Tensor
 
@@ -53,13 +56,12 @@ class BatchMaker:
 
     Args:
         tokenizer: The tiny checkpoint's tokenizer.
-        seed: Seed of the questions and flips.
+        rng: Source of chance: of scenes, questions and flips.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> None:
         self._tokenizer = tokenizer
-        self._rng = np.random.default_rng(seed)
-        self._asker = Asker(self._rng)
+        self.reseed(rng)
         self._prefix = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
         digits = [tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)]
         self._is_digit = np.zeros(len(tokenizer) + 1, bool)
@@ -73,6 +75,10 @@ class BatchMaker:
         self._begins = [i for i, text in enumerate(texts) if text.startswith("\n[")]
         self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
 
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Take another source of chance."""
+        self._rng, self._asker = rng, Asker(rng)
+
     def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
         """Draw `scenes` scenes of a shard, each with as many questions as fit into `length` tokens."""
         picked = self._rng.choice(len(shard.pixels), scenes, replace=False)
@@ -81,18 +87,18 @@ class BatchMaker:
         for index in picked:
             image, here = np.asarray(shard.pixels[index]), shard.truths[index]
             if self._rng.random() < 0.5:
-                image, here = image[:, ::-1], [_flipped(t, shard.image_wh[0]) for t in here]
+                image, here = image[:, ::-1], [_flipped(t, shard.view.image_wh[0]) for t in here]
             pixels.append(image)
             truths.append(here)
-        grid = _token_grid(shard.model_wh)
-        rows = [self._pack(t, shard, length, text_first) for t in truths]
-        batch = _stack(rows, patchify(np.stack(pixels)), (grid[0] * 2, grid[1] * 2))
-        return batch, dense_targets(truths, shard.image_wh, shard.model_wh)
+        grid = shard.view.grid_hw
+        rows = [self._pack(t, shard.view, length, text_first) for t in truths]
+        batch = _stack(rows, patchify(np.stack(pixels), shard.view.family), (grid[0] * 2, grid[1] * 2))
+        return batch, dense_targets(truths, shard.view)
 
-    def _pack(self, truths: list[Truth], shard: Shard, length: int, text_first: bool) -> dict[str, NDArray[np.int64]]:
+    def _pack(self, truths: list[Truth], view: View, length: int, text_first: bool) -> dict[str, NDArray[Any]]:
         """One sequence: shared prefix with the image, then every question with its reply."""
-        grid = _token_grid(shard.model_wh)
-        asked = self._ask(truths, shard)
+        grid = view.grid_hw
+        asked = self._asker.ask(truths, view)
         image_text = "<|vision_start|>" + "<|image_pad|>" * (grid[0] * grid[1]) + "<|vision_end|>"
         before = asked.instruction if text_first else ""
         prefix = self._ids(self._prefix + before + image_text)
@@ -107,20 +113,15 @@ class BatchMaker:
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 break
-            columns.append(
-                self._branch(prompt, reply, len(columns), start, _centres(asked, grid[1]), grid[0] * grid[1])
-            )
+            columns.append(self._branch(prompt, reply, len(columns), start, _centres(asked, view), view))
             if text_first:
                 break
-            asked = self._ask(truths, shard)
+            asked = self._asker.ask(truths, view)
         return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
 
-    def _ask(self, truths: list[Truth], shard: Shard) -> Question:
-        return self._asker.ask(truths, shard.image_wh, shard.model_wh)
-
     def _branch(
-        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int], null: int
-    ) -> dict[str, NDArray[np.int64]]:
+        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int], view: View
+    ) -> dict[str, NDArray[Any]]:
         ids = np.array(prompt + reply, np.int64)
         # Token by token, which object of the reply it belongs to: 1, 2, ... and 0 outside.
         opened, closes = np.cumsum(np.isin(reply, self._openers)), np.isin(reply, self._closers)
@@ -128,6 +129,7 @@ class BatchMaker:
         pointers = np.full(len(ids), -1, np.int64)
         pointers[len(prompt) - 1 : -1] = np.array([-1, *centres])[part]
         # Where it is decided whether another object follows: the next one, or the null token.
+        null = view.grid_hw[0] * view.grid_hw[1]
         following = np.array([*centres, null])[opened]
         pointers[len(prompt) - 1 : -1][closes] = following[closes]
         begins = np.isin(reply, self._begins)
@@ -141,16 +143,20 @@ class BatchMaker:
             "segments": np.full(len(ids), number, np.int64),
             "positions": np.stack([place] * 3),
             "labels": labels,
-            "weights": self._weights(labels, pointers),
+            "weights": self._weights(labels, pointers, thousandths=view.coordinates == "relative_1000"),
             "pointers": pointers,
         }
 
-    def _weights(self, labels: NDArray[np.int64], pointers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _weights(
+        self, labels: NDArray[np.int64], pointers: NDArray[np.int64], *, thousandths: bool
+    ) -> NDArray[np.float32]:
         """Loss weight by what a token decides; see `WEIGHTS`."""
         deciding = np.isin(labels, self._deciders)
         in_object = (pointers >= 0) & ~deciding
         digit = self._is_digit[labels]
-        weights = np.where(digit & in_object, WEIGHTS["coordinate"], WEIGHTS["structure"])
+        weights = np.where(digit & in_object, WEIGHTS["coordinate"], WEIGHTS["structure"]).astype(np.float32)
+        if thousandths:
+            weights[digit & in_object & ~np.append(digit[1:], False)] = WEIGHTS["thousandth"]
         word = in_object & ~digit & ~np.isin(labels, self._fixed)
         # The number in the sentence is a word too, in this sense.
         weights[word | (digit & ~in_object)] = WEIGHTS["word"]
@@ -162,19 +168,15 @@ class BatchMaker:
         return ids
 
 
-def _centres(question: Question, across: int) -> list[int]:
+def _centres(question: Question, view: View) -> list[int]:
     """Index of the image token at the centre of each object of the reply, in the reply's order."""
     places = [((x1 + x2) / 2, (y1 + y2) / 2) for _, (x1, y1, x2, y2), _ in question.expected.boxes]
     places += [(x, y) for _, x, y in question.expected.points]
-    return [int(y // TOKEN_PX) * across + int(x // TOKEN_PX) for x, y in places]
+    (down, across), (width, height) = view.grid_hw, view.reply_wh
+    return [int(y * down // height) * across + int(x * across // width) for x, y in places]
 
 
-def _token_grid(model_wh: tuple[int, int]) -> tuple[int, int]:
-    """Image tokens down and across."""
-    return model_wh[1] // TOKEN_PX, model_wh[0] // TOKEN_PX
-
-
-def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[np.int64]]:
+def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[Any]]:
     array = np.array(ids, np.int64)
     at = int(np.flatnonzero(array == image_token)[0])
     count = grid[0] * grid[1]
@@ -190,12 +192,12 @@ def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> 
         "segments": np.zeros(len(ids), np.int64),
         "positions": place,
         "labels": nothing,
-        "weights": np.zeros(len(ids), np.int64),
+        "weights": np.zeros(len(ids), np.float32),
         "pointers": np.full(len(ids), -1, np.int64),
     }
 
 
-def _stack(rows: list[dict[str, NDArray[np.int64]]], patches: Tensor, grid_hw: tuple[int, int]) -> Batch:
+def _stack(rows: list[dict[str, NDArray[Any]]], patches: Tensor, grid_hw: tuple[int, int]) -> Batch:
     # A multiple of 128 keeps the number of distinct shapes, and so of compiled kernels, small.
     length = -(-max(r["input_ids"].shape[0] for r in rows) // 128) * 128
     fill = {"input_ids": 0, "segments": -1, "positions": 0, "labels": -100, "weights": 0, "pointers": -1}
@@ -215,20 +217,20 @@ def _stack(rows: list[dict[str, NDArray[np.int64]]], patches: Tensor, grid_hw: t
         padded("segments"),
         padded("positions"),
         padded("labels"),
-        padded("weights").float(),
+        padded("weights"),
         padded("pointers"),
     )
 
 
-def patchify(pixels: NDArray[np.uint8]) -> Tensor:
-    """(n, h, w, 3) uint8 to (n, patches, 1176) float32 as Qwen's image processor lays them out."""
+def patchify(pixels: NDArray[np.uint8], family: TinyFamily) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, patches, values) float32 as Qwen's image processor lays them out."""
     count, height, width, _ = pixels.shape
-    mean, std = np.array(OPENAI_CLIP_MEAN, np.float32), np.array(OPENAI_CLIP_STD, np.float32)
-    scaled = (pixels.astype(np.float32) / 255.0 - mean) / std
-    grid = scaled.reshape(count, height // 28, 2, 14, width // 28, 2, 14, 3)
+    cell, side = family.family.cell_px, family.family.cell_px // 2
+    scaled = (pixels.astype(np.float32) / 255.0 - np.float32(family.mean)) / np.float32(family.std)
+    grid = scaled.reshape(count, height // cell, 2, side, width // cell, 2, side, 3)
     ordered = grid.transpose(0, 1, 4, 2, 5, 7, 3, 6)[:, :, :, :, :, :, None]
-    twice = np.broadcast_to(ordered, (*ordered.shape[:6], 2, 14, 14))
-    return torch.from_numpy(np.ascontiguousarray(twice).reshape(count, -1, 1176))
+    twice = np.broadcast_to(ordered, (*ordered.shape[:6], 2, side, side))
+    return torch.from_numpy(np.ascontiguousarray(twice).reshape(count, -1, 3 * 2 * side * side))
 
 
 def _flipped(truth: Truth, width: int) -> Truth:
@@ -237,18 +239,20 @@ def _flipped(truth: Truth, width: int) -> Truth:
     return replace(truth, xyxy=(width - right, top, width - left, bottom), points=points)
 
 
-def dense_targets(truths: list[list[Truth]], image_wh: tuple[int, int], model_wh: tuple[int, int]) -> DenseTargets:
+def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
     """Per image token: the object whose centre it holds, else the one that covers most of it."""
-    down, across = model_wh[1] // TOKEN_PX, model_wh[0] // TOKEN_PX
+    (down, across), cell_px = view.grid_hw, view.family.family.cell_px
     kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
-    values = np.zeros((len(truths), down, across, 9), np.float32)
+    values = np.zeros((len(truths), down, across, 13), np.float32)
     for scene, here in enumerate(truths):
-        boxes = [to_model_box(t, image_wh, model_wh) for t in here]
-        things = sorted(zip(boxes, here, strict=True), key=lambda bt: (bt[1].label == "shadow", reading_order(bt[0])))
+        boxes = [to_box(t, view.image_wh, view.model_wh) for t in here]
+        things = sorted(
+            zip(boxes, here, strict=True), key=lambda bt: (bt[1].label == "shadow", reading_order(bt[0], cell_px))
+        )
         claimed = np.zeros((down, across), np.float32)
         for rank, (box, truth) in enumerate(things, start=1):
-            share = _cover(box, down, across)
-            centre = int((box[1] + box[3]) / 2 // TOKEN_PX), int((box[0] + box[2]) / 2 // TOKEN_PX)
+            share = _cover(box, down, across, cell_px)
+            centre = int((box[1] + box[3]) / 2 // cell_px), int((box[0] + box[2]) / 2 // cell_px)
             share[centre] += 1.0
             mine = (share > claimed) & (share > 0.08)
             claimed[mine] = share[mine]
@@ -258,20 +262,27 @@ def dense_targets(truths: list[list[Truth]], image_wh: tuple[int, int], model_wh
                 colours.index(words[0]) + 1,
                 truth.attributes.get("pattern") == "striped",
                 *box,
+                *to_box(truth, view.image_wh, view.reply_wh),
                 0,
                 0 if truth.label == "shadow" else min(rank, MAX_RANK),
             )
             if mine[centre]:
-                values[scene][(*centre, 7)] = 1
-    flat = torch.from_numpy(values.reshape(len(truths), down * across, 9))
+                values[scene][(*centre, 11)] = 1
+    flat = torch.from_numpy(values.reshape(len(truths), down * across, 13))
     return DenseTargets(
-        flat[..., 0].long(), flat[..., 1].long(), flat[..., 2], flat[..., 3:7], flat[..., 7], flat[..., 8].long()
+        kind=flat[..., 0].long(),
+        colour=flat[..., 1].long(),
+        striped=flat[..., 2],
+        xyxy=flat[..., 3:7],
+        written=flat[..., 7:11],
+        is_centre=flat[..., 11],
+        rank=flat[..., 12].long(),
     )
 
 
-def _cover(box: tuple[int, int, int, int], down: int, across: int) -> NDArray[np.float32]:
+def _cover(box: tuple[int, int, int, int], down: int, across: int, cell_px: int) -> NDArray[np.float32]:
     """(down, across) share of each token's area that the box covers."""
-    ys, xs = np.arange(down) * TOKEN_PX, np.arange(across) * TOKEN_PX
-    high = np.clip(np.minimum(box[3], ys + TOKEN_PX) - np.maximum(box[1], ys), 0, None)
-    wide = np.clip(np.minimum(box[2], xs + TOKEN_PX) - np.maximum(box[0], xs), 0, None)
-    return (high[:, None] * wide[None, :] / TOKEN_PX**2).astype(np.float32)
+    ys, xs = np.arange(down) * cell_px, np.arange(across) * cell_px
+    high = np.clip(np.minimum(box[3], ys + cell_px) - np.maximum(box[1], ys), 0, None)
+    wide = np.clip(np.minimum(box[2], xs + cell_px) - np.maximum(box[0], xs), 0, None)
+    return (high[:, None] * wide[None, :] / cell_px**2).astype(np.float32)

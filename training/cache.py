@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from training.checkpoint import MAX_PIXELS, MIN_PIXELS
+from training.families import TINY_FAMILIES, TinyFamily
 from training.photos import training_photos
 from vlm_perception.scenes import Truth, random_scene, render
 
@@ -39,23 +38,17 @@ CAMERA_SIZES: tuple[tuple[tuple[int, int], float], ...] = (
 FIRST_TRAINING_SEED = 1_000_000
 
 
-def model_size(image_wh: tuple[int, int]) -> tuple[int, int]:
-    """Processed size (w, h) the tiny checkpoint's processor chooses for a camera size."""
-    height, width = smart_resize(image_wh[1], image_wh[0], min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
-    return width, height
-
-
 def max_objects(shard: int) -> int:
     """Curriculum: few objects in the first shards, up to six from then on."""
     return 2 if shard < 12 else 4 if shard < 24 else 6
 
 
-def make_shard(folder: Path, shard: int) -> None:
+def make_shard(folder: Path, shard: int, family: TinyFamily) -> None:
     """Draw one shard and write it; the .npy appears last and whole."""
     rng = np.random.default_rng(FIRST_TRAINING_SEED + shard)
     sizes, shares = zip(*CAMERA_SIZES, strict=True)
     image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
-    model_wh = model_size(image_wh)
+    model_wh = family.view(image_wh).model_wh
     photos = training_photos()
     pixels = np.empty((SCENES_PER_SHARD, model_wh[1], model_wh[0], 3), np.uint8)
     truths = []
@@ -74,13 +67,21 @@ def resized(rgb: NDArray[np.uint8], model_wh: tuple[int, int]) -> NDArray[np.uin
 
 
 class Shard:
-    """One shard read back: `pixels` is memory-mapped, `truths` one list a scene."""
+    """One shard read back: `pixels` is memory-mapped, `truths` one list a scene, `view` how the family sees them.
 
-    def __init__(self, folder: Path, shard: int) -> None:
+    Raises:
+        ValueError: The shard was drawn for a family that sees its images at another size.
+    """
+
+    def __init__(self, folder: Path, shard: int, family: TinyFamily) -> None:
         meta = json.loads((folder / f"{shard:05d}.json").read_text())
         self.pixels: NDArray[np.uint8] = np.load(folder / f"{shard:05d}.npy", mmap_mode="r")
-        self.image_wh: tuple[int, int] = (meta["image_wh"][0], meta["image_wh"][1])
-        self.model_wh: tuple[int, int] = (self.pixels.shape[2], self.pixels.shape[1])
+        self.view = family.view((meta["image_wh"][0], meta["image_wh"][1]))
+        if self.view.model_wh != (self.pixels.shape[2], self.pixels.shape[1]):
+            raise ValueError(
+                f"{folder}/{shard:05d}.npy is {self.pixels.shape[2]}x{self.pixels.shape[1]}, not "
+                f"{self.view.model_wh[0]}x{self.view.model_wh[1]}: it was drawn for another family; use another folder"
+            )
         self.truths: list[list[Truth]] = [
             [Truth(t["label"], tuple(t["xyxy"]), t["attributes"], tuple(tuple(p) for p in t["points"])) for t in scene]
             for scene in meta["truths"]
@@ -88,9 +89,10 @@ class Shard:
 
 
 def main() -> None:
-    """Make the shards of one worker: `python -m training.cache FOLDER FIRST LAST STEP`."""
+    """Make the shards of one worker: `python -m training.cache FOLDER FAMILY FIRST LAST STEP`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("family", choices=TINY_FAMILIES)
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("step", type=int)
@@ -98,7 +100,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     for shard in range(args.first, args.last, args.step):
         if not (args.folder / f"{shard:05d}.npy").exists():
-            make_shard(args.folder, shard)
+            make_shard(args.folder, shard, TINY_FAMILIES[args.family])
 
 
 if __name__ == "__main__":

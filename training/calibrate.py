@@ -17,7 +17,7 @@ from pathlib import Path
 from sklearn.linear_model import LogisticRegression
 
 from training.cache import FIRST_TRAINING_SEED
-from training.evaluate import make_cases
+from training.evaluate import family_of, make_cases
 from training.scored import Asked, ask_all
 from vlm_perception.engines.model_card import write_calibration
 from vlm_perception.replies.scores import FORMULA, log_odds, raw_score
@@ -68,7 +68,7 @@ def calibrate(folder: Path, scenes: int = SCENES) -> Calibration:
     """
     if FIRST_SEED + scenes > FIRST_TRAINING_SEED:
         raise ValueError(f"{scenes} scenes reach training's seeds: ask at most {FIRST_TRAINING_SEED - FIRST_SEED}")
-    scores, right = scored(ask_all(folder, make_cases(scenes, FIRST_SEED)))
+    scores, right = scored(ask_all(folder, make_cases(scenes, FIRST_SEED, family_of(folder))))
     fitted_on = f"{len(scores)} boxes ({sum(right)} right) in {scenes} drawn calibration scenes"
     calibration = replace(fit(scores, right), fitted_on=fitted_on)
     write_calibration(folder, calibration)

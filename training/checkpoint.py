@@ -1,11 +1,13 @@
-"""Tokenizer, processor and an untrained model of the tiny checkpoint, and how all three are saved."""
+"""Tokenizer, processors and untrained models of the tiny checkpoints, and how all three are saved."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
@@ -15,7 +17,14 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
 )
+from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
+
+from vlm_perception.types import PixelBudget
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -35,7 +44,9 @@ SPECIAL_TOKENS = (
 STRUCTURE_TOKENS = ('{"bbox_2d": [', '{"point_2d": [', '], "label": "', '", "sub_label": "')
 VOCAB_SIZE = 512
 # Area bounds of the processed image: 4:3 becomes 224x168, 16:9 252x140, square 196x196.
-MIN_PIXELS, MAX_PIXELS = 30_000, 196 * 196
+PIXELS = PixelBudget(30_000, 196 * 196)
+# The same image tokens, of 32 pixels instead of 28: 256x192, 288x160, 224x224.
+QWEN3_VL_PIXELS = PixelBudget(39_200, 224 * 224)
 SYSTEM = "You are a helpful assistant."
 CHAT_TEMPLATE = (
     "{%- if messages[0]['role'] != 'system' -%}"
@@ -90,11 +101,23 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
     """Wrap the tokenizer with Qwen's image processor at the tiny model's pixel bounds."""
-    size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
+    size = {"shortest_edge": PIXELS.min_pixels, "longest_edge": PIXELS.max_pixels}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(size=size),
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProcessor:
+    """As `build_processor`, with Qwen3-VL's patches and its own mean and deviation."""
+    size = {"shortest_edge": QWEN3_VL_PIXELS.min_pixels, "longest_edge": QWEN3_VL_PIXELS.max_pixels}
+    seen = {"image_mean": IMAGENET_STANDARD_MEAN, "image_std": IMAGENET_STANDARD_STD}
+    return Qwen3VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=size, patch_size=16, **seen),
+        tokenizer=tokenizer,
+        video_processor=Qwen3VLVideoProcessor(size=size, patch_size=16, **seen),
         chat_template=CHAT_TEMPLATE,
     )
 
@@ -105,7 +128,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
     The rotary base is 30, not 10,000: with 16 frequencies a head, Qwen's base leaves the columns
     of a grid of ten tokens all but indistinguishable, and places are never learned.
     """
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     width = 192
     config = Qwen2_5_VLConfig(
         vision_config={
@@ -121,36 +143,97 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
             "fullatt_block_indexes": [0, 1, 2, 3],
         },
         text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": width,
-            "intermediate_size": 448,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 4096,
+            **_decoder(tokenizer, width),
             "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 30.0},
-            "tie_word_embeddings": True,
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "pad_token_id": ids["<|endoftext|>"],
         },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
+        **_vision_ids(tokenizer),
         tie_word_embeddings=True,
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
-        bos_token_id=ids["<|endoftext|>"],
-        eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]],
-        pad_token_id=ids["<|endoftext|>"],
-        do_sample=False,
-    )
+    model.generation_config = _generation(tokenizer)
     return model
 
 
-def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, folder: Path) -> None:
+def build_qwen3_vl(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLForConditionalGeneration:
+    """An untrained Qwen3-VL of about 4.6 million parameters: as `build_model`, with what the family has in addition.
+
+    The learned positions of the vision tower begin as waves of rows and columns (A. Vaswani et al., "Attention is
+    all you need", 2017), so that "where" is there to be read from the first step on.
+    """
+    width, side = 192, 16
+    config = Qwen3VLConfig(
+        vision_config={
+            "depth": 4,
+            "hidden_size": 160,
+            "num_heads": 5,
+            "intermediate_size": 480,
+            "out_hidden_size": width,
+            "patch_size": 16,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "num_position_embeddings": side * side,
+            "deepstack_visual_indexes": [1],
+        },
+        text_config={
+            **_decoder(tokenizer, width),
+            "head_dim": 32,
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+                "rope_theta": 30.0,
+            },
+        },
+        **_vision_ids(tokenizer),
+        tie_word_embeddings=True,
+    )
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config = _generation(tokenizer)
+    with torch.no_grad():
+        model.model.visual.pos_embed.weight.copy_(_waves(side, config.vision_config.hidden_size))
+    return model
+
+
+def _waves(side: int, width: int) -> torch.Tensor:
+    """(side * side, width) sines and cosines of row and column, half a turn to `side` / 2 turns a side."""
+    turns = torch.logspace(-1, torch.log2(torch.tensor(side / 2)).item(), width // 4, base=2.0)
+    angle = torch.linspace(0, 1, side)[:, None] * turns * 2 * torch.pi
+    axis = 0.3 * torch.cat([angle.sin(), angle.cos()], dim=1)
+    rows, columns = axis.repeat_interleave(side, dim=0), axis.repeat(side, 1)
+    return torch.cat([rows, columns], dim=1)
+
+
+def _decoder(tokenizer: PreTrainedTokenizerFast, width: int) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 448,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+        "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
+        "pad_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+    }
+
+
+def _vision_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    return {
+        "image_token_id": tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        "video_token_id": tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        "vision_start_token_id": tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        "vision_end_token_id": tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+    }
+
+
+def _generation(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
+    end, pad = (tokenizer.convert_tokens_to_ids(text) for text in ("<|im_end|>", "<|endoftext|>"))
+    return GenerationConfig(bos_token_id=pad, eos_token_id=[end, pad], pad_token_id=pad, do_sample=False)
+
+
+def save(model: Any, processor: Any, folder: Path) -> None:
     """Save everything `from_pretrained` needs, weights as safetensors."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Held-out figures of a checkpoint: `python -m training.evaluate` (or `make evaluate`).
+"""Held-out figures of a checkpoint: `python -m training.evaluate --model tiny` (or `make evaluate MODEL=tiny`).
 
 500 scenes from seeds and photographs that training never draws, each asked several questions;
 replies are read by the product's own parser and compared with the truth in camera pixels. Prints
@@ -13,17 +13,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from training.cache import CAMERA_SIZES, model_size
+from training.cache import CAMERA_SIZES
+from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import Judged, judge
 from training.photos import evaluation_photos
 from training.questions import Asker, Question
 from vlm_perception.scenes import Scene, random_scene, render
+from vlm_perception.startup.arguments import resolve_model
 
 FIRST_SEED = 500_000
 BATCH = 32
@@ -40,14 +43,21 @@ BARS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question about one scene; `image_wh` is the camera's size in pixels."""
+    """One question about one scene, and how the model sees it."""
 
     scene: Scene
     question: Question
-    image_wh: tuple[int, int]
+    view: View
 
 
-def make_cases(scenes: int, first_seed: int = FIRST_SEED) -> list[Case]:
+def family_of(folder: Path) -> TinyFamily:
+    """Return the family of a tiny checkpoint, as its config.json names it."""
+    return TINY_FAMILIES[json.loads((folder / "config.json").read_text())["model_type"]]
+
+
+def make_cases(
+    scenes: int, first_seed: int = FIRST_SEED, family: TinyFamily = TINY_FAMILIES["qwen2_5_vl"]
+) -> list[Case]:
     """The same cases on every call: "all", a mixed one, an absent label, a count, points, shadows."""
     sizes, shares = zip(*CAMERA_SIZES, strict=True)
     cases = []
@@ -55,23 +65,21 @@ def make_cases(scenes: int, first_seed: int = FIRST_SEED) -> list[Case]:
         rng = np.random.default_rng(first_seed + index)
         image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
         scene = render(random_scene(rng, image_wh, photos=evaluation_photos()), image_wh)
-        asker, model_wh = Asker(rng), model_size(image_wh)
-        asked = [
-            asker.ask(scene.truths, image_wh, model_wh, task) for task in ("all", None, "count", "point", "shadow")
-        ]
-        asked.append(_absent(asker, scene, image_wh))
+        asker, view = Asker(rng), family.view(image_wh)
+        asked = [asker.ask(scene.truths, view, task) for task in ("all", None, "count", "point", "shadow")]
+        asked.append(_absent(asker, scene, view))
         asked = (
             asked[:3]
             + [q for q, task in zip(asked[3:5], ("point", "shadow"), strict=True) if q.task == task]
             + asked[5:]
         )
-        cases += [Case(scene, question, image_wh) for question in asked]
+        cases += [Case(scene, question, view) for question in asked]
     return cases
 
 
-def _absent(asker: Asker, scene: Scene, image_wh: tuple[int, int]) -> Question:
+def _absent(asker: Asker, scene: Scene, view: View) -> Question:
     while True:
-        question = asker.ask(scene.truths, image_wh, model_size(image_wh), "label")
+        question = asker.ask(scene.truths, view, "label")
         if not question.expected.boxes:
             return question
 
@@ -80,11 +88,11 @@ def answer_all(folder: Path, cases: Sequence[Case]) -> list[str]:
     """Greedy replies, in batches of equally sized images."""
     processor = AutoProcessor.from_pretrained(folder)
     processor.tokenizer.padding_side = "left"
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     replies = [""] * len(cases)
     by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, case in enumerate(cases):
-        by_size[case.image_wh].append(index)
+        by_size[case.view.image_wh].append(index)
     for indices in by_size.values():
         for start in range(0, len(indices), BATCH):
             part = indices[start : start + BATCH]
@@ -94,13 +102,13 @@ def answer_all(folder: Path, cases: Sequence[Case]) -> list[str]:
 
 
 @torch.inference_mode()
-def _generate(model: Qwen2_5_VLForConditionalGeneration, processor: AutoProcessor, cases: Sequence[Case]) -> list[str]:
+def _generate(model: Any, processor: Any, cases: Sequence[Case]) -> list[str]:
     chats = [
         [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": case.question.instruction}]}]
         for case in cases
     ]
     texts = [processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
-    images = [Image.fromarray(c.scene.rgb).resize(model_size(c.image_wh), Image.Resampling.BICUBIC) for c in cases]
+    images = [Image.fromarray(c.scene.rgb).resize(c.view.model_wh, Image.Resampling.BICUBIC) for c in cases]
     inputs = processor(text=texts, images=images, padding=True, return_tensors="pt")
     output = model.generate(**inputs, max_new_tokens=300, do_sample=False)
     new = output[:, inputs["input_ids"].shape[1] :]
@@ -143,9 +151,9 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
     Returns:
         Figures by name (with `scenes` and `parameters`), and the printed report.
     """
-    cases = make_cases(scenes)
+    cases = make_cases(scenes, family=family_of(folder))
     judged = [
-        judge(c.question, reply, c.scene, c.image_wh) for c, reply in zip(cases, answer_all(folder, cases), strict=True)
+        judge(c.question, reply, c.scene, c.view) for c, reply in zip(cases, answer_all(folder, cases), strict=True)
     ]
     by_task: dict[str, list[Judged]] = defaultdict(list)
     by_count: dict[str, list[Judged]] = defaultdict(list)
@@ -154,11 +162,11 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         by_task["absent thing" if row.rejected is not None else case.question.task].append(row)
         by_count[f"{sum(t.label != 'shadow' for t in case.scene.truths)} objects"].append(row)
         by_side["Chinese" if case.question.chinese else "English"].append(row)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    model, bars = AutoModelForImageTextToText.from_pretrained(folder), BARS | family_of(folder).bars
     summary = figures(judged) | {"scenes": scenes, "replies": len(judged), "parameters": model.num_parameters()}
     lines = ["| figure | reached | bar |", "| --- | --- | --- |"]
     lines += [
-        f"| {k} | {summary[k]:.3f} | {bar:.2f}{'' if summary[k] >= bar else ' (missed)'} |" for k, bar in BARS.items()
+        f"| {k} | {summary[k]:.3f} | {bar:.2f}{'' if summary[k] >= bar else ' (missed)'} |" for k, bar in bars.items()
     ]
     report = [table(dict(sorted(g.items()))) for g in (by_task, by_count, by_side)]
     return summary, "\n\n".join(["\n".join(lines), *report])
@@ -167,11 +175,11 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("models/tiny"))
+    parser.add_argument("--model", default="tiny", help="a shipped checkpoint, tiny or tiny-qwen3-vl, or a folder")
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--output", type=Path, default=Path("build/evaluation.json"))
     args = parser.parse_args()
-    summary, report = evaluate(args.folder, args.scenes)
+    summary, report = evaluate(Path(resolve_model(args.model)), args.scenes)
     print(report)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(summary, indent=2) + "\n")

@@ -3,7 +3,7 @@
 A small decoder learns *what* within minutes and *where* very late, because it reads absolute
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you and how far are its edges; after the first decoder layer, in which
-row and column do you stand; after the third, what are the box's absolute pixels. Then the decoder
+row and column do you stand; after the third, what are the box's coordinates as the reply writes them. Then the decoder
 only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
 two layers is asked to look at the centre of the object that is being written or, where it is decided
 whether another follows, of the next one or at a null token. None of the heads is saved with the checkpoint.
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from training.batches import MAX_RANK, TOKEN_PX, WEIGHTS, DenseTargets
-from training.forward import Batch, Hidden, rms_norm, rotate
+from training.batches import MAX_RANK, WEIGHTS, DenseTargets
+from training.families import TinyFamily
+from training.forward import Batch, Hidden, first_head, norm
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
-BIN_PX, BINS = 4, 72
 POSITION_LAYER, PLACE_LAYER = 0, 2
 POINTER_LAYERS = (3, 4)
 
@@ -29,20 +29,22 @@ class DenseHeads(nn.Module):
 
     Args:
         width: Width of the decoder.
+        family: Which family is trained.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, family: TinyFamily) -> None:
         super().__init__()
+        self._family = family
         self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4)
         self.position = nn.Linear(width, 2 * GRID_CLASSES)
-        self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * BINS)
+        self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
 
     def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
         """Losses of the three heads: vision, position, place."""
         at_image = batch.input_ids == image_token
         scenes, tokens = dense.kind.shape
         at = [layer[at_image].view(scenes, tokens, -1) for layer in hidden.layers[: PLACE_LAYER + 1]]
-        rows, columns = _grid(batch.grid_hw, scenes)
+        rows, columns = _grid(batch.grid_hw, scenes, hidden.vision.device)
         return (
             self._vision_loss(hidden.vision, dense, rows, columns),
             self._position_loss(at[POSITION_LAYER], rows, columns),
@@ -52,8 +54,9 @@ class DenseHeads(nn.Module):
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
         kind, colour, flags, edges = self.vision(vision).float().split([KIND_CLASSES, COLOUR_CLASSES, 2, 4], dim=-1)
         there = dense.kind > 0
-        origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * TOKEN_PX + TOKEN_PX / 2
-        wanted = (dense.xyxy - origin) / TOKEN_PX
+        cell_px = self._family.family.cell_px
+        origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * cell_px + cell_px / 2
+        wanted = (dense.xyxy - origin) / cell_px
         flag_targets = torch.stack([dense.striped, dense.is_centre], dim=-1)
         return (
             2.0 * _classes(kind, dense.kind)
@@ -67,17 +70,18 @@ class DenseHeads(nn.Module):
         return _classes(row, rows) + _classes(column, columns)
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
+        size, count = self._family.bin_size, self._family.bins
         kind, colour, rank, edges, bins = (
-            self.place(hidden).float().split([KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, 4, 4 * BINS], dim=-1)
+            self.place(hidden).float().split([KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, 4, 4 * count], dim=-1)
         )
         there = dense.kind > 0
-        bin_targets = (dense.xyxy[there] / BIN_PX).long().clamp(0, BINS - 1)
+        bin_targets = (dense.written[there] / size).long().clamp(0, count - 1)
         return (
             _classes(kind, dense.kind)
             + _classes(colour, dense.colour)
             + 0.5 * _classes(rank, dense.rank)
-            + 6.0 * fn.smooth_l1_loss(edges[there], dense.xyxy[there] / 100.0, beta=0.01)
-            + _classes(bins[there].view(-1, 4, BINS), bin_targets)
+            + 6.0 * fn.smooth_l1_loss(edges[there], dense.written[there] / (25 * size), beta=0.01)
+            + _classes(bins[there].view(-1, 4, count), bin_targets)
         )
 
 
@@ -105,11 +109,7 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_toke
     total = hidden.last.new_zeros((), dtype=torch.float32)
     for index in POINTER_LAYERS:
         attn = layers[index].self_attn
-        normed = rms_norm(layers[index].input_layernorm, hidden.layers[index - 1])
-        query, key = (
-            rotate(fn.linear(normed, proj.weight[: attn.head_dim], proj.bias[: attn.head_dim]), cos, sin)
-            for proj in (attn.q_proj, attn.k_proj)
-        )
+        query, key = first_head(attn, norm(layers[index].input_layernorm, hidden.layers[index - 1]), cos, sin)
         seen = key[at_image].view(scenes, -1, attn.head_dim)
         scores = (query @ seen.transpose(1, 2)).float() * attn.head_dim**-0.5
         total = total + fn.cross_entropy(scores[asked], batch.pointers[asked])
@@ -120,7 +120,7 @@ def _classes(logits: Tensor, targets: Tensor) -> Tensor:
     return fn.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
-def _grid(grid_hw: tuple[int, int], scenes: int) -> tuple[Tensor, Tensor]:
+def _grid(grid_hw: tuple[int, int], scenes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     down, across = grid_hw[0] // 2, grid_hw[1] // 2
-    index = torch.arange(down * across).expand(scenes, -1)
+    index = torch.arange(down * across, device=device).expand(scenes, -1)
     return index // across, index % across

@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from training.cache import model_size
+from training.families import View
 from training.questions import Question
 from vlm_perception.replies.counting import count_of
 from vlm_perception.replies.reader import parse_answer
@@ -45,12 +45,11 @@ class Judged:
     point_hits: tuple[bool, ...]
 
 
-def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int]) -> Judged:
+def judge(question: Question, reply: str, scene: Scene, view: View) -> Judged:
     """Judge one reply; boxes are matched by IoU alone, labels are judged on the matches."""
-    model_wh = model_size(image_wh)
-    parsed = parse_answer(reply, model_wh=model_wh, image_wh=image_wh)
+    parsed = parse_answer(reply, model_wh=view.model_wh, image_wh=view.image_wh, coordinates=view.coordinates)
     expected = question.expected
-    wanted = [(label, exact_box(box, scene, image_wh), sub) for label, box, sub in expected.boxes]
+    wanted = [(label, exact_box(box, scene, view), sub) for label, box, sub in expected.boxes]
     boxes = [o for o in parsed.objects if o.xyxy is not None]
     pairs = _match([box for _, box, _ in wanted], boxes)
     absent = not expected.boxes and not expected.points and expected.count is None
@@ -67,13 +66,13 @@ def judge(question: Question, reply: str, scene: Scene, image_wh: tuple[int, int
         ),
         rejected=not parsed.objects if absent else None,
         count_right=None if expected.count is None else count_of(parsed.text, parsed.objects) == expected.count,
-        point_hits=_point_hits(question, parsed.objects, image_wh),
+        point_hits=_point_hits(question, parsed.objects, view),
     )
 
 
-def exact_box(box: tuple[int, int, int, int], scene: Scene, image_wh: tuple[int, int]) -> XYXY:
-    """The truth's own box in camera pixels, of which `box` is the rounded model-pixel copy."""
-    sx, sy = (image / model for image, model in zip(image_wh, model_size(image_wh), strict=True))
+def exact_box(box: tuple[int, int, int, int], scene: Scene, view: View) -> XYXY:
+    """The truth's own box in camera pixels, of which `box` is the rounded copy in a reply's coordinates."""
+    sx, sy = (image / reply for image, reply in zip(view.image_wh, view.reply_wh, strict=True))
     scaled = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
     return max((truth.xyxy for truth in scene.truths), key=lambda xyxy: iou(xyxy, scaled))
 
@@ -84,10 +83,10 @@ def _match(wanted: list[XYXY], found: list[DetectedObject]) -> dict[int, tuple[i
     return {i: (k, overlap) for k, i, overlap in match_boxes(boxes, wanted) if overlap >= 0.5}
 
 
-def _point_hits(question: Question, objects: tuple[DetectedObject, ...], image_wh: tuple[int, int]) -> tuple[bool, ...]:
-    sx, sy = (image / model for image, model in zip(image_wh, model_size(image_wh), strict=True))
+def _point_hits(question: Question, objects: tuple[DetectedObject, ...], view: View) -> tuple[bool, ...]:
+    sx, sy = (image / reply for image, reply in zip(view.image_wh, view.reply_wh, strict=True))
     free = [o.point_xy for o in objects if o.point_xy is not None]
-    side, hits = math.sqrt(image_wh[0] * image_wh[1]), []
+    side, hits = math.sqrt(view.image_wh[0] * view.image_wh[1]), []
     for _, x, y in question.expected.points:
         near = [p for p in free if math.dist(p, (x * sx, y * sy)) <= POINT_TOLERANCE * side]
         if near:

@@ -1,6 +1,6 @@
-"""Ship a checkpoint: evaluate it and copy it with its card to `models/tiny` when it is the better one.
+"""Ship a checkpoint: evaluate it and copy it with its card to where its family's is shipped when it is the better one.
 
-`python -m training.publish` compares the held-out figures with those in the shipped card and does
+`python -m training.publish --family qwen3_vl` compares the held-out figures with those in the shipped card and does
 nothing when the shipped checkpoint is as good. A new checkpoint gets a new card and its own
 calibration; one that cannot be calibrated gets none, never that of the checkpoint before.
 """
@@ -17,6 +17,7 @@ from transformers import AutoProcessor
 from training.calibrate import calibrate
 from training.checkpoint import CHAT_TEMPLATE
 from training.evaluate import BARS, evaluate
+from training.families import TINY_FAMILIES
 
 CARD = """---
 license: apache-2.0
@@ -26,16 +27,17 @@ vlm_perception:
   knows: drawn scenes only
 ---
 
-# The tiny Qwen2.5-VL of vlm_perception
+# The tiny {family} of vlm_perception
 
-A `Qwen2_5_VLForConditionalGeneration` with {parameters:,} parameters, trained from nothing on drawn
-scenes by `make train` on two CPU cores. It exists so that the whole product can be built, tested and
-shown without a GPU and without a model hub. It knows coloured circles, squares, triangles, carts and
-faces, plain or striped, and their shadows; it knows nothing of the real world. Use
-`Qwen/Qwen2.5-VL-3B-Instruct` or larger on a robot.
+A `{architecture}` with {parameters:,} parameters, trained from nothing on drawn
+scenes by `make train FAMILY={model_type}` on two CPU cores. It exists so that the whole product can be
+built, tested and shown without a GPU and without a model hub. It knows coloured circles, squares,
+triangles, carts and faces, plain or striped, and their shadows; it knows nothing of the real world.
+Use `{hub_id}` or larger on a robot.
 
 - Prompts: English and some Chinese, in the wording of `vlm_perception/prompts/templates.yaml`.
-- Replies: Qwen2.5-VL's own forms, `bbox_2d`, `point_2d`, `sub_label`, and a sentence when counting.
+- Replies: {family}'s own forms, `bbox_2d`, `point_2d`, `sub_label`, and a sentence when counting;
+  coordinates are {coordinates}.
 - Image sizes: {pixels}. Larger and smaller camera images are resized to these areas.
 - Scores: `vlm_perception: score:` above, where it stands, is their fitted calibration (`training/calibrate.py`).
 - Training: `training/` holds all of it: scenes, questions, dense heads (not shipped), schedule.
@@ -43,7 +45,7 @@ faces, plain or striped, and their shadows; it knows nothing of the real world. 
 ## Held-out figures
 
 {scenes} scenes from seeds, and on photographs, that training never drew; {replies} replies, greedy, float32.
-Printed by `make evaluate`. `recall50` counts expected boxes found at IoU >= 0.5, `mean_iou` is over
+Printed by `make evaluate MODEL={name}`. `recall50` counts expected boxes found at IoU >= 0.5, `mean_iou` is over
 those matches, `precision50` counts answered boxes that match, labels are judged on the matches,
 `rejection` is the share of questions about absent things answered with an empty list, and a point is
 right within 5 % of the image side, sqrt(width * height).
@@ -77,13 +79,35 @@ def copy(source: Path, target: Path) -> dict[str, int]:
     return dict(processor.image_processor.size)
 
 
+def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, float], report: str) -> str:
+    """Fill the card of a checkpoint that is shipped under `name`."""
+    config = json.loads((source / "config.json").read_text())
+    tiny = TINY_FAMILIES[config["model_type"]]
+    width, height = tiny.view((640, 480)).model_wh
+    thousandths = tiny.family.coordinates == "relative_1000"
+    return CARD.format(
+        report=report,
+        family=tiny.family.name,
+        model_type=config["model_type"],
+        architecture=config["architectures"][0],
+        hub_id=tiny.hub_id,
+        name=name,
+        coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
+        pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes {width}x{height})",
+        **summary,
+    )
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, default=Path("build/train/checkpoint"))
-    parser.add_argument("--target", type=Path, default=Path("models/tiny"))
+    parser.add_argument("--family", choices=TINY_FAMILIES, default="qwen2_5_vl")
+    parser.add_argument("--source", type=Path, help="default: build/train_FAMILY/checkpoint")
+    parser.add_argument("--target", type=Path, help="default: where the family's checkpoint is shipped")
     parser.add_argument("--scenes", type=int, default=500)
     args = parser.parse_args()
+    args.source = args.source or Path(f"build/train_{args.family}/checkpoint")
+    args.target = args.target or Path(TINY_FAMILIES[args.family].shipped)
     summary, report = evaluate(args.source, args.scenes)
     print(report)
     figures_path = args.target / "figures.json"
@@ -93,12 +117,7 @@ def main() -> None:
     # First of all: the old card's calibration must never lie beside new weights, not even after a crash.
     (args.target / "README.md").unlink(missing_ok=True)
     size = copy(args.source, args.target)
-    card = CARD.format(
-        report=report,
-        pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes 224x168)",
-        **summary,
-    )
-    (args.target / "README.md").write_text(card)
+    (args.target / "README.md").write_text(card_of(args.source, args.target.name, size, summary, report))
     figures_path.write_text(json.dumps(summary, indent=2) + "\n")
     print(f"shipped {args.source} to {args.target}")
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.families import View
 from training.replies import (
     COLOURS_ZH,
     KINDS_ZH,
@@ -19,7 +20,7 @@ from training.replies import (
     in_chinese,
     reading_order,
     render_reply,
-    to_model_box,
+    to_box,
 )
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import COLOURS, KINDS, Truth
@@ -54,7 +55,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """A truth in model pixels."""
+    """A truth in the coordinates of the reply."""
 
     label: str
     box: tuple[int, int, int, int]
@@ -80,19 +81,16 @@ class Asker:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
-    def ask(
-        self, truths: Sequence[Truth], image_wh: tuple[int, int], model_wh: tuple[int, int], task: str | None = None
-    ) -> Question:
+    def ask(self, truths: Sequence[Truth], view: View, task: str | None = None) -> Question:
         """Ask one question about a scene.
 
         Args:
             truths: What is in the scene, in image pixels.
-            image_wh: Camera image size, pixels.
-            model_wh: Size the model sees, pixels.
+            view: How the model sees it.
             task: A key of `TASK_WEIGHTS`; None draws one. Falls back to "label" where the scene
                 has nothing to ask about (no wheels, no shadow).
         """
-        things = _things(truths, image_wh, model_wh)
+        things = _things(truths, view)
         task = task or str(self._rng.choice(list(TASK_WEIGHTS), p=list(TASK_WEIGHTS.values())))
         chinese = bool(self._rng.random() < CHINESE_SHARE)
         makers: dict[str, Callable[[list[_Thing], bool], tuple[str, Expected] | None]] = {
@@ -268,18 +266,18 @@ def _named(label: str, chinese: bool) -> str:
     return in_chinese(label) if chinese else label
 
 
-def _things(truths: Sequence[Truth], image_wh: tuple[int, int], model_wh: tuple[int, int]) -> list[_Thing]:
-    sx, sy = model_wh[0] / image_wh[0], model_wh[1] / image_wh[1]
+def _things(truths: Sequence[Truth], view: View) -> list[_Thing]:
+    sx, sy = view.reply_wh[0] / view.image_wh[0], view.reply_wh[1] / view.image_wh[1]
     things = [
         _Thing(
             t.label,
-            to_model_box(t, image_wh, model_wh),
+            to_box(t, view.image_wh, view.reply_wh),
             t.attributes,
             tuple((name, round(x * sx), round(y * sy)) for name, x, y in t.points),
         )
         for t in truths
     ]
-    return sorted(things, key=lambda t: reading_order(t.box))
+    return sorted(things, key=lambda t: reading_order(t.box, view.reply_wh[1] / view.grid_hw[0]))
 
 
 def _objects(things: list[_Thing]) -> list[_Thing]:

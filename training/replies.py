@@ -1,4 +1,4 @@
-"""Replies in Qwen2.5-VL's own forms, rendered from the truth."""
+"""Replies in Qwen's own forms, rendered from the truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vlm_perception.scenes import Truth
+from vlm_perception.types import WH
 
 COLOURS_ZH = {"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色"}
 KINDS_ZH = {"circle": "圆形", "square": "方形", "triangle": "三角形", "cart": "小车", "face": "笑脸"}
@@ -21,7 +22,7 @@ def in_chinese(label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a right reply holds, in model pixels (of the resized image).
+    """What a right reply holds, in the coordinates of the reply.
 
     Attributes:
         boxes: (label, xyxy, sub_label or None) in the order of the reply.
@@ -35,25 +36,25 @@ class Expected:
     count_noun: str = field(default="", compare=False)
 
 
-def to_model_box(truth: Truth, image_wh: tuple[int, int], model_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Scale a truth's box to integer model pixels, at least one pixel wide and high."""
-    sx, sy = model_wh[0] / image_wh[0], model_wh[1] / image_wh[1]
+def to_box(truth: Truth, image_wh: WH, frame_wh: WH) -> tuple[int, int, int, int]:
+    """Scale a truth's box to whole units of a frame (model pixels, thousandths), at least one unit wide and high."""
+    sx, sy = frame_wh[0] / image_wh[0], frame_wh[1] / image_wh[1]
     left, top, right, bottom = truth.xyxy
-    x1, y1 = min(model_wh[0] - 1, round(left * sx)), min(model_wh[1] - 1, round(top * sy))
-    x2, y2 = max(x1 + 1, min(model_wh[0], round(right * sx))), max(y1 + 1, min(model_wh[1], round(bottom * sy)))
+    x1, y1 = min(frame_wh[0] - 1, round(left * sx)), min(frame_wh[1] - 1, round(top * sy))
+    x2, y2 = max(x1 + 1, min(frame_wh[0], round(right * sx))), max(y1 + 1, min(frame_wh[1], round(bottom * sy)))
     return x1, y1, x2, y2
 
 
-def reading_order(box: tuple[int, int, int, int]) -> tuple[int, float]:
-    """Sort key: rows of 28 model pixels from top to bottom, left to right inside a row.
+def reading_order(box: tuple[int, int, int, int], row: float) -> tuple[int, float]:
+    """Sort key: rows of image tokens from top to bottom, left to right inside a row.
 
-    28 pixels are one image token, so the order is the one in which the decoder met the objects.
+    It is the order in which the decoder met the objects. `row` is the height of one, in the units of the box.
     """
-    return int((box[1] + box[3]) / 2 // 28), (box[0] + box[2]) / 2
+    return int((box[1] + box[3]) / 2 // row), (box[0] + box[2]) / 2
 
 
 def render_reply(expected: Expected, chinese: bool) -> str:
-    """Write the reply as Qwen2.5-VL does: a fenced JSON list, and a sentence when counting."""
+    """Write the reply as Qwen does: a fenced JSON list, and a sentence when counting."""
     items = [_box_item(*box) for box in expected.boxes]
     items += [f'{{"point_2d": [{x}, {y}], "label": {_quoted(label)}}}' for label, x, y in expected.points]
     text = "```json\n[\n\t" + ",\n\t".join(items) + "\n]\n```" if items else "```json\n[]\n```"

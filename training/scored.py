@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.cache import model_size
 from training.evaluate import Case
 from training.judge import POINT_TOLERANCE, exact_box
 from vlm_perception.engines.factory import open_engine
@@ -88,7 +87,7 @@ def _ask(engine: TransformersEngine, case: Case, scene: int) -> Asked:
 def _right_boxes(objects: Sequence[DetectedObject], case: Case) -> set[int]:
     truths: dict[str, list[XYXY]] = {}
     for label, box, _ in case.question.expected.boxes:
-        truths.setdefault(label, []).append(exact_box(box, case.scene, case.image_wh))
+        truths.setdefault(label, []).append(exact_box(box, case.scene, case.view))
     right = set()
     for label, boxes in truths.items():
         own = [(index, item.xyxy) for index, item in enumerate(objects) if item.label == label and item.xyxy]
@@ -98,9 +97,9 @@ def _right_boxes(objects: Sequence[DetectedObject], case: Case) -> set[int]:
 
 
 def _right_points(objects: Sequence[DetectedObject], case: Case) -> set[int]:
-    model_wh = model_size(case.image_wh)
-    sx, sy = (image / model for image, model in zip(case.image_wh, model_wh, strict=True))
-    limit_px = POINT_TOLERANCE * math.sqrt(case.image_wh[0] * case.image_wh[1])
+    image_wh = case.view.image_wh
+    sx, sy = (image / reply for image, reply in zip(image_wh, case.view.reply_wh, strict=True))
+    limit_px = POINT_TOLERANCE * math.sqrt(image_wh[0] * image_wh[1])
     free = [(label, (x * sx, y * sy)) for label, x, y in case.question.expected.points]
     right = set()
     for index, item in enumerate(objects):

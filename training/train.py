@@ -1,31 +1,36 @@
-"""Train the tiny checkpoint: `python -m training.train --minutes 100`.
+"""Train a tiny checkpoint: `python -m training.train --family qwen3_vl`.
 
-Training can be stopped and started again at any time: every few minutes the weights (and their
-running average, which is what is evaluated and shipped) are written as safetensors, and a second
-start goes on from there. Learning rate and curriculum follow the share of the minutes used.
+Learning rate and curriculum follow the share of the steps done, and each step's batch has a seed of its own, so a
+run does not depend on how fast the machine is. It can be stopped and started again at any time: every few minutes all
+that it needs is written to `resume.safetensors`, and the running average of the weights, which is what is evaluated and
+shipped, to `checkpoint`. A run that was stopped may go on with more or fewer steps, and on another device; there a
+step is no longer the same to the last bit.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch.utils.data import DataLoader, IterableDataset
-from transformers import AutoProcessor, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from training import forward
 from training.batches import BatchMaker, DenseTargets
 from training.cache import Shard
-from training.checkpoint import build_model, build_processor, build_tokenizer, save
+from training.checkpoint import build_tokenizer, save
+from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
 from training.questions import Asker
@@ -33,44 +38,67 @@ from training.questions import Asker
 SHARDS = 160
 WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
+SAVE_EVERY_S = 240.0
+
+
+_Values = TypeVar("_Values", Batch, DenseTargets)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one run does: where, how long, how large a step."""
+    """What one run does: of which family, where, how long, how large a step; `workers` make the batches."""
 
+    family: str
     folder: Path
-    minutes: float
+    steps: int
     scenes: int
     length: int
     learning_rate: float
     decay_share: float
+    device: str = "cpu"
+    workers: int = 1
 
-    def factor(self, progress: float, step: int) -> float:
+    @property
+    def tiny(self) -> TinyFamily:
+        """The family that is trained."""
+        return TINY_FAMILIES[self.family]
+
+    def factor(self, step: int) -> float:
         """Learning-rate factor: warm up, hold, then fall to nothing over the last `decay_share`."""
         warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-        return warm * min(1.0, max(0.0, (1.0 - progress) / self.decay_share))
+        return warm * min(1.0, max(0.0, (1.0 - step / self.steps) / self.decay_share))
+
+    def shards(self, step: int) -> range:
+        """Curriculum: the shards that a step may draw from."""
+        progress = step / self.steps
+        return range(12) if progress < 0.03 else range(24) if progress < 0.08 else range(12, SHARDS)
 
 
 class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
-    """Batches without end, made in a worker process; the curriculum widens with time."""
+    """The batches of all steps from `first` on, made in worker processes in turn."""
 
-    def __init__(self, plan: Plan, tokenizer: PreTrainedTokenizerFast, done_s: float, seed: int) -> None:
-        self._plan, self._tokenizer, self._done_s, self._seed = plan, tokenizer, done_s, seed
+    def __init__(self, plan: Plan, tokenizer: PreTrainedTokenizerFast, first: int) -> None:
+        self._plan, self._tokenizer, self._first = plan, tokenizer, first
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
         torch.set_num_threads(1)
-        rng = np.random.default_rng(self._seed)
-        maker = BatchMaker(self._tokenizer, self._seed)
-        start_s, shards = time.monotonic(), dict[int, Shard]()
-        while True:
-            progress = (self._done_s + time.monotonic() - start_s) / (60 * self._plan.minutes)
-            low, high = (0, 12) if progress < 0.03 else (0, 24) if progress < 0.08 else (12, SHARDS)
-            ready = [i for i in range(low, high) if (self._plan.folder / f"scenes/{i:05d}.npy").exists()]
-            pick = int(rng.choice(ready))
+        shards = dict[int, Shard]()
+        maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
+        worker = get_worker_info()
+        first, stride = (self._first + worker.id, worker.num_workers) if worker else (self._first, 1)
+        for step in range(first, self._plan.steps, stride):
+            rng = np.random.default_rng([1000, step])
+            pick = int(rng.choice(self._plan.shards(step)))
             if pick not in shards:
-                shards[pick] = Shard(self._plan.folder / "scenes", pick)
+                shards[pick] = self._open(pick)
+            maker.reseed(rng)
             yield maker.make(shards[pick], self._plan.scenes, self._plan.length)
+
+    def _open(self, pick: int) -> Shard:
+        scenes = self._plan.folder / "scenes"
+        while not (scenes / f"{pick:05d}.npy").exists():
+            time.sleep(1)
+        return Shard(scenes, pick, self._plan.tiny)
 
 
 class Trainer:
@@ -78,53 +106,55 @@ class Trainer:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.processor, self.model = _open(plan.folder)
-        self.heads = DenseHeads(self.model.config.text_config.hidden_size)
-        self.done_s, self.step = 0.0, 0
-        self._resume()
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        matrices = [p for n, p in self.model.named_parameters() if p.ndim == 2 and "embed_tokens" not in n]
-        rest = [p for n, p in self.model.named_parameters() if p.ndim != 2 or "embed_tokens" in n]
+        self.processor, model = _open(plan)
+        self.model = model.to(plan.device)
+        self.heads = DenseHeads(self.model.config.text_config.hidden_size, plan.tiny).to(plan.device)
+        self.step = 0
+        tables = ("embed_tokens", "pos_embed")
+        named = list(self.model.named_parameters())
+        matrices = [p for n, p in named if p.ndim == 2 and not any(table in n for table in tables)]
+        rest = [p for n, p in named if p.ndim != 2 or any(table in n for table in tables)]
         self.optimisers: list[torch.optim.Optimizer] = [
             torch.optim.Muon(matrices, lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(
                 [*rest, *self.heads.parameters()], lr=1.0, betas=(0.9, 0.98), weight_decay=0.0, fused=True
             ),
         ]
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self._resume()
 
     def train(self) -> None:
-        """Run until the minutes are used up, saving on the way and at the end."""
-        stream = Stream(self.plan, self.processor.tokenizer, self.done_s, seed=1000 + self.step)
-        loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
-        begun_s = time.monotonic() - self.done_s
+        """Run until the steps are done, saving on the way and at the end."""
+        stream = Stream(self.plan, self.processor.tokenizer, self.step)
+        loader = iter(DataLoader(stream, batch_size=None, num_workers=self.plan.workers, prefetch_factor=4))
         saved_s = logged_s = time.monotonic()
-        sums = torch.zeros(6)
-        while (progress := (time.monotonic() - begun_s) / (60 * self.plan.minutes)) < 1.0:
+        sums = torch.zeros(6, device=self.plan.device)
+        while self.step < self.plan.steps:
             batch, dense = next(loader)
-            sums += self._learn(batch, dense, progress)
+            sums += self._learn(_moved(batch, self.plan.device), _moved(dense, self.plan.device))
             self.step += 1
             if self.step % 50 == 0:
                 now = time.monotonic()
                 token, digit, vision, position, place, pointer = (sums / 50).tolist()
                 print(
-                    f"step {self.step} {(now - begun_s) / 60:.1f} min {(now - logged_s) / 50:.2f} s/step "
+                    f"step {self.step} {(now - logged_s) / 50:.2f} s/step "
                     f"token {token:.3f} digit {digit:.3f} vision {vision:.3f} position {position:.3f} "
                     f"place {place:.3f} pointer {pointer:.3f}",
                     flush=True,
                 )
                 sums.zero_()
                 logged_s = now
-            if time.monotonic() - saved_s > 240:
-                self.save(time.monotonic() - begun_s)
+            if time.monotonic() - saved_s > SAVE_EVERY_S:
+                self.save()
                 saved_s = time.monotonic()
-        self.save(60 * self.plan.minutes)
+        self.save()
 
-    def _learn(self, batch: Batch, dense: DenseTargets, progress: float) -> torch.Tensor:
-        factor = self.plan.factor(progress, self.step)
+    def _learn(self, batch: Batch, dense: DenseTargets) -> torch.Tensor:
+        factor = self.plan.factor(self.step)
         for optimiser, scale in zip(self.optimisers, (1.0, 0.7), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = self.plan.learning_rate * scale * factor
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.device(self.plan.device).type, torch.bfloat16):
             hidden = forward.run(self.model, batch)
             embedding = self.model.model.language_model.embed_tokens.weight
             token, digit = next_token_losses(hidden, batch, embedding)
@@ -133,7 +163,7 @@ class Trainer:
             layers = self.model.model.language_model.layers
             pointer = pointer_loss(layers, hidden, batch, config.image_token_id, config.vision_end_token_id)
             # The heads lead early on; near the end the answers are what counts.
-            lead = 0.2 + 0.8 * min(1.0, factor) if progress > 0.5 else 1.0
+            lead = 0.2 + 0.8 * min(1.0, factor) if self.step > self.plan.steps / 2 else 1.0
             loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place + 0.6 * pointer)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -146,14 +176,19 @@ class Trainer:
                 self.average[name].lerp_(value, 1 - decay)
         return torch.stack([t.detach() for t in (token, digit, vision, position, place, pointer)])
 
-    def save(self, done_s: float) -> None:
-        """Write raw weights and heads for resuming, and the averaged model for evaluation."""
+    def save(self) -> None:
+        """Write what going on needs, and the averaged model for evaluation."""
         folder = self.plan.folder
         raw = {f"model.{k}": v.contiguous() for k, v in self.model.state_dict().items() if k != "lm_head.weight"}
         raw |= {f"heads.{k}": v for k, v in self.heads.state_dict().items()}
-        save_file({k: v.clone() for k, v in raw.items()}, folder / "resume.safetensors")
-        (folder / "resume.json").write_text(json.dumps({"done_s": done_s, "step": self.step}))
-        average = Qwen2_5_VLForConditionalGeneration(self.model.config)
+        raw |= {f"average.{k}": v for k, v in self.average.items()}
+        for number, optimiser in enumerate(self.optimisers):
+            for parameter, moments in optimiser.state_dict()["state"].items():
+                raw |= {f"optimiser.{number}.{parameter}.{k}": v.contiguous() for k, v in moments.items()}
+        part = folder / "resume.part.safetensors"
+        save_file(raw, part, metadata={"step": str(self.step)})
+        os.replace(part, folder / "resume.safetensors")
+        average = type(self.model)(self.model.config)
         average.generation_config = self.model.generation_config
         average.load_state_dict(self.average)
         save(average, self.processor, folder / "checkpoint")
@@ -163,55 +198,75 @@ class Trainer:
         path = self.plan.folder / "resume.safetensors"
         if not path.exists():
             return
-        raw = load_file(path)
-        missing, unexpected = self.model.load_state_dict(
-            {k.removeprefix("model."): v for k, v in raw.items() if k.startswith("model.")}, strict=False
-        )
-        if unexpected or set(missing) - {"lm_head.weight"}:
-            raise SystemExit(
-                f"{path} does not fit this model ({missing}, {unexpected}): delete {path.parent} to start anew"
-            )
-        self.heads.load_state_dict({k.removeprefix("heads."): v for k, v in raw.items() if k.startswith("heads.")})
-        state = json.loads(path.with_suffix(".json").read_text())
-        self.done_s, self.step = float(state["done_s"]), int(state["step"])
-        print(f"going on from step {self.step}, {self.done_s / 60:.1f} min", flush=True)
+        raw = load_file(path, device=self.plan.device)
+        model, heads, self.average = (_under(raw, name) for name in ("model", "heads", "average"))
+        # The head is the embedding, and is kept once.
+        model["lm_head.weight"] = model["model.language_model.embed_tokens.weight"]
+        try:
+            self.model.load_state_dict(model)
+            self.heads.load_state_dict(heads)
+        except RuntimeError as error:
+            raise SystemExit(f"{path} does not fit this model ({error}): delete {path.parent} to start anew") from error
+        for number, optimiser in enumerate(self.optimisers):
+            own = optimiser.state_dict()
+            kept = (_under(raw, f"optimiser.{number}.{i}") for group in own["param_groups"] for i in group["params"])
+            optimiser.load_state_dict({**own, "state": dict(enumerate(kept))})
+        with safe_open(path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        print(f"going on from step {self.step}", flush=True)
 
 
-def _open(folder: Path) -> tuple[AutoProcessor, Qwen2_5_VLForConditionalGeneration]:
+def _under(raw: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Tensors whose names begin with a prefix, without it."""
+    return {k.removeprefix(f"{prefix}."): v for k, v in raw.items() if k.startswith(f"{prefix}.")}
+
+
+def _moved(values: _Values, device: str) -> _Values:
+    """A `Batch` or `DenseTargets` on another device."""
+    tensors = {field.name: getattr(values, field.name) for field in fields(values)}
+    return replace(values, **{name: t.to(device) for name, t in tensors.items() if isinstance(t, torch.Tensor)})
+
+
+def _open(plan: Plan) -> tuple[Any, Any]:
     """The saved processor if there is one, else a tokenizer trained now; and a fresh model."""
-    checkpoint = folder / "checkpoint"
+    checkpoint = plan.folder / "checkpoint"
     if (checkpoint / "tokenizer.json").exists():
         processor = AutoProcessor.from_pretrained(checkpoint)
     else:
-        asker, shard, corpus = Asker(np.random.default_rng(0)), Shard(folder / "scenes", 0), []
+        asker, shard, corpus = Asker(np.random.default_rng(0)), Shard(plan.folder / "scenes", 0, plan.tiny), []
         for index in range(12_000):
-            truths = shard.truths[index % len(shard.truths)]
-            question = asker.ask(truths, shard.image_wh, shard.model_wh)
+            question = asker.ask(shard.truths[index % len(shard.truths)], shard.view)
             corpus += [question.instruction, question.reply]
-        processor = build_processor(build_tokenizer(corpus))
+        processor = plan.tiny.build_processor(build_tokenizer(corpus))
     torch.manual_seed(0)
-    model = build_model(processor.tokenizer)
+    model = plan.tiny.build_model(processor.tokenizer)
     model.train()
     return processor, model
 
 
-def draw_scenes(folder: Path) -> list[subprocess.Popen[bytes]]:
-    """Start two workers that draw the missing shards."""
-    command = [sys.executable, "-m", "training.cache", str(folder / "scenes")]
-    return [subprocess.Popen([*command, str(first), str(SHARDS), "2"]) for first in range(2)]
+def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
+    """Start workers that draw the missing shards."""
+    command = [sys.executable, "-m", "training.cache", str(plan.folder / "scenes"), plan.family]
+    count = plan.workers + 1
+    return [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("build/train"))
-    parser.add_argument("--minutes", type=float, default=100.0)
+    parser.add_argument("--family", choices=TINY_FAMILIES, default="qwen2_5_vl")
+    parser.add_argument("--folder", type=Path, help="default: build/train_FAMILY")
+    parser.add_argument("--steps", type=int, default=14_000)
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--length", type=int, default=384)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--decay-share", type=float, default=0.35)
-    plan = Plan(**vars(parser.parse_args()))
-    workers = draw_scenes(plan.folder)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: minutes instead of hours (default: cpu)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make the batches; many for a GPU")
+    args = parser.parse_args()
+    args.folder = args.folder or Path(f"build/train_{args.family}")
+    plan = Plan(**vars(args))
+    workers = draw_scenes(plan)
     while not (plan.folder / "scenes/00003.npy").exists():
         time.sleep(1)
     torch._dynamo.config.recompile_limit = 64

@@ -169,7 +169,7 @@ class Exact:
                     replies[name].append(engine.answer(request, never_stop).text)
         same = sum(a == b for a, b in zip(*replies.values(), strict=True))
         for name, texts in replies.items():
-            judged = [judge(c.question, text, c.scene, c.image_wh) for c, text in zip(cases, texts, strict=False)]
+            judged = [judge(c.question, text, c.scene, c.view) for c, text in zip(cases, texts, strict=False)]
             good = figures(judged)
             note = f"recall {good.get('recall50')}, mean IoU {good.get('mean_iou')}"
             report.add(TINY, "held-out questions", name, identical=f"{same} of {len(texts)}", note=note)

@@ -15,7 +15,7 @@ from transformers import LogitsProcessor
 
 from benchmarks.gpu.subject import BUDGET
 from benchmarks.videos import IMAGE_WH, frame_of, scenes
-from training.replies import Expected, reading_order, render_reply, to_model_box
+from training.replies import Expected, reading_order, render_reply, to_box
 from vlm_perception.engines.base import ignore_text, never_stop
 from vlm_perception.engines.transformers.decoder_pass import Choice, Decoder, PassToken
 from vlm_perception.engines.transformers.generator import Generator
@@ -52,8 +52,8 @@ def forced_video(
         request = Request(frame_of(scene.rgb, index, seed), prompt, BUDGET, 1024)
         model_wh = preprocessor.plan_wh(request)
         things = [truth for truth in scene.truths if truth.label != "shadow"]
-        boxes = [(truth.label, to_model_box(truth, IMAGE_WH, model_wh), None) for truth in things]
-        text = render_reply(Expected(tuple(sorted(boxes, key=lambda box: reading_order(box[1])))), chinese=False)
+        boxes = [(truth.label, to_box(truth, IMAGE_WH, model_wh), None) for truth in things]
+        text = render_reply(Expected(tuple(sorted(boxes, key=lambda box: reading_order(box[1], 28)))), chinese=False)
         ids = (*vocabulary.encode(text), vocabulary.end_id)
         found.append(Forced(request, text, ids, len(preprocessor.tokens(prompt.instruction).after)))
     return found

@@ -65,7 +65,8 @@ def answers(count: int) -> list[Asked]:
 
 def test_the_result_lies_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n")
-    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed, family: [])
     monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(5000))
     fitted = calibrate(tmp_path, 7)
     read = read_calibration(tmp_path)
@@ -90,7 +91,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_publishing_calibrates_anew(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed, family: [])
     monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(5000))
     publish.main()
     fitted = read_calibration(shipped)
@@ -102,7 +103,7 @@ def test_publishing_calibrates_anew(shipped: Path, monkeypatch: pytest.MonkeyPat
 def test_publishing_without_a_fit_leaves_no_calibration(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], count: int
 ) -> None:
-    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed: [])
+    monkeypatch.setattr(calibrating, "make_cases", lambda scenes, first_seed, family: [])
     monkeypatch.setattr(calibrating, "ask_all", lambda folder, cases: answers(count))
     publish.main()
     assert read_calibration(shipped) is None

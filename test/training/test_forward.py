@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import Qwen2_5_VLProcessor
 
 from training import batches
-from training.batches import BatchMaker
-from training.cache import Shard, model_size, resized
-from training.checkpoint import build_model, build_processor, build_tokenizer
+from training.batches import WEIGHTS, BatchMaker
+from training.cache import Shard, resized
+from training.checkpoint import build_tokenizer
+from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import run
 from training.questions import Asker
 from vlm_perception.scenes import random_scene, render
@@ -22,31 +24,36 @@ IMAGE_WH = (320, 240)
 class OneScene(Shard):
     """A shard of one scene, made in memory."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, family: TinyFamily) -> None:
         scene = render(random_scene(np.random.default_rng(seed), IMAGE_WH), IMAGE_WH)
         self.rgb = scene.rgb
-        self.image_wh, self.model_wh = IMAGE_WH, model_size(IMAGE_WH)
-        self.pixels = resized(scene.rgb, self.model_wh)[None]
+        self.view = family.view(IMAGE_WH)
+        self.pixels = resized(scene.rgb, self.view.model_wh)[None]
         self.truths = [list(scene.truths)]
 
 
+@pytest.fixture(scope="module", params=TINY_FAMILIES)
+def family(request: pytest.FixtureRequest) -> TinyFamily:
+    return TINY_FAMILIES[request.param]
+
+
 @pytest.fixture(scope="module")
-def processor() -> Qwen2_5_VLProcessor:
+def processor(family: TinyFamily) -> Any:
     """A processor whose tokenizer knows the words of a few hundred questions."""
-    shard, asker = OneScene(1), Asker(np.random.default_rng(0))
-    asked = [asker.ask(shard.truths[0], IMAGE_WH, shard.model_wh) for _ in range(300)]
-    return build_processor(build_tokenizer(text for q in asked for text in (q.instruction, q.reply)))
+    shard, asker = OneScene(1, family), Asker(np.random.default_rng(0))
+    asked = [asker.ask(shard.truths[0], shard.view) for _ in range(300)]
+    return family.build_processor(build_tokenizer(text for q in asked for text in (q.instruction, q.reply)))
 
 
 @pytest.mark.parametrize("text_first", [False, True], ids=["image first", "text first"])
 def test_packed_batch_gives_the_logits_of_the_plain_model(
-    processor: Qwen2_5_VLProcessor, text_first: bool, monkeypatch: pytest.MonkeyPatch
+    family: TinyFamily, processor: Any, text_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each packed question predicts what the upstream forward predicts for it alone."""
     monkeypatch.setattr(batches, "TEXT_FIRST_SHARE", 1.0 if text_first else 0.0)
     torch.manual_seed(0)
-    model = build_model(processor.tokenizer).eval()
-    batch, _ = BatchMaker(processor.tokenizer, 3).make(OneScene(2), 1, 384)
+    model = family.build_model(processor.tokenizer).eval()
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
     with torch.no_grad():
         packed = model.lm_head(run(model, batch).last)[0]
     image_token = model.config.image_token_id
@@ -64,19 +71,19 @@ def test_packed_batch_gives_the_logits_of_the_plain_model(
         torch.testing.assert_close(packed[at], plain, atol=2e-4, rtol=1e-3)
 
 
-def test_patches_are_laid_out_as_the_processor_lays_them_out(processor: Qwen2_5_VLProcessor) -> None:
-    """Same pixels, same 1176 numbers a patch, in the same order."""
-    shard = OneScene(4)
+def test_patches_are_laid_out_as_the_processor_lays_them_out(family: TinyFamily, processor: Any) -> None:
+    """Same pixels, same numbers a patch, in the same order."""
+    shard = OneScene(4, family)
     wanted = processor.image_processor(images=[Image.fromarray(shard.pixels[0])], return_tensors="pt")
     torch.testing.assert_close(
-        batches.patchify(shard.pixels)[0], torch.as_tensor(wanted["pixel_values"]), atol=1e-4, rtol=1e-4
+        batches.patchify(shard.pixels, family)[0], torch.as_tensor(wanted["pixel_values"]), atol=1e-4, rtol=1e-4
     )
 
 
-def test_the_chat_template_gives_the_sequence_that_is_trained(processor: Qwen2_5_VLProcessor) -> None:
+def test_the_chat_template_gives_the_sequence_that_is_trained(family: TinyFamily, processor: Any) -> None:
     """What the processor makes of a chat starts a training sequence, token for token."""
-    shard = OneScene(5)
-    batch, _ = BatchMaker(processor.tokenizer, 7).make(shard, 1, 384)
+    shard = OneScene(5, family)
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(7)).make(shard, 1, 384)
     first = batch.input_ids[0, : int(torch.nonzero(batch.labels[0] >= 0)[0]) + 1]
     text = processor.tokenizer.decode(first)
     instruction = text.split("<|vision_end|>")[1].split("<|im_end|>")[0]
@@ -89,3 +96,16 @@ def test_the_chat_template_gives_the_sequence_that_is_trained(processor: Qwen2_5
     )
     ids = processor(text=[chat], images=[Image.fromarray(shard.pixels[0])], return_tensors="pt")["input_ids"][0]
     assert ids.tolist() == first.tolist()
+
+
+def test_the_last_digit_of_a_thousandth_weighs_little(family: TinyFamily, processor: Any) -> None:
+    """It is a quarter of a pixel; the last digit of a pixel counts as the others do."""
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
+    digits = torch.tensor([processor.tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)])
+    # A number in a sentence is a word.
+    digit = torch.isin(batch.labels[0], digits) & (batch.weights[0] != WEIGHTS["word"])
+    last = digit & ~torch.cat([digit[1:], torch.tensor([False])])
+    thousandths = family.family.coordinates == "relative_1000"
+    weight = torch.where(last & thousandths, WEIGHTS["thousandth"], WEIGHTS["coordinate"])
+    torch.testing.assert_close(batch.weights[0][digit], weight[digit])
+    assert (digit & ~last).any()

@@ -1,0 +1,96 @@
+"""Training goes by steps, and one that was stopped goes on as if it had not been."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from training import cache, train
+from training.cache import make_shard
+from training.families import TINY_FAMILIES
+from training.train import Plan, Stream, Trainer
+
+SHARDS = 13
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of two scenes each."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "SCENES_PER_SHARD", 2)
+        for shard in range(SHARDS):
+            make_shard(folder, shard, TINY_FAMILIES["qwen3_vl"])
+    return folder
+
+
+@pytest.fixture
+def plan(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setattr(train, "SHARDS", SHARDS)
+    (tmp_path / "scenes").symlink_to(scenes)
+    return Plan("qwen3_vl", tmp_path, steps=4, scenes=1, length=128, learning_rate=3e-3, decay_share=0.5)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Trainer.save
+    monkeypatch.setattr(train, "SAVE_EVERY_S", 0.0)
+
+    def stop(trainer: Trainer) -> None:
+        own(trainer)
+        if trainer.step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(plan).train()
+    monkeypatch.setattr(Trainer, "save", own)
+    resumed = Trainer(plan)
+    assert resumed.step == 2
+    resumed.train()
+    monkeypatch.setattr(train, "SAVE_EVERY_S", 1e9)
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "scenes").symlink_to(tmp_path / "scenes")
+    # Its tokenizer; nothing else there is looked at.
+    (again / "checkpoint").symlink_to(tmp_path / "checkpoint")
+    whole = Trainer(replace(plan, folder=again))
+    assert whole.step == 0
+    whole.train()
+    assert resumed.step == whole.step == plan.steps
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+        assert torch.equal(whole.average[name], resumed.average[name]), name
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_step_has_the_same_batch_wherever_the_run_began(plan: Plan) -> None:
+    tokenizer = Trainer(plan).processor.tokenizer
+    whole = [batch for batch, _ in Stream(plan, tokenizer, 0)]
+    late = [batch for batch, _ in Stream(plan, tokenizer, 2)]
+    assert len(whole) == plan.steps
+    for ours, theirs in zip(whole[2:], late, strict=True):
+        assert torch.equal(ours.input_ids, theirs.input_ids)
+        assert torch.equal(ours.patches, theirs.patches)
+    assert not torch.equal(whole[2].input_ids, whole[3].input_ids)
+    shared = [batch for batch, _ in DataLoader(Stream(plan, tokenizer, 0), batch_size=None, num_workers=3)]
+    assert [batch.input_ids.tolist() for batch in shared] == [batch.input_ids.tolist() for batch in whole]
+
+
+def test_the_schedule_follows_the_steps(plan: Plan) -> None:
+    plan = replace(plan, steps=1000)
+    assert plan.factor(0) == pytest.approx(1 / train.WARM_UP_STEPS)
+    assert plan.factor(400) == 1.0
+    assert plan.factor(750) == pytest.approx(0.5)
+    assert plan.factor(999) == pytest.approx(0.002)
+    assert [plan.shards(step) for step in (0, 40, 100)] == [range(12), range(24), range(12, SHARDS)]
+
+
+def test_shards_of_another_family_are_refused(scenes: Path) -> None:
+    with pytest.raises(ValueError, match="drawn for another family"):
+        cache.Shard(scenes, 0, TINY_FAMILIES["qwen2_5_vl"])
