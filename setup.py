@@ -77,7 +77,7 @@ setup(
     package_data={PACKAGE: ["py.typed", "prompts/templates.yaml", "apps/web/*.css", "apps/web/*.js"]},
     data_files=data_files(),
     install_requires=read_requirements("requirements.txt"),
-    extras_require={"ui": read_requirements("requirements-ui.txt")},
+    extras_require={name: read_requirements(f"requirements-{name}.txt") for name in ("ui", "quantized", "int8")},
     python_requires=">=3.10",
     zip_safe=False,
     cmdclass={"build_py": BuildAndRemember},

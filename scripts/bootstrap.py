@@ -141,7 +141,7 @@ def requirement_files(setting: Setting, kind: str) -> list:
     if kind in ("ui", "dev"):
         names.append("requirements-ui.txt")
     if kind == "dev":
-        names.append("requirements-dev.txt")
+        names += ["requirements-dev.txt", "requirements-quantized.txt"]
     return [ROOT / name for name in names]
 
 

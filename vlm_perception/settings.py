@@ -168,6 +168,12 @@ class Settings(BaseModel):
         description="Number format of the weights; auto keeps the checkpoint's own.",
         json_schema_extra=_extra(live=False),
     )
+    quantize: Literal["none", "int8", "int4"] = Field(
+        "none",
+        description="Weights of the decoder's layers in fewer bits, made so while a checkpoint is loaded that is not "
+        "stored so: int8 by torchao, int4 (NF4) by bitsandbytes; on cuda and cpu.",
+        json_schema_extra=_extra(live=False),
+    )
     vision_attention: Literal["auto", "sdpa", "flash_attention_2"] = Field(
         "auto",
         description="What computes attention in the vision tower; auto is sdpa (torch's own), flash_attention_2 the "
@@ -177,7 +183,7 @@ class Settings(BaseModel):
     decoder: Literal["auto", "eager", "graph"] = Field(
         "auto",
         description="How decoder passes are started: graph as CUDA graphs, eager one operation after the other; auto "
-        "takes graphs where the whole model is on one CUDA device.",
+        "takes graphs where the whole model is on one CUDA device and not quantised.",
         json_schema_extra=_extra(live=False),
     )
     drafting: bool = Field(

@@ -241,3 +241,29 @@ def test_another_attention_than_sdpa_is_refused(saved: Saved) -> None:
     own = model.model.visual
     replace_vision_tower(model)
     assert model.model.visual is own
+
+
+@pytest.mark.parametrize("family", MAKE)
+def test_weights_are_made_smaller_or_that_is_refused(
+    family: str, tmp_path: Path, make_request: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    if FAMILIES[family].recurrent and not hasattr(transformers, "Qwen3_5ForConditionalGeneration"):
+        pytest.skip(f"transformers {transformers.__version__} does not know {family}")
+    # bitsandbytes packs 64 inputs of a product at a time; those of real models are multiples of that.
+    for sizes in (TEXT, RECURRENT, VISION):
+        wider = {"hidden_size": 64, "intermediate_size": 128, "linear_value_head_dim": 16, "out_hidden_size": 64}
+        for name in sizes.keys() & wider.keys():
+            monkeypatch.setitem(sizes, name, wider[name])
+    folder = save(tmp_path, family)
+    if FAMILIES[family].experts:
+        with pytest.raises(ModelLoadError, match=r"quantize int4 .*are experts.*set quantize to none"):
+            open_engine(folder, quantize="int4")
+        return
+    engine, undrafted = (open_engine(folder, quantize="int4", drafting=drafting) for drafting in (True, False))
+    assert engine.describe()["quantized"] == "int4"
+    expected = undrafted.answer(make_request(), never_stop)
+    assert expected.tokens
+    for _ in range(2):
+        answer = engine.answer(make_request(), never_stop)
+        assert (answer.text, answer.tokens) == (expected.text, expected.tokens)

@@ -79,12 +79,14 @@ runpy.run_path("setup.py")
 """
 
 
-def test_setup_py_takes_exactly_the_run_time_file_and_that_of_the_web_page_as_its_extra() -> None:
+def test_setup_py_takes_exactly_the_run_time_file_and_those_of_its_extras() -> None:
     run = subprocess.run([sys.executable, "-c", GIVEN], cwd=ROOT, capture_output=True, text=True, check=True)
     needed, extras = json.loads(run.stdout.splitlines()[-1])
     assert {str(Requirement(line)) for line in needed} == {str(requirement) for requirement in RUN_TIME}
-    assert list(extras) == ["ui"]
-    assert {str(Requirement(line)) for line in extras["ui"]} == {str(requirement) for requirement in UI}
+    assert list(extras) == ["ui", "quantized", "int8"]
+    for name, lines in extras.items():
+        stated = read(ROOT / f"requirements-{name}.txt")
+        assert {str(Requirement(line)) for line in lines} == {str(requirement) for requirement in stated}
 
 
 def test_every_third_party_import_is_required() -> None:

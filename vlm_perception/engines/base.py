@@ -92,7 +92,7 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """Facts for diagnostics: `device`, `dtype`, `parameters`, `source`.
+        """Facts for diagnostics: `device`, `dtype`, `parameters`, `weights`, `source`, `quantized` where they are.
 
         `loading` is how far it is; `knows`, once it is loaded, what alone it was trained for, if its card says so.
         """

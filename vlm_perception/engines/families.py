@@ -22,6 +22,7 @@ class Family:
         pixels: Areas that the published checkpoints' processors allow; counts only for a server's model, whose own
             processor nobody can read.
         recurrent: Whether it keeps recurrent state, which cannot be cut back as keys and values can: no drafts then.
+        experts: Whether nearly all of its weights are experts in one tensor, which no `quantize` makes smaller.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Family:
     cell_px: int
     pixels: PixelBudget
     recurrent: bool = False
+    experts: bool = False
 
 
 _TOKENS_OF_28_PX = PixelBudget(4 * 28 * 28, 16384 * 28 * 28)
@@ -38,7 +40,7 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", 28, _TOKENS_OF_28_PX),
     "qwen3_vl": Family("Qwen3-VL", "relative_1000", 32, _TOKENS_OF_32_PX),
     "qwen3_5": Family("Qwen3.5", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),
-    "qwen3_5_moe": Family("Qwen3.5-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),
+    "qwen3_5_moe": Family("Qwen3.5-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True, experts=True),
 }
 
 

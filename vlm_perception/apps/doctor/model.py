@@ -38,8 +38,11 @@ def judge_model(probe: Probe) -> Finding:
     if probe.facts["step"] == "find":
         remedy = f"`vlm-perception-doctor --model {name} --download` fetches it; or set model to a folder, or to tiny"
         return error("The model is not found", f"{name}: {problem}", remedy)
+    if probe.facts["step"] == "packages":
+        remedy = "install them into the environment that holds torch, or take a model that is not quantised"
+        return error("The model needs packages that are not installed", f"{name}: {problem}", remedy)
     if probe.facts["step"] == "memory":
-        remedy = "close what holds memory, take a smaller model or dtype bfloat16, or a machine with more"
+        remedy = "close what holds memory, take a smaller model, dtype bfloat16 or quantize int4, or more memory"
         return error("The model does not fit into the free memory", f"{name}: {problem}", remedy)
     size = f"{probe.facts['weight_bytes'] / _GIB:.2f} GiB of weights for {probe.facts['devices']}"
     return ok("Model", f"{name}: {probe.facts['origin']}, {size}, in {probe.facts['folder']}")
@@ -54,6 +57,7 @@ def main(model: str, *, download: bool = False) -> int:
     """
     # Here, because only the child process may need more than the standard library.
     from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+    from vlm_perception.engines.transformers.quantization import require_packages
     from vlm_perception.errors import ModelLoadError
     from vlm_perception.settings import Settings
 
@@ -61,12 +65,15 @@ def main(model: str, *, download: bool = False) -> int:
     facts: dict[str, object] = {"model": model or settings.model, "step": "find"}
     try:
         checkpoint = find_checkpoint(model or settings.model, may_download=download)
-        facts |= {"step": "memory", "origin": checkpoint.origin, "folder": str(checkpoint.folder)}
+        facts |= {"origin": checkpoint.origin, "folder": str(checkpoint.folder)}
         facts["weight_bytes"] = checkpoint.weight_bytes
+        facts["step"] = "packages"
+        require_packages(checkpoint.quantization, settings.quantize)
+        facts["step"] = "memory"
         # Here, because it imports torch, which a model that is not there need not wait for.
         from vlm_perception.engines.transformers.memory import find_place
 
-        place = find_place(checkpoint, device=settings.device, dtype=settings.dtype)
+        place = find_place(checkpoint, device=settings.device, dtype=settings.dtype, quantize=settings.quantize)
         facts |= {"step": "done", "devices": ", ".join(place.devices)}
     except ModelLoadError as problem:
         facts["problem"] = str(problem)

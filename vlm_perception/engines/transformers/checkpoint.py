@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,6 +20,8 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 
 from vlm_perception.engines.families import FAMILIES, Family
 from vlm_perception.engines.model_card import read_calibration, read_limits
+from vlm_perception.engines.transformers.quantization import Quantization, read_quantization
+from vlm_perception.engines.transformers.weight_bytes import StoredTensor, read_tensors
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.startup.arguments import TINY_MODEL, StartupError, resolve_model
 from vlm_perception.types import Calibration
@@ -45,6 +48,8 @@ class Checkpoint:
         stored_dtype: Number format they are stored in, such as `bfloat16`.
         calibration: Of its scores, from its card; None when that states none.
         knows: What alone it was trained for, from its card; empty when that states no limit.
+        quantization: How its weights are stored, if as anything else than plain numbers.
+        tensors: What its files say of its weights; empty when one of them is damaged.
     """
 
     folder: Path
@@ -54,6 +59,8 @@ class Checkpoint:
     stored_dtype: str
     calibration: Calibration | None = None
     knows: str = ""
+    quantization: Quantization | None = None
+    tensors: tuple[StoredTensor, ...] = field(default=(), repr=False)
 
 
 def find_checkpoint(model: str, *, may_download: bool = True) -> Checkpoint:
@@ -152,15 +159,18 @@ def _inspect(folder: Path, origin: str) -> Checkpoint:
             raise ModelLoadError(f"{folder} has no {name.replace('|', ' or ')}: copy the whole checkpoint; {remedy()}")
     text_config = config.get("text_config") or {}
     stored = next((c[k] for c in (config, text_config) for k in ("dtype", "torch_dtype") if c.get(k)), "float32")
-    weight_bytes = sum(path.stat().st_size for path in _weight_files(folder))
+    files = _weight_files(folder)
+    tensors = [read_tensors(path) for path in files]
     return Checkpoint(
         folder=folder,
         origin=origin,
         family=FAMILIES[model_type],
-        weight_bytes=weight_bytes,
+        weight_bytes=sum(path.stat().st_size for path in files),
         stored_dtype=str(stored),
         calibration=read_calibration(folder),
         knows=read_limits(folder),
+        quantization=read_quantization(config),
+        tensors=tuple(chain.from_iterable(tensors)) if all(tensors) else (),
     )
 
 

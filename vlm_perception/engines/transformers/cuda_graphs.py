@@ -94,12 +94,14 @@ def can_record(model: Any) -> bool:
     return model.device.type == "cuda" and not any(hasattr(module, "_hf_hook") for module in model.modules())
 
 
-def choose_graph(decoder: str, model: Any) -> bool:
+def choose_graph(decoder: str, model: Any, quantized: str = "") -> bool:
     """Decide whether passes are recorded.
 
     Args:
         decoder: Settings' `decoder`: "auto", "eager" or "graph".
         model: The loaded model.
+        quantized: How its weights are quantised; empty when they are not. Nobody has tried whether the kernels of such
+            weights can be recorded, so that has to be asked for.
 
     Raises:
         ModelLoadError: "graph" was asked for and cannot be had.
@@ -109,7 +111,7 @@ def choose_graph(decoder: str, model: Any) -> bool:
             f"decoder graph was asked for, the model is on {model.device}{_spread(model)}: a CUDA graph needs the "
             f"whole model on one CUDA device; set device to cuda or cuda:N, or decoder to auto or eager"
         )
-    return decoder != "eager" and can_record(model)
+    return decoder == "graph" or (decoder == "auto" and not quantized and can_record(model))
 
 
 def refuse_graph(decoder: str, family: str) -> None:

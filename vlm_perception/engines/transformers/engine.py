@@ -53,11 +53,13 @@ class TransformersEngine:
         settings = self._settings()
         try:
             from vlm_perception.engines.transformers.checkpoint import find_checkpoint
+            from vlm_perception.engines.transformers.quantization import require_packages
 
             # What needs no torch comes first: a wrong folder or device is told within a second or two.
             refuse_absent_device(settings.device)
             self._tell(f"finding {settings.model}, which may mean to download it")
             checkpoint = find_checkpoint(settings.model)
+            require_packages(checkpoint.quantization, settings.quantize)
             self._tell("importing the libraries")
             from vlm_perception.engines.transformers.cuda_graphs import choose_graph, refuse_graph
             from vlm_perception.engines.transformers.generator import Generator
@@ -70,6 +72,7 @@ class TransformersEngine:
                 settings.dtype,
                 self._tell,
                 vision_attention=settings.vision_attention,
+                quantize=settings.quantize,
             )
             family, drafting = checkpoint.family, "on" if settings.drafting else "off"
             generator: Generator | StepwiseGenerator
@@ -78,7 +81,7 @@ class TransformersEngine:
                 graph, drafting = False, f"off: {family.name} keeps recurrent state, which no draft can be taken out of"
                 generator = StepwiseGenerator(loaded)
             else:
-                graph = choose_graph(settings.decoder, loaded.model)
+                graph = choose_graph(settings.decoder, loaded.model, loaded.quantized)
                 drafts = DraftMemory(loaded.vocabulary) if settings.drafting else None
                 generator = Generator(loaded, drafts, graph=graph)
             self._tell("answering a first image")

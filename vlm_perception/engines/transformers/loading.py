@@ -14,8 +14,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationC
 from vlm_perception.engines.families import Family
 from vlm_perception.engines.transformers.checkpoint import Checkpoint
 from vlm_perception.engines.transformers.device_errors import is_out_of_memory
-from vlm_perception.engines.transformers.memory import find_place
+from vlm_perception.engines.transformers.memory import find_place, multiplies_fp8
 from vlm_perception.engines.transformers.placement import refuse_offloaded
+from vlm_perception.engines.transformers.quantization import (
+    held_bytes,
+    quantizing_options,
+    refuse_quantize,
+    require_packages,
+)
 from vlm_perception.engines.transformers.vision_attention import find_attention
 from vlm_perception.engines.transformers.vision_tower import replace_vision_tower
 from vlm_perception.engines.transformers.vocabulary import ByteVocabulary
@@ -34,6 +40,7 @@ class LoadedModel:
         processor: Its processor.
         vocabulary: What its tokens write.
         end_ids: Tokens that end a reply.
+        quantize: What was done to its weights; Settings' `quantize`.
     """
 
     checkpoint: Checkpoint
@@ -41,21 +48,36 @@ class LoadedModel:
     processor: Any
     vocabulary: ByteVocabulary
     end_ids: frozenset[int]
+    quantize: str = "none"
+
+    @property
+    def quantized(self) -> str:
+        """How its weights are quantised, for people; empty when they are not."""
+        return str(self.checkpoint.quantization or "") if self.quantize == "none" else self.quantize
 
     def facts(self) -> dict[str, str]:
         """See `Engine.describe`."""
         # The shipped one answers about photographs, too, and is sure of what it says.
         limits = {"knows": self.checkpoint.knows} if self.checkpoint.knows else {}
+        quantized = {"quantized": self.quantized} if self.quantized else {}
         return limits | {
             "device": str(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "parameters": f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M",
+            **quantized,
+            "parameters": f"{self.model.num_parameters() / 1e6:.1f} M",
+            "weights": f"{held_bytes(self.model) / 2**30:.3f} GiB",
             "source": f"{self.checkpoint.folder} ({self.checkpoint.origin})",
         }
 
 
 def load_checkpoint(
-    checkpoint: Checkpoint, device: str, dtype: str, tell: Tell = lambda stage: None, *, vision_attention: str = "auto"
+    checkpoint: Checkpoint,
+    device: str,
+    dtype: str,
+    tell: Tell = lambda stage: None,
+    *,
+    vision_attention: str = "auto",
+    quantize: str = "none",
 ) -> LoadedModel:
     """Check and load a checkpoint.
 
@@ -65,13 +87,18 @@ def load_checkpoint(
         dtype: "auto" (the checkpoint's own), "float32", "float16" or "bfloat16".
         tell: Hears how far it is, in words.
         vision_attention: "auto", "sdpa" or "flash_attention_2".
+        quantize: "none", "int8" or "int4".
 
     Raises:
-        ModelLoadError: No such device, too little memory, no such attention or damaged files, with the remedy.
+        ModelLoadError: No such device, too little memory, no such attention, no package for quantised weights or
+            damaged files, with the remedy.
     """
     check_device(device)
-    attend = find_attention(vision_attention, device, checkpoint.stored_dtype if dtype == "auto" else dtype)
-    placement = find_place(checkpoint, device=device, dtype=dtype)
+    require_packages(checkpoint.quantization, quantize, multiplies_fp8=multiplies_fp8(device))
+    target = checkpoint.stored_dtype if dtype == "auto" else dtype
+    attend = find_attention(vision_attention, device, target)
+    placement = find_place(checkpoint, device=device, dtype=dtype, quantize=quantize)
+    refuse_quantize(checkpoint, quantize, placement.devices[0])
     try:
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             checkpoint.folder, local_files_only=True, trust_remote_code=False
@@ -81,6 +108,7 @@ def load_checkpoint(
                 checkpoint.folder,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
                 **placement.options(),
+                **quantizing_options(checkpoint, quantize, target),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -93,14 +121,26 @@ def load_checkpoint(
     except Exception as error:
         # Damaged files surface as many types, from several libraries; none of them is an answer.
         what = "ran out of memory" if is_out_of_memory(error) else "failed"
-        raise ModelLoadError(
-            f"loading {checkpoint.folder} {what}: {error}; copy the whole checkpoint again, or choose a smaller one"
-        ) from error
+        remedy = _remedy_of(error, checkpoint, quantize)
+        raise ModelLoadError(f"loading {checkpoint.folder} {what}: {error}; {remedy}") from error
     refuse_offloaded(getattr(model, "hf_device_map", {}), placement)
     model.eval()
     replace_vision_tower(model, attend)
     end_ids = _end_ids(model.generation_config, processor.tokenizer)
-    return LoadedModel(checkpoint, model, processor, vocabulary, end_ids)
+    return LoadedModel(checkpoint, model, processor, vocabulary, end_ids, quantize)
+
+
+def _remedy_of(error: Exception, checkpoint: Checkpoint, quantize: str) -> str:
+    if isinstance(error, ImportError):
+        return "install what it names into the environment that holds torch"
+    if quantize != "none":
+        return f"set quantize to none, or to another than {quantize}"
+    if checkpoint.quantization:
+        return (
+            f"see that the package for {checkpoint.quantization.method} fits torch {torch.__version__} and the device, "
+            f"or set model to a checkpoint that is not quantised"
+        )
+    return "copy the whole checkpoint again, or choose a smaller one"
 
 
 def check_device(device: str) -> None:

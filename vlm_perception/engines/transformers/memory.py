@@ -12,24 +12,25 @@ import torch
 
 from vlm_perception.engines.transformers.checkpoint import Checkpoint
 from vlm_perception.engines.transformers.placement import Gpu, Machine, Placement, Weights, place_weights
+from vlm_perception.engines.transformers.weight_bytes import loaded_bytes
 
-_DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "F32": 4, "BF16": 2, "F16": 2}
 
-
-def find_place(checkpoint: Checkpoint, *, device: str, dtype: str) -> Placement:
+def find_place(checkpoint: Checkpoint, *, device: str, dtype: str, quantize: str = "none") -> Placement:
     """Find where a checkpoint's weights can lie, rather than let the system run out of memory.
 
     Args:
         checkpoint: What is to be loaded.
         device: Settings' `device`; one that there is.
         dtype: Settings' `dtype`.
+        quantize: Settings' `quantize`.
 
     Raises:
         ModelLoadError: It needs more than is free; the message says how much and what to do.
     """
     target = checkpoint.stored_dtype if dtype == "auto" else dtype
-    growth = _DTYPE_BYTES.get(target, 2) / _DTYPE_BYTES.get(checkpoint.stored_dtype, 2)
-    weights = Weights(checkpoint.folder.name, int(checkpoint.weight_bytes * growth), target)
+    nbytes = loaded_bytes(checkpoint, target, quantize, multiplies_fp8=multiplies_fp8(device))
+    stored = f"{target} ({checkpoint.quantization})" if checkpoint.quantization else target
+    weights = Weights(checkpoint.folder.name, nbytes, stored if quantize == "none" else quantize)
     return place_weights(weights, device, _machine())
 
 
@@ -53,6 +54,11 @@ def free_bytes(device: str) -> int:
         return _host_free_bytes()
     room = Machine(_host_free_bytes()).room_of(_gpu(int(device.partition(":")[2] or 0)))
     return room + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def multiplies_fp8(device: str) -> bool:
+    """Tell whether a device has products of 8-bit floats, as transformers decides it: by the first CUDA device."""
+    return device not in ("cpu", "mps") and torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9)
 
 
 def _machine() -> Machine:

@@ -161,5 +161,5 @@ def _too_large(weights: Weights, needed: int, where: str, free: int, other: Mach
         cpu = f"set device to cpu, which is slow (the host has {other.host_free_bytes / _GIB:.1f} GiB free); "
     return ModelLoadError(
         f"{weights.name} needs about {needed / _GIB:.1f} GiB as {weights.form}, {where} {free / _GIB:.1f} GiB "
-        f"free; free memory, choose a smaller model or dtype bfloat16; {cpu}{remedy()}"
+        f"free; free memory, choose a smaller model, dtype bfloat16 or quantize int4; {cpu}{remedy()}"
     )
