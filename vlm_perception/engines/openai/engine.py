@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 class _Open:
     """Connections that are open: who closes them, the thread that they live on, and the servers."""
 
-    closing: ExitStack
+    closing: weakref.finalize[[], OpenAIEngine]
     portal: BlockingPortal
     pool: ServerPool
 
@@ -89,7 +90,8 @@ class OpenAIEngine:
                     raise
                 _log.warning("%s; the fallback answers until one can", error)
             closing.callback(portal.start_task_soon(pool.watch).cancel)
-            self._open = _Open(closing.pop_all(), portal, pool)
+            # At the end of the process at the latest: after that a loop that nobody stopped is waited for, for ever.
+            self._open = _Open(weakref.finalize(self, closing.pop_all().close), portal, pool)
         _log.info("loaded %s", self.describe())
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
@@ -130,7 +132,7 @@ class OpenAIEngine:
         """Close all connections; the engine may be loaded again."""
         opened, self._open = self._open, None
         if opened is not None:
-            opened.closing.close()
+            opened.closing()
 
     def _tell_loaded(self) -> None:
         self._loading = ""

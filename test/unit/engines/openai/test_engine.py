@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -328,3 +330,17 @@ def test_who_waits_for_the_fallback_can_leave() -> None:
         local.thinking.clear()
         assert first.result(PATIENCE_S).finish_reason == "stop"
         assert len(local.requests) == 1
+
+
+def test_a_process_that_fails_with_an_engine_open_ends() -> None:
+    fails = "import sys; from vlm_perception import open_engine; engine = open_engine(sys.argv[1]); 1 / 0"
+    script = f"def main():\n    {fails}\nmain()"
+    with serving(boxed) as server:
+        ended = subprocess.run(
+            [sys.executable, "-c", script, server.url],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
