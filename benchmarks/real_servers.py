@@ -5,7 +5,6 @@ vLLM lives in an environment of its own, because it pins another torch: `make te
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -34,6 +33,8 @@ _VLLM_OPTIONS = (
     *("--block-size", "32", "--limit-mm-per-prompt", '{"image": 1, "video": 0}'),
     *("--enable-prompt-tokens-details", "--trust-request-mm-kwargs"),
 )
+# Where tests are killed, Linux stops their servers: prctl(2), PR_SET_PDEATHSIG, SIGTERM.
+_END_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 # One thread each: on cores that others use, too, OpenMP's threads wait for each other most of the time.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 _VLLM_ENVIRONMENT = {
@@ -67,6 +68,11 @@ class Server:
     def url(self) -> str:
         """Base URL, as the parameter `model` takes it."""
         return f"{self.address}/v1"
+
+    @property
+    def pid(self) -> int:
+        """Of the process; its children are in its process group."""
+        return self._process.pid
 
     def wait_until_up(self) -> None:
         """Wait until it answers.
@@ -166,25 +172,18 @@ def _started(
         log = Path(folder) / "log"
         with log.open("wb") as written:
             process = subprocess.Popen(
-                [*command, "--port", str(port)],
+                [sys.executable, "-c", _END_WITH_PARENT, *command, "--port", str(port)],
                 env={**os.environ, **environment},
                 cwd=folder,
                 stdout=written,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Nobody stops it when the tests are killed.
-                preexec_fn=_end_with_parent,
             )
         server = Server(name, version, f"http://{_HOST}:{port}", model, process, log)
         try:
             yield server
         finally:
             server.stop()
-
-
-def _end_with_parent() -> None:
-    """Have Linux end this process when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _free_port() -> int:
