@@ -68,6 +68,7 @@ def test_a_server_that_dies_costs_no_answer_while_another_lives(robot, talk):
             t.lives(number)
         values = t.later(lambda values: "1 of 2 can be asked" in values["engine servers"])
         assert first.url in values["engine servers"]
+        assert "impaired: of the servers 1 of 2 can be asked" in values["symptoms"]
         assert "errors: inference_error" not in values
         stamps = [told["stamp"]["sec"] for told in t.told()]
         assert len(stamps) == len(set(stamps))

@@ -94,7 +94,8 @@ class Engine(Protocol):
     def describe(self) -> dict[str, str]:
         """Facts for diagnostics: `device`, `dtype`, `parameters`, `weights`, `source`, `quantized` where they are.
 
-        `loading` is how far it is; `knows`, once it is loaded, what alone it was trained for, if its card says so.
+        `loading` is how far it is; `impaired` what of it fails while it answers all the same; `knows`, once it is
+        loaded, what alone it was trained for, if its card says so.
         """
         ...
 

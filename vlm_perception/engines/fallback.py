@@ -30,7 +30,7 @@ class FallbackEngine:
         self._turn = threading.Lock()
         self._local_requests: set[int] = set()
         self._n_local = 0
-        self._is_local = False
+        self._problem = ""
 
     @property
     def name(self) -> str:
@@ -74,9 +74,10 @@ class FallbackEngine:
     def describe(self) -> dict[str, str]:
         """Facts of the servers, and `fallback`: what it is, and whether it answers."""
         local = self._local.describe()
-        now = "answers now" if self._is_local else "not needed now"
+        now = "answers now" if self._problem else "not needed now"
         told = f"{self._local.name} on {local['device']}, {now}, {self._n_local} answers so far"
-        return {**self._servers.describe(), "fallback": told}
+        impaired = {"impaired": f"{self._local.name} answers: {self._problem}"} if self._problem else {}
+        return {**self._servers.describe(), "fallback": told, **impaired}
 
     def close(self) -> None:
         """Free both."""
@@ -84,8 +85,8 @@ class FallbackEngine:
         self._local.close()
 
     def _tell(self, problem: str) -> None:
-        if problem and not self._is_local:
+        if problem and not self._problem:
             _log.warning("%s answers: %s", self._local.name, problem)
-        elif self._is_local and not problem:
+        elif self._problem and not problem:
             _log.warning("servers answer again")
-        self._is_local = bool(problem)
+        self._problem = problem

@@ -146,6 +146,8 @@ class ServerPool:
         seen = [server.served for server in self.servers if server.served is not None]
         usable = sum(server.may_be_asked for server in self.servers)
         facts = {"servers": f"{usable} of {len(self.servers)} can be asked: {self.states()}"}
+        if usable < len(self.servers):
+            facts["impaired"] = f"of the servers {facts['servers']}"
         if not seen:
             return facts
         model = seen[0]

@@ -197,6 +197,12 @@ RULES: tuple[Rule, ...] = (
         _images_unreadable,
     ),
     Rule("loading", StatusLevel.WARN, "the model is being loaded", _loading),
+    Rule(
+        "impaired",
+        StatusLevel.WARN,
+        "some of the servers cannot be asked, or the fallback answers in their place",
+        lambda now: now.engine.get("impaired", ""),
+    ),
     Rule("same name", StatusLevel.WARN, "another node has the same full name", lambda now: now.namesakes),
     Rule("camera QoS", StatusLevel.WARN, "a camera and this node cannot hear each other", _camera_mismatch),
     Rule(

@@ -287,12 +287,14 @@ def test_while_no_server_answers_a_checkpoint_in_this_process_does(caplog: pytes
         assert [found.label for result in results for found in result.objects] == ["local"] * 2
         assert results[0].objects[0].xyxy == (1, 2, 3, 4)
         assert "answers now, 2 answers" in engine.describe()["fallback"]
+        assert engine.describe()["impaired"].startswith("local answers: no server can be asked")
         assert caplog.text.count("local answers") == 1
         stack.enter_context(serving(boxed, port=server.port))
         deadline = time.monotonic() + PATIENCE_S
         while perceive(engine, request()).objects[0].label != "thing":
             assert time.monotonic() < deadline
         assert "not needed now" in engine.describe()["fallback"]
+        assert "impaired" not in engine.describe()
         engine.close()
         assert local.closed
 

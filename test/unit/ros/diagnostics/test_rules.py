@@ -74,6 +74,7 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
         lambda p: {"lifecycle": State.CONFIGURING, "engine": {"loading": "weights: 3 of 9"}},
         "weights: 3 of 9",
     ),
+    ("impaired", lambda p: {"engine": {"impaired": "of the servers 1 of 2 can be asked"}}, "1 of 2"),
     ("same name", lambda p: {"namesakes": "another node is named /eyes, too"}, "named /eyes"),
     ("camera QoS", lambda p: {"qos_mismatches": {"/image": "/cam offers less"}}, "/cam offers less"),
     ("no image", lambda p: {"silent_s": {"/front": 0.1, "/rear": 5.1}}, "no image on /rear"),
