@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, SHIPPED
 
 TIMEOUT_S = 280
 # What the outer environment may carry and a fresh terminal on a robot does not.
@@ -80,11 +80,12 @@ def test_scripts_and_files_are_where_ros2_looks(installed: Path) -> None:
     assert (prefix / "share/ament_index/resource_index/packages/vlm_perception").is_file()
 
 
-def test_tiny_model_is_installed_whole(installed: Path) -> None:
-    source = ROOT / "models" / "tiny"
+@pytest.mark.parametrize("model", [folder.name for folder in SHIPPED])
+def test_tiny_model_is_installed_whole(installed: Path, model: str) -> None:
+    source = ROOT / "models" / model
     names = {path.name for path in source.iterdir() if path.is_file()}
     assert "model.safetensors" in names
-    copied = {path.name for path in (installed / "vlm_perception/share/vlm_perception/models/tiny").iterdir()}
+    copied = {path.name for path in (installed / "vlm_perception/share/vlm_perception/models" / model).iterdir()}
     assert copied == names
 
 

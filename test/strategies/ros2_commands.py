@@ -30,7 +30,7 @@ PRINTING = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/*.md",
-    "models/tiny/README.md",
+    "models/*/README.md",
     "config/*",
     "launch/**/*.*",
 )

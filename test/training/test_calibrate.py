@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -75,6 +76,25 @@ def test_the_result_lies_in_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert fitted.temperature == pytest.approx(TRUE.temperature, rel=0.1)
     assert "5000 boxes" in (tmp_path / "README.md").read_text()
     assert "7 drawn calibration scenes" in (tmp_path / "README.md").read_text()
+
+
+def test_a_card_tells_what_its_family_is(tmp_path: Path) -> None:
+    """How large the images are, how coordinates are meant, and how it is made and measured again."""
+    config = {"model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    summary = {"scenes": 500, "replies": 9, "parameters": 4_600_000}
+    size = {"shortest_edge": 1, "longest_edge": 2}
+    card = publish.card_of(tmp_path, "tiny-qwen3-vl", size, summary, "| report |")
+    for text in (
+        "# The tiny Qwen3-VL of",
+        "`Qwen3VLForConditionalGeneration` with 4,600,000",
+        "make train FAMILY=qwen3_vl",
+        "make evaluate MODEL=tiny-qwen3-vl",
+        "0 to 1000 of the image",
+        "4:3 becomes 256x192",
+        "`Qwen/Qwen3-VL-4B-Instruct`",
+    ):
+        assert text in card, text
 
 
 @pytest.fixture

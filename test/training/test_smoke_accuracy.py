@@ -1,10 +1,12 @@
-"""The shipped checkpoint on a small fixed part of the held-out scenes, floors well under its card's figures."""
+"""The shipped checkpoints on a small fixed part of the held-out scenes, floors well under its card's figures."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from checkout import TINY
+import pytest
+from checkout import SHIPPED
 
 from training.evaluate import evaluate
 
@@ -19,17 +21,19 @@ FLOORS = {
 }
 
 
-def test_shipped_checkpoint_is_as_good_as_its_card_says() -> None:
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_shipped_checkpoint_is_as_good_as_its_card_says(folder: Path) -> None:
     """A broken checkpoint, tokenizer, processor, resize or parser falls through a floor."""
-    summary, _ = evaluate(TINY, scenes=16)
+    summary, _ = evaluate(folder, scenes=16)
     assert {key: summary[key] for key, floor in FLOORS.items() if summary[key] < floor} == {}
     assert summary["parameters"] <= 5_000_000
 
 
-def test_card_holds_the_figures_of_500_scenes() -> None:
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_card_holds_the_figures_of_500_scenes(folder: Path) -> None:
     """The card was printed by `make evaluate` on the full set, for this checkpoint."""
-    figures = json.loads((TINY / "figures.json").read_text())
+    figures = json.loads((folder / "figures.json").read_text())
     assert figures["scenes"] == 500
-    card = (TINY / "README.md").read_text()
+    card = (folder / "README.md").read_text()
     for key in FLOORS:
         assert f"| {key} | {figures[key]:.3f} |" in card

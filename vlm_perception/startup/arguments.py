@@ -171,8 +171,13 @@ def share_directory() -> Path:
 
 
 def resolve_model(model: str) -> str:
-    """Return the model as the engine takes it: `tiny` becomes the folder of the checkpoint that the package brings."""
-    return str(share_directory() / "models" / TINY_MODEL) if model == TINY_MODEL else model
+    """Return the model as the engine takes it: `tiny`, or `tiny-` with a family, becomes the folder in the package."""
+    if model == TINY_MODEL:
+        return str(share_directory() / "models" / TINY_MODEL)
+    if not model.startswith(f"{TINY_MODEL}-") or not model.replace("-", "").isalnum():
+        return model
+    shipped = share_directory() / "models" / model
+    return str(shipped) if shipped.is_dir() else model
 
 
 def plan_processes(values: Mapping[str, str]) -> tuple[ProcessPlan, ...]:

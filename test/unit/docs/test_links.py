@@ -16,7 +16,8 @@ from vlm_perception.settings import parameters
 from vlm_perception.startup.commands import COMMANDS
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/tiny/README.md")), *DOCS]
+CARDS = sorted((ROOT / "models").glob("*/README.md"))
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *CARDS, *DOCS]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # Folders that names in the text may leave out.

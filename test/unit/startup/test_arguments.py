@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.settings import parameters
+from vlm_perception.startup import arguments
 from vlm_perception.startup.arguments import (
     DEMO_DEFAULTS,
     LAUNCH_ARGUMENTS,
@@ -21,6 +22,7 @@ from vlm_perception.startup.arguments import (
     ending_of,
     main,
     plan_processes,
+    resolve_model,
     share_directory,
 )
 from vlm_perception.startup.processes import ProcessPlan
@@ -93,6 +95,25 @@ def test_given_parameters_come_after_the_file_so_that_they_win() -> None:
 def test_what_a_value_says_to_ros(values: dict[str, str], option: str, said: list[str]) -> None:
     words = pairs(node_plan(**values).command(), option)
     assert [word for word in words if not word.startswith("__node:=")] == said
+
+
+@pytest.mark.parametrize(
+    ("model", "shipped"),
+    [
+        ("tiny", True),
+        ("tiny-qwen3-vl", True),
+        ("tiny-other", False),
+        ("tiny-qwen3-vl/..", False),
+        ("some/tiny-qwen3-vl", False),
+        ("http://tiny-qwen3-vl", False),
+    ],
+)
+def test_a_tiny_model_by_name_is_the_one_in_the_package(
+    model: str, shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "tiny-qwen3-vl").mkdir(parents=True)
+    monkeypatch.setattr(arguments, "share_directory", lambda: tmp_path)
+    assert resolve_model(model) == (str(tmp_path / "models" / model) if shipped else model)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
