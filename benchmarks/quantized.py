@@ -39,7 +39,7 @@ def measure(model: str, quantize: str, cases: list[Case]) -> dict[str, Any]:
     judged, began_s = [], time.process_time()
     for number, case in enumerate(cases):
         answer = engine.answer(make_request(number, case), never_stop)
-        judged.append(judge(case.question, answer.text, case.scene, case.image_wh))
+        judged.append(judge(case.question, answer.text, case.scene, case.view))
     took_s = time.process_time() - began_s
     engine.close()
     keys = ("json_valid", "recall50", "mean_iou", "rejection")
