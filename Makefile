@@ -8,7 +8,7 @@
 #   FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
 #                       arguments of `make run`; see `make run-help`
 #   MODEL PROMPT DEVICE MAX_PIXELS
-#                       also arguments of `make ui`; MODEL is then tiny when it is not given
+#                       also arguments of `make ui`, and MODEL of demo and evaluate; it is tiny there when it is not given
 #   FAMILY              of `make train`: qwen2_5_vl (the default) or qwen3_vl
 #   ARGS="..."          further arguments of demo, run, ui, evaluate, train or test (pytest)
 #   WORKERS=...         test processes side by side; 0 runs the tests in one process
@@ -37,8 +37,8 @@ setup: ## make the environment, for running
 setup-dev: ## make the environment, for tests, training and evaluation too
 	@$(SETUP) --dev
 
-demo: setup ## show it on drawn scenes with the tiny model; results go to demo_output/
-	$(BIN)/vlm-perception-demo $(ARGS)
+demo: setup ## show it on drawn scenes with the tiny model, or MODEL=...; results go to demo_output/
+	$(BIN)/vlm-perception-demo $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
 run: setup ## run the node: make run MODEL=... IMAGE_TOPIC=/camera/image_raw PROMPT="every cup"
 	@scripts/run.sh $(BIN)/vlm-perception-run $(RUN_ARGUMENTS) -- $(ARGS)
@@ -76,7 +76,7 @@ pictures: setup-dev ## make the pictures in docs/images anew, from the demo's sc
 	$(BIN)/python -m scripts.docs.pictures
 
 evaluate: setup-dev ## measure models/tiny on fresh scenes, or MODEL=...; results go to build/evaluation.json
-	$(BIN)/python -m training.evaluate $(if $(MODEL),--model '$(MODEL)') $(ARGS)
+	$(BIN)/python -m training.evaluate $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
 train: setup-dev ## make models/tiny anew (hours), or the tiny model of FAMILY=qwen3_vl
 	$(BIN)/python -m training.train $(if $(FAMILY),--family '$(FAMILY)') $(ARGS)

@@ -23,7 +23,7 @@ def checkout(tmp_path: Path) -> Path:
     scripts.mkdir()
     shutil.copy(ROOT / "scripts" / "run.sh", scripts)
     (scripts / "bootstrap.py").write_text("")
-    for name in ("vlm-perception-run", "vlm-perception-ui"):
+    for name in ("vlm-perception-run", "vlm-perception-ui", "vlm-perception-demo", "python"):
         command = tmp_path / ".venv" / "bin" / name
         command.parent.mkdir(parents=True, exist_ok=True)
         command.write_text(SHOW_ARGUMENTS.format(python=sys.executable))
@@ -55,6 +55,16 @@ def test_only_what_is_given_is_passed_on(checkout: Path) -> None:
 def test_page_shows_the_tiny_model_unless_another_is_named(checkout: Path) -> None:
     assert make_run(checkout, target="ui") == ["--model", "tiny"]
     assert make_run(checkout, "MODEL=/a b", "ARGS=--port 0", target="ui") == ["--model", "/a b", "--port", "0"]
+
+
+def test_demo_measurement_and_training_take_a_model_or_a_family(checkout: Path) -> None:
+    measure, train = ["-m", "training.evaluate"], ["-m", "training.train"]
+    assert make_run(checkout, target="demo") == []
+    assert make_run(checkout, "MODEL=/a $b", "ARGS=--seed 3", target="demo") == ["--model", "/a $b", "--seed", "3"]
+    assert make_run(checkout, target="evaluate") == measure
+    assert make_run(checkout, "MODEL=tiny-x", target="evaluate") == [*measure, "--model", "tiny-x"]
+    assert make_run(checkout, target="train") == train
+    assert make_run(checkout, "FAMILY=qwen3_vl", target="train") == [*train, "--family", "qwen3_vl"]
 
 
 def test_variables_of_the_shell_do_not_open_the_page_to_the_network(checkout: Path) -> None:

@@ -1,11 +1,17 @@
-"""The shipped tiny checkpoint finds real objects: frame and sentence in, boxes out.
+"""The shipped tiny checkpoints find real objects: frame and sentence in, boxes out.
 
-A smoke test with floors well under the figures of the model card; `make evaluate` measures.
+A smoke test with floors well under the figures of the model cards; `make evaluate` measures.
 """
 
 from __future__ import annotations
 
-from vlm_perception.engines.transformers.engine import TransformersEngine
+from collections.abc import Iterator
+
+import pytest
+from checkout import SHIPPED
+
+from vlm_perception.engines.base import Engine
+from vlm_perception.engines.factory import open_engine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene
@@ -18,7 +24,15 @@ FOUND_FLOOR = 0.7
 CLEAN_FLOOR = 0.9
 
 
-def ask(tiny: TransformersEngine, seed: int, text: str | None = None) -> tuple[Result, str, XYXY]:
+@pytest.fixture(scope="module", params=SHIPPED, ids=lambda folder: folder.name)
+def tiny(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each of them in turn."""
+    engine = open_engine(request.param)
+    yield engine
+    engine.close()
+
+
+def ask(tiny: Engine, seed: int, text: str | None = None) -> tuple[Result, str, XYXY]:
     """Ask for the one object of a scene, or for something else."""
     scene = MovingScene(seed, (640, 480), n_objects=1).at(0.0)
     truth = scene.truths[0]
@@ -27,7 +41,7 @@ def ask(tiny: TransformersEngine, seed: int, text: str | None = None) -> tuple[R
     return perceive(tiny, request), truth.label, truth.xyxy
 
 
-def test_the_named_object_is_found_where_it_is(tiny: TransformersEngine) -> None:
+def test_the_named_object_is_found_where_it_is(tiny: Engine) -> None:
     ious, clean = [], 0
     for seed in SEEDS:
         result, label, truth = ask(tiny, seed)
@@ -41,7 +55,7 @@ def test_the_named_object_is_found_where_it_is(tiny: TransformersEngine) -> None
     assert found >= FOUND_FLOOR, ious
 
 
-def test_an_absent_thing_is_mostly_not_found(tiny: TransformersEngine) -> None:
+def test_an_absent_thing_is_mostly_not_found(tiny: Engine) -> None:
     empty = 0
     for seed in SEEDS:
         label = ask(tiny, seed)[1]

@@ -1,4 +1,4 @@
-"""Whole processes with a real Qwen2.5-VL: the tiny checkpoint, signals, and the demo."""
+"""Whole processes with real models: the tiny checkpoints, signals, and the demo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import SHIPPED
 from scripted_engine import PATIENCE_S
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
@@ -76,14 +77,15 @@ def test_a_parameter_that_cannot_be_used_ends_the_start_with_one_message(robot):
     assert (node.returncode, "max_rate_hz" in errors, "Traceback" in errors) == (1, True, False)
 
 
-def test_the_tiny_model_answers_the_drawn_camera(robot):
-    """The main path on real parts: camera, DDS, node, a real Qwen2.5-VL, and back."""
+@pytest.mark.parametrize("model", SHIPPED, ids=lambda folder: folder.name)
+def test_the_tiny_model_answers_the_drawn_camera(robot, model):
+    """The main path on real parts: camera, DDS, node, a real model, and back."""
     robot.start(
         *COMMAND, "scene_camera", "--ros-args", *("-p", "seed:=1748", "-p", "n_objects:=4", "-p", "rate_hz:=5.0")
     )
     robot.start(
         *(*COMMAND, "vlm_perception_node", "--ros-args"),
-        *("-p", f"model:={TINY}", "-r", "image:=/scene_camera/image", "-p", "prompt:=all objects"),
+        *("-p", f"model:={model}", "-r", "image:=/scene_camera/image", "-p", "prompt:=all objects"),
     )
     truths = robot.hear("/scene_camera/truth_json", String)
     detections = robot.hear("/vlm_perception/detections", Detection2DArray)
@@ -111,8 +113,9 @@ def test_the_tiny_model_answers_the_drawn_camera(robot):
     assert isinstance(counted["count"], int)
 
 
-def test_the_demo_leaves_pictures_a_summary_and_no_processes(robot, tmp_path):
-    line = [*COMMAND, "vlm-perception-demo", "--output", tmp_path, "--domain-id", robot.domain_id]
+@pytest.mark.parametrize("model", [folder.name for folder in SHIPPED])
+def test_the_demo_leaves_pictures_a_summary_and_no_processes(robot, tmp_path, model):
+    line = [*COMMAND, "vlm-perception-demo", "--output", tmp_path, "--domain-id", robot.domain_id, "--model", model]
     demo = robot.start(*line, stdout=subprocess.PIPE)
     output, errors = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, output + errors
