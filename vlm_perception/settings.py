@@ -119,7 +119,7 @@ class Settings(BaseModel):
         description="Name of the model on the servers; empty takes the first that each has.",
         json_schema_extra=_extra(live=False),
     )
-    model_family: Literal["auto", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3_5_moe"] = Field(
+    model_family: Literal["auto", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"] = Field(
         "auto",
         description="Family of the model on the servers; auto reads it from its name, or asks about a drawn card.",
         json_schema_extra=_extra(live=False),

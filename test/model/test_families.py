@@ -69,6 +69,12 @@ def make_qwen3_vl(text: dict[str, Any], ids: dict[str, int]) -> Any:
     return Qwen3VLForConditionalGeneration(Qwen3VLConfig(vision_config=vision, text_config=text, **ids))
 
 
+def make_qwen3_vl_moe(text: dict[str, Any], ids: dict[str, int]) -> Any:
+    vision = {**VISION, "deepstack_visual_indexes": [0, 1]}
+    config = transformers.Qwen3VLMoeConfig(vision_config=vision, text_config={**text, **EXPERTS}, **ids)
+    return transformers.Qwen3VLMoeForConditionalGeneration(config)
+
+
 # Two layers of four with recurrent state.
 RECURRENT = {
     "layer_types": ["linear_attention", "full_attention"] * 2,
@@ -98,6 +104,7 @@ def make_qwen3_5_moe(text: dict[str, Any], ids: dict[str, int]) -> Any:
 
 MAKE: dict[str, Callable[[dict[str, Any], dict[str, int]], Any]] = {
     "qwen3_vl": make_qwen3_vl,
+    "qwen3_vl_moe": make_qwen3_vl_moe,
     "qwen3_5": make_qwen3_5,
     "qwen3_5_moe": make_qwen3_5_moe,
 }
@@ -169,18 +176,17 @@ def test_answers_are_those_of_generate(
         passes, tokens = passes + answer.passes, tokens + len(answer.tokens)
         assert answer.coordinates == "relative_1000"
         assert all(side % 32 == 0 for side in answer.model_wh)
-    if saved.family.recurrent:
+    if saved.family.stepwise:
         assert passes == tokens
     else:
         assert passes < tokens, "the same answer again is drafted"
 
 
-def test_drafting_is_off_where_state_cannot_be_cut_back_and_says_so(saved: Saved) -> None:
+def test_drafting_is_off_where_it_could_change_an_answer_and_says_so(saved: Saved) -> None:
     assert saved.plain.model._is_stateful == saved.family.recurrent
-    told = saved.engine.describe()["drafting"]
-    assert (
-        told.startswith(f"off: {saved.family.name} keeps recurrent state") if saved.family.recurrent else told == "on"
-    )
+    reason = saved.family.stepwise
+    assert bool(reason) == (saved.family.recurrent or saved.family.experts)
+    assert saved.engine.describe()["drafting"] == (f"off: {reason}" if reason else "on")
 
 
 def test_drafts_change_no_bit(saved: Saved, make_request: Callable[..., Request]) -> None:
@@ -207,10 +213,10 @@ def test_an_answer_ends_when_it_is_told_to(saved: Saved, make_request: Callable[
     assert tuple(heard) == answer.tokens
 
 
-def test_a_graph_of_recurrent_state_is_refused() -> None:
-    refuse_graph("auto", "Qwen3.5")
-    with pytest.raises(ModelLoadError, match=r"Qwen3\.5 keeps recurrent state: set decoder to auto or eager"):
-        refuse_graph("graph", "Qwen3.5")
+def test_a_graph_of_what_is_written_token_by_token_is_refused() -> None:
+    refuse_graph("auto", "it has experts")
+    with pytest.raises(ModelLoadError, match=r"it has experts: set decoder to auto or eager"):
+        refuse_graph("graph", "it has experts")
 
 
 def test_drafts_are_bounded_by_0_to_1000(
@@ -222,7 +228,7 @@ def test_drafts_are_bounded_by_0_to_1000(
     )
     monkeypatch.setattr(DraftMemory, "remember", lambda memory, request, wh, text: bounds.append(wh))
     saved.engine.answer(make_request(), never_stop)
-    assert bounds == ([] if saved.family.recurrent else [(1000, 1000)] * 2)
+    assert bounds == ([] if saved.family.stepwise else [(1000, 1000)] * 2)
 
 
 def test_an_image_token_of_another_size_is_refused(saved: Saved, tmp_path: Path) -> None:

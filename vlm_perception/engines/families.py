@@ -21,7 +21,7 @@ class Family:
         cell_px: Side of the square that one image token covers, pixels; a checkpoint's processor has to agree.
         pixels: Areas that the published checkpoints' processors allow; counts only for a server's model, whose own
             processor nobody can read.
-        recurrent: Whether it keeps recurrent state, which cannot be cut back as keys and values can: no drafts then.
+        recurrent: Whether it keeps recurrent state, which cannot be cut back as keys and values can.
         experts: Whether nearly all of its weights are experts in one tensor, which no `quantize` makes smaller.
     """
 
@@ -32,6 +32,15 @@ class Family:
     recurrent: bool = False
     experts: bool = False
 
+    @property
+    def stepwise(self) -> str:
+        """Why its replies are written token by token, without drafts and recorded passes; empty where they are not."""
+        if self.recurrent:
+            return f"{self.name} keeps recurrent state, which no draft can be taken out of"
+        if self.experts:
+            return f"{self.name} has experts, which compute a token otherwise beside others in its last bits"
+        return ""
+
 
 _TOKENS_OF_28_PX = PixelBudget(4 * 28 * 28, 16384 * 28 * 28)
 _TOKENS_OF_32_PX = PixelBudget(64 * 32 * 32, 16384 * 32 * 32)
@@ -39,6 +48,7 @@ _TOKENS_OF_32_PX = PixelBudget(64 * 32 * 32, 16384 * 32 * 32)
 FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", 28, _TOKENS_OF_28_PX),
     "qwen3_vl": Family("Qwen3-VL", "relative_1000", 32, _TOKENS_OF_32_PX),
+    "qwen3_vl_moe": Family("Qwen3-VL-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, experts=True),
     "qwen3_5": Family("Qwen3.5", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),
     "qwen3_5_moe": Family("Qwen3.5-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True, experts=True),
 }

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.engines.families import intersect_budgets, plan_resize
+from vlm_perception.engines.families import FAMILIES, intersect_budgets, plan_resize
 from vlm_perception.errors import GeometryError
+from vlm_perception.settings import parameters
 from vlm_perception.types import PixelBudget
 
 BUDGET = PixelBudget(224 * 224, 1024 * 1024)
@@ -69,3 +70,8 @@ def test_planned_sides_are_whole_cells_within_the_budget(
     assert all(side >= 28 and side % 28 == 0 for side in planned)
     # A side is never less than one cell, which a thin image pays for with more area.
     assert planned[0] * planned[1] <= budget.max_pixels or min(planned) == 28
+
+
+def test_a_served_model_may_be_of_every_family() -> None:
+    choices = next(each.choices for each in parameters() if each.name == "model_family")
+    assert set(choices) == {"auto", *FAMILIES}

@@ -114,20 +114,18 @@ def choose_graph(decoder: str, model: Any, quantized: str = "") -> bool:
     return decoder == "graph" or (decoder == "auto" and not quantized and can_record(model))
 
 
-def refuse_graph(decoder: str, family: str) -> None:
-    """Refuse recorded passes of a model whose recurrent state they would not find again.
+def refuse_graph(decoder: str, reason: str) -> None:
+    """Refuse recorded passes of a model that is written token by token.
 
     Args:
         decoder: Settings' `decoder`.
-        family: Name of the model's family.
+        reason: Why it is.
 
     Raises:
         ModelLoadError: "graph" was asked for.
     """
     if decoder == "graph":
-        raise ModelLoadError(
-            f"decoder graph was asked for, {family} keeps recurrent state: set decoder to auto or eager"
-        )
+        raise ModelLoadError(f"decoder graph was asked for, {reason}: set decoder to auto or eager")
 
 
 def _spread(model: Any) -> str:

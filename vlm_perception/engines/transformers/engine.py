@@ -76,9 +76,9 @@ class TransformersEngine:
             )
             family, drafting = checkpoint.family, "on" if settings.drafting else "off"
             generator: Generator | StepwiseGenerator
-            if family.recurrent:
-                refuse_graph(settings.decoder, family.name)
-                graph, drafting = False, f"off: {family.name} keeps recurrent state, which no draft can be taken out of"
+            if family.stepwise:
+                refuse_graph(settings.decoder, family.stepwise)
+                graph, drafting = False, f"off: {family.stepwise}"
                 generator = StepwiseGenerator(loaded)
             else:
                 graph = choose_graph(settings.decoder, loaded.model, loaded.quantized)

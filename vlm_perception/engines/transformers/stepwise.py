@@ -1,7 +1,8 @@
-"""Answers of models with recurrent state: read whole, then written token by token, without drafts.
+"""Answers of models that cannot be drafted (`Family.stepwise`): read whole, then written token by token.
 
-Such a state is one sum over all that was read: it cannot be cut back to fewer tokens, so neither a draft that was wrong
-nor rows that fill up a pass (see `decoder_pass.py`) can be taken out of it, and no beginning of a prompt is shared.
+Recurrent state is one sum over all that was read: it cannot be cut back to fewer tokens, so neither a draft that was
+wrong nor rows that fill up a pass (see `decoder_pass.py`) can be taken out of it, and no prompt's beginning is shared.
+Experts compute the tokens that come to them in one product, whose last bits differ with their number.
 Passes are transformers' own.
 """
 
