@@ -84,7 +84,7 @@ train: setup-dev ## make models/tiny anew (hours), or the tiny model of FAMILY=q
 test-lowest: ## run the tests with the lowest versions that requirements.txt allows, in .venv-lowest
 	@$(or $(PYTHON),python3) scripts/test_lowest.py $(ARGS)
 
-test-servers: setup-dev ## hold the engine to vLLM and its router, in .venv-servers
+test-servers: setup-dev ## hold the engine to vLLM and its router, in .venv-servers, and write build/benchmarks/servers.json
 	@$(BIN)/python scripts/test_servers.py $(ARGS)
 
 clean: ## remove the environments and everything built

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hold the engine for servers to vLLM and its router, in an environment of their own.
+"""Hold the engine for servers to vLLM and its router, in an environment of their own, and write the table of servers.
 
 Further arguments go to pytest. `make test` runs the same tests against `transformers serve` alone.
 """
@@ -26,7 +26,7 @@ def set_up() -> None:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == STAMP:
         return
     print(f"setting up {VENV}: 3.6 GB, some minutes", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
     pip = [str(VENV / "bin" / "python"), "-m", "pip"]
     subprocess.run([*pip, "install", "--quiet", *VLLM], check=True)
     subprocess.run([*pip, "install", "--quiet", "--no-deps", *WITHOUT_DEPENDENCIES], check=True)
@@ -35,12 +35,16 @@ def set_up() -> None:
 
 
 def main() -> int:
-    """Set up the environment and run pytest; return its exit code."""
+    """Set up the environment, run pytest and the benchmark; return the first exit code that is not 0."""
     set_up()
     environment = {**os.environ, "TEST_SERVERS": "vllm vllm_router", "OMP_NUM_THREADS": "1"}
     # Starting vLLM counts as a part of the first test.
-    tests = [sys.executable, "-m", "pytest", "-o", "timeout=900", *(sys.argv[1:] or ["test/servers"])]
-    return subprocess.run(tests, cwd=ROOT, env=environment, check=False).returncode
+    tests = ["pytest", "-o", "timeout=900", *(sys.argv[1:] or ["test/servers"])]
+    for module in (tests, ["benchmarks.servers"]):
+        done = subprocess.run([sys.executable, "-m", *module], cwd=ROOT, env=environment, check=False)
+        if done.returncode != 0:
+            return done.returncode
+    return 0
 
 
 if __name__ == "__main__":
