@@ -23,7 +23,15 @@ from vlm_perception.engines.transformers.quantization import held_bytes
 from vlm_perception.engines.transformers.weight_bytes import loaded_bytes
 from vlm_perception.errors import ModelLoadError
 
-NEEDS = {"int8": "torchao", "int4": "bitsandbytes", "compressed_tensors": "compressed_tensors"}
+NEEDS = {
+    "int8": "torchao",
+    "int4": "bitsandbytes",
+    "bitsandbytes": "bitsandbytes",
+    "compressed_tensors": "compressed_tensors",
+    "awq": "gptqmodel",
+    "gptq": "gptqmodel",
+}
+INSTALL = {"torchao": "-r requirements-int8.txt", "gptqmodel": "gptqmodel optimum"}
 FULL_BYTES = 15_970_000
 
 
@@ -39,15 +47,17 @@ STORED = {
     "compressed_tensors": ("compressed-tensors, 4 bits", False),
     "fp8": ("fp8, 8 bits", False),
     "bitsandbytes": ("bitsandbytes, 4 bits", True),
+    "awq": ("awq, 4 bits", True),
+    "gptq": ("gptq, 4 bits", True),
 }
 
 
 @pytest.fixture(scope="module", params=["int8", "int4", *STORED])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     name: str = request.param
-    package = NEEDS.get(name, name if name == "bitsandbytes" else "torch")
+    package = NEEDS.get(name, "torch")
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs {package}: pip install -r requirements-{'int8' if name == 'int8' else 'quantized'}.txt")
+        pytest.skip(f"needs {package}: pip install {INSTALL.get(package, '-r requirements-quantized.txt')}")
     if name not in STORED:
         return Case(TINY, name, name, is_smaller=True)
     if name == "compressed_tensors" and "dequantize" not in signature(CompressedTensorsConfig.__init__).parameters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def fp8(folder: Path) -> Path:
         return {f"{name}.weight": values.to(torch.float8_e4m3fn), f"{name}.weight_scale_inv": scale}
 
     stated = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [32, 32]}
-    return _rewrite(folder, make, {**stated, "modules_to_not_convert": ["model.visual", "lm_head"]})
+    # The tower's name of before transformers 5, as in checkpoints of that time.
+    return _rewrite(folder, make, {**stated, "modules_to_not_convert": ["visual", "lm_head"]})
 
 
 def bitsandbytes(folder: Path) -> Path:
@@ -77,4 +78,55 @@ def bitsandbytes(folder: Path) -> Path:
     options = quantizing_options(find_checkpoint(str(TINY)), "int4", "float32")
     model: Any = AutoModelForImageTextToText.from_pretrained(TINY, device_map={"": "cpu"}, **options)
     model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # The tower's name of before transformers 5, as in checkpoints of that time.
+    config["quantization_config"]["llm_int8_skip_modules"] = ["visual", "lm_head"]
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
+
+
+def gptq(folder: Path) -> Path:
+    """4 bits in groups of 32, eight values in a number along the inputs, zeros less one, as AutoGPTQ stored them."""
+
+    def make(name: str, weight: torch.Tensor) -> Tensors:
+        values, scale = _in_4_bits(weight)
+        return {
+            f"{name}.qweight": _packed(values, 0),
+            f"{name}.qzeros": _packed(torch.full(scale.shape, 7), 1),
+            f"{name}.scales": scale.half(),
+            f"{name}.g_idx": (torch.arange(weight.shape[1]) // 32).int(),
+        }
+
+    layers = {"block_name_to_quantize": "model.language_model.layers", "checkpoint_format": "gptq"}
+    stated = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True}
+    # Its own choice on a CPU compiles C++ for minutes.
+    return _rewrite(folder, make, stated | layers | {"backend": "torch"})
+
+
+def awq(folder: Path) -> Path:
+    """4 bits in groups of 32, eight values in a number along the outputs in AWQ's order, as AutoAWQ stored them."""
+    order = (0, 2, 4, 6, 1, 3, 5, 7)
+
+    def make(name: str, weight: torch.Tensor) -> Tensors:
+        values, scale = _in_4_bits(weight)
+        zeros = _packed(torch.full(scale.shape, 8), 1, order)
+        return {f"{name}.qweight": _packed(values, 1, order), f"{name}.qzeros": zeros, f"{name}.scales": scale.half()}
+
+    stated = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}
+    # The tower's name of before transformers 5, as in checkpoints of that time.
+    return _rewrite(folder, make, stated | {"modules_to_not_convert": ["visual", "lm_head"], "backend": "torch_awq"})
+
+
+def _in_4_bits(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values of 0 to 15, (inputs, outputs), and factors, (groups of 32 inputs, outputs)."""
+    groups = weight.unflatten(1, (-1, 32))
+    scale = (groups.abs().amax(-1, keepdim=True) / 7).clamp_min(1e-8)
+    values = (groups / scale).round().clamp(-8, 7).flatten(1).long() + 8
+    return values.T.contiguous(), scale[..., 0].T.contiguous()
+
+
+def _packed(values: torch.Tensor, dim: int, order: Sequence[int] = range(8)) -> torch.Tensor:
+    """Put eight values along `dim` into each 32-bit number, the first into its lowest bits."""
+    eights = values.unflatten(dim, (-1, 8))
+    whole = sum(eights.select(dim + 1, place) << (4 * index) for index, place in enumerate(order))
+    return torch.as_tensor(whole).to(torch.int32)

@@ -17,6 +17,7 @@ from vlm_perception.engines.transformers.device_errors import is_out_of_memory
 from vlm_perception.engines.transformers.memory import find_place, multiplies_fp8
 from vlm_perception.engines.transformers.placement import refuse_offloaded
 from vlm_perception.engines.transformers.quantization import (
+    count_parameters,
     held_bytes,
     quantizing_options,
     refuse_quantize,
@@ -64,7 +65,7 @@ class LoadedModel:
             "device": str(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             **quantized,
-            "parameters": f"{self.model.num_parameters() / 1e6:.1f} M",
+            "parameters": f"{count_parameters(self.model) / 1e6:.1f} M",
             "weights": f"{held_bytes(self.model) / 2**30:.3f} GiB",
             "source": f"{self.checkpoint.folder} ({self.checkpoint.origin})",
         }

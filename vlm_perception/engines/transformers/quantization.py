@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ PACKAGES = {
 LIBRARIES = {"int8": "torchao", "int4": "bitsandbytes"}
 # The last two are gates of Qwen3.5, small, with fewer outputs than bitsandbytes packs at a time on a CPU.
 KEPT = ["model.visual", "lm_head", "in_proj_a", "in_proj_b"]
+# Where a quantization_config names the parts that are plain numbers.
+_LEFT_OUT = frozenset({"modules_to_not_convert", "llm_int8_skip_modules"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +132,20 @@ def quantizing_options(checkpoint: Checkpoint, quantize: str, dtype: str) -> dic
     from transformers import AutoConfig, BitsAndBytesConfig, CompressedTensorsConfig, TorchAoConfig
 
     config: Any
-    if checkpoint.quantization and checkpoint.quantization.method == "compressed-tensors":
-        if "dequantize" not in inspect.signature(CompressedTensorsConfig.__init__).parameters:
+    if checkpoint.quantization:
+        unpacks = checkpoint.quantization.method == "compressed-tensors"
+        if unpacks and "dequantize" not in inspect.signature(CompressedTensorsConfig.__init__).parameters:
             raise ModelLoadError(
                 f"{checkpoint.folder} is of compressed-tensors, which transformers {metadata.version('transformers')} "
                 f"cannot unpack while it reads it: pip install -U transformers"
             )
-        # Else it widens them at the first call of the whole model, and nobody makes one here.
         config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
-        config.quantization_config["dequantize"] = True
+        stated = getattr(config, "quantization_config", None) or {}
+        if unpacks:
+            # Else it widens them at the first call of the whole model, and nobody makes one here.
+            stated["dequantize"] = True
+        for key in _LEFT_OUT.intersection(stated):
+            stated[key] = _with_names_of_today(stated[key] or ())
         return {"config": config}
     if quantize == "none":
         return {}
@@ -154,6 +161,20 @@ def quantizing_options(checkpoint: Checkpoint, quantize: str, dtype: str) -> dic
         rows = importlib.import_module("torchao.quantization").Int8WeightOnlyConfig()
         config = TorchAoConfig(rows, modules_to_not_convert=KEPT)
     return {"quantization_config": config}
+
+
+def _with_names_of_today(modules: Iterable[str]) -> list[str]:
+    """Name the parts that a checkpoint leaves out as transformers 5 does, too; it translates weights' names alone."""
+    renamed = {"visual": "model.visual", "model.layers": "model.language_model.layers"}
+    today = [new + name.removeprefix(old) for name in modules for old, new in renamed.items() if name.startswith(old)]
+    return [*modules, *today]
+
+
+def count_parameters(model: Any) -> int:
+    """Return how many numbers a model's weights stand for, however they are packed."""
+    # gptqmodel packs weights into what torch does not count.
+    packed = (module for module in model.modules() if hasattr(module, "qweight"))
+    return int(model.num_parameters()) + sum(int(each.in_features) * int(each.out_features) for each in packed)
 
 
 def held_bytes(model: Any) -> int:
