@@ -110,4 +110,4 @@ def test_examples_are_installed_where_ros2_launch_finds_them(monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     runpy.run_path(str(ROOT / "setup.py"))
     installed = dict(asked["data_files"])["share/vlm_perception/launch/examples"]
-    assert sorted(installed) == sorted(f"launch/examples/{path.name}" for path in FOLDER.iterdir())
+    assert sorted(installed) == sorted(f"launch/examples/{path.name}" for path in FOLDER.iterdir() if path.is_file())
