@@ -94,8 +94,8 @@ def test_standing_prompts_answer_under_their_own_ids(robot, talk, scripted) -> N
     scripted.reply = BOX
     text = json.dumps([{"id": "cups", "prompt": "cup"}, {"id": "people", "prompt": "people", "task": "count"}])
     t.ask(text)
-    for name, prompt in (("cups", "cup"), ("people", "people")):
-        said = t.show_until(t.answers, lambda m, n=name: json.loads(m.data)["prompt_id"] == n)
+    for first, name, prompt in ((1, "cups", "cup"), (1000, "people", "people")):
+        said = t.show_until(t.answers, lambda m, n=name: json.loads(m.data)["prompt_id"] == n, first)
         assert json.loads(said.data)["prompt"] == prompt
     found: Detection2DArray = t.detections.wait_for(lambda m: m.detections and m.detections[0].id.startswith("people/"))
     assert found.detections[0].results[0].hypothesis.class_id == "cup"
