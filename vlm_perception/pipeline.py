@@ -103,9 +103,10 @@ class Follower:
     def finish(self, answer: Answer) -> Result:
         """Return what `perceive` returns for the finished answer. Call it once."""
         answer = replace(answer, timings=replace(answer.timings, first_object_s=self._first_object_s))
-        reader = self._reader
-        if reader is None or reader.text != answer.text:
-            # The engine does not stream, or the text is not what it streamed.
+        reader, blank = self._reader, self._blank
+        seen = (answer.text, answer.model_wh, answer.coordinates)
+        if reader is None or blank is None or (reader.text, blank.model_wh, blank.coordinates) != seen:
+            # The engine does not stream, or somebody else ended the answer than began to stream it.
             reader = self._reader_of(answer)
             reader.feed(answer.text)
         parsed = reader.finish()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vlm_perception.engines.base import Engine, OnText, ShouldStop, ignore_text
 from vlm_perception.errors import ServerUnavailableError
-from vlm_perception.types import Answer, Request
+from vlm_perception.types import Answer, Request, Token
 
 # How often a request that waits for its turn looks whether it is still wanted.
 _LOOK_PERIOD_S = 0.02
@@ -44,8 +44,14 @@ class FallbackEngine:
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
         """See `Engine.answer`."""
+        told: list[str] = []
+
+        def tell(chunk: str, tokens: tuple[Token, ...]) -> None:
+            told.append(chunk)
+            on_text(chunk, tokens)
+
         try:
-            answer = self._servers.answer(request, should_stop, on_text)
+            answer = self._servers.answer(request, should_stop, tell)
         except ServerUnavailableError as error:
             self._tell(str(error))
         else:
@@ -56,7 +62,8 @@ class FallbackEngine:
                 return replace(self.blank_answer(request), finish_reason="aborted")
         self._local_requests.add(id(request))
         try:
-            return self._local.answer(request, should_stop, on_text)
+            # What a server had told cannot be taken back: then all of this answer is told at its end.
+            return self._local.answer(request, should_stop, ignore_text if told else on_text)
         finally:
             self._n_local += 1
             self._local_requests.discard(id(request))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import email.utils
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,10 +156,10 @@ class _Chunk(BaseModel):
 
 async def stream_answer(
     client: httpx.AsyncClient, url: str, body: dict[str, Any], *, stall_s: float | None = None
-) -> AsyncIterator[Delta]:
+) -> AsyncGenerator[Delta, None]:
     """Ask a server and give out its reply as it is written.
 
-    Closing the iterator closes the connection, at which servers stop to generate.
+    Closing the generator closes the connection, at which servers stop to generate.
 
     Args:
         client: Knows the key and how to connect.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -18,7 +19,7 @@ from vlm_perception.engines.families import intersect_budgets, plan_resize
 from vlm_perception.engines.openai.address import read_key, server_urls
 from vlm_perception.engines.openai.chat import Delta, Question
 from vlm_perception.engines.openai.image import encode_image
-from vlm_perception.engines.openai.pool import Begun, Hear, ServerPool
+from vlm_perception.engines.openai.pool import Begun, ServerPool
 from vlm_perception.engines.openai.reply import ServedReply
 from vlm_perception.errors import InferenceError, ModelLoadError, ServerUnavailableError, SettingsError
 from vlm_perception.settings import Settings
@@ -77,21 +78,10 @@ class OpenAIEngine:
         except SettingsError as error:
             raise ModelLoadError(str(error)) from error
         self._loading = f"asking {', '.join(urls)} about a drawn card"
-        with ExitStack() as stack:
-            stack.callback(self._tell_loaded)
-            closing = stack.enter_context(ExitStack())
-            portal = closing.enter_context(start_blocking_portal("asyncio"))
-            pool = portal.call(ServerPool, urls, settings, key)
-            closing.callback(portal.call, pool.close)
-            try:
-                portal.call(pool.open)
-            except ModelLoadError as error:
-                if not self._has_fallback:
-                    raise
-                _log.warning("%s; the fallback answers until one can", error)
-            closing.callback(portal.start_task_soon(pool.watch).cancel)
-            # At the end of the process at the latest: after that a loop that nobody stopped is waited for, for ever.
-            self._open = _Open(weakref.finalize(self, closing.pop_all().close), portal, pool)
+        try:
+            self._open = self._opened_pool(urls, settings, key)
+        finally:
+            self._loading = ""
         _log.info("loaded %s", self.describe())
 
     def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
@@ -105,7 +95,8 @@ class OpenAIEngine:
         sent_s = time.perf_counter()
         hearing = _Hearing(should_stop, on_text)
         fresh_until_s, may_wait = self._fresh_until_s(request), not self._has_fallback
-        asking = opened.portal.start_task_soon(_ask, opened.pool, question, fresh_until_s, may_wait, hearing.put)
+        ask = partial(opened.pool.ask, question, fresh_until_s, hearing.put, may_wait=may_wait)
+        asking = opened.portal.start_task_soon(ask)
         hearing.listen(asking)
         text, tokens, finish_reason = hearing.reply.finish()
         ended_s = time.perf_counter()
@@ -134,8 +125,20 @@ class OpenAIEngine:
         if opened is not None:
             opened.closing()
 
-    def _tell_loaded(self) -> None:
-        self._loading = ""
+    def _opened_pool(self, urls: tuple[str, ...], settings: Settings, key: str) -> _Open:
+        with ExitStack() as closing:
+            portal = closing.enter_context(start_blocking_portal("asyncio"))
+            pool = portal.call(ServerPool, urls, settings, key)
+            closing.callback(portal.call, pool.close)
+            try:
+                portal.call(pool.open)
+            except ModelLoadError as error:
+                if not self._has_fallback:
+                    raise
+                _log.warning("%s; the fallback answers until one can", error)
+            closing.callback(portal.start_task_soon(pool.watch).cancel)
+            # At the end of the process at the latest: after that a loop that nobody stopped is waited for, for ever.
+            return _Open(weakref.finalize(self, closing.pop_all().close), portal, pool)
 
     def _opened(self) -> _Open:
         if self._open is None:
@@ -147,10 +150,6 @@ class OpenAIEngine:
         settings, frame = self._settings, request.frame
         began_s = frame.received_s if frame.camera else time.monotonic()
         return began_s + (settings.timeout_s if settings.frame_policy == "every" else settings.max_age_s)
-
-
-async def _ask(pool: ServerPool, question: Question, fresh_until_s: float, may_wait: bool, hear: Hear) -> None:
-    await pool.ask(question, fresh_until_s, hear, may_wait=may_wait)
 
 
 class _Hearing:

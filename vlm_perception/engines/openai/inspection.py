@@ -27,7 +27,7 @@ from vlm_perception.types import WH
 
 # As large as three boxes and some prose; a model that writes on has not read the card.
 _CARD_TOKENS = 256
-# Another shape: the prompt is as many tokens shorter as the image is.
+# Another shape, of another number of tokens.
 _OTHER_CARD_WH = (640, 360)
 
 _log = logging.getLogger(__name__)
@@ -131,20 +131,19 @@ class _Inspection:
         Raises:
             ModelLoadError: It did not.
         """
-        planned = image_tokens(question.image_wh, family)
-        if counts.image_tokens is not None:
-            refuse_other_size(self._url, question.image_wh, planned, counts.image_tokens)
-            return "image tokens"
-        if counts.prompt_tokens is None:
+        seen, how = counts.image_tokens, "image tokens"
+        if seen is None and counts.prompt_tokens is not None:
+            # All that differs between two prompts about two cards is the image.
+            other = self._question(draw_card(_OTHER_CARD_WH), family, 1)
+            others = (await self._ask(other))[1].prompt_tokens
+            others_image = image_tokens(other.image_wh, family)
+            if others is not None and others_image != image_tokens(question.image_wh, family):
+                seen, how = others_image + counts.prompt_tokens - others, "prompt tokens"
+        if seen is None:
             return ""
-        other = self._question(draw_card(_OTHER_CARD_WH), family, 1)
-        fewer = planned - image_tokens(other.image_wh, family)
-        _, others, _ = await self._ask(other)
-        if others.prompt_tokens is None or fewer == 0:
-            return ""
-        seen = counts.prompt_tokens - others.prompt_tokens
-        refuse_other_size(self._url, question.image_wh, planned, planned - fewer + seen)
-        return "prompt tokens"
+        if problem := size_problem(self._url, question.image_wh, family, seen):
+            raise ModelLoadError(problem)
+        return how
 
 
 def image_tokens(model_wh: WH, family: Family) -> int:
@@ -152,18 +151,23 @@ def image_tokens(model_wh: WH, family: Family) -> int:
     return (model_wh[0] // family.cell_px) * (model_wh[1] // family.cell_px)
 
 
-def refuse_other_size(url: str, model_wh: WH, planned: int, seen: int) -> None:
-    """Refuse boxes of a server that has made another size of an image than it was sent.
+def size_problem(url: str, model_wh: WH, family: Family, seen: int) -> str:
+    """Say that a server has made another size of an image than it was sent, and what to do; empty where it has not.
 
-    Raises:
-        ModelLoadError: It has.
+    Args:
+        url: Base URL of the server.
+        model_wh: Width and height of the image that was sent, pixels.
+        family: Of its model.
+        seen: Image tokens that it tells of.
     """
-    if seen != planned:
-        raise ModelLoadError(
-            f"{url} made {seen} image tokens of an image of {model_wh[0]}x{model_wh[1]} pixels, planned are {planned}: "
-            f"it resizes images itself, and its boxes would be wrong; set min_pixels and max_pixels within "
-            f"the bounds of its model's processor, or model_family to what it is"
-        )
+    planned = image_tokens(model_wh, family)
+    if seen == planned:
+        return ""
+    return (
+        f"{url} made {seen} image tokens of an image of {model_wh[0]}x{model_wh[1]} pixels, planned are {planned}: "
+        f"it resizes images itself, and its boxes would be wrong; set min_pixels and max_pixels within "
+        f"the bounds of its model's processor, or model_family to what it is"
+    )
 
 
 def _counted(before: Delta, delta: Delta) -> Delta:

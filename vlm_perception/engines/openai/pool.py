@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
@@ -13,7 +14,7 @@ import httpx
 from vlm_perception.engines.families import Family
 from vlm_perception.engines.openai.chat import Delta, Question, ServerError, is_alive, stream_answer
 from vlm_perception.engines.openai.circuit import Circuit
-from vlm_perception.engines.openai.inspection import ServedModel, image_tokens, inspect_server, refuse_other_size
+from vlm_perception.engines.openai.inspection import ServedModel, inspect_server, size_problem
 from vlm_perception.errors import InferenceError, ModelLoadError, ServerUnavailableError
 from vlm_perception.settings import Settings
 
@@ -173,14 +174,12 @@ class ServerPool:
         if served is None:
             raise ServerError(f"server {server.url} was never reached")
         body = question.body(served.name, served.refused)
-        async for delta in stream_answer(self._client, server.url, body, stall_s=stall_s):
-            if delta.image_tokens is not None:
-                planned = image_tokens(question.image_wh, served.family)
-                try:
-                    refuse_other_size(server.url, question.image_wh, planned, delta.image_tokens)
-                except ModelLoadError as error:
-                    raise InferenceError(str(error)) from error
-            hear(delta)
+        async with aclosing(stream_answer(self._client, server.url, body, stall_s=stall_s)) as deltas:
+            async for delta in deltas:
+                seen = delta.image_tokens
+                if seen is not None and (problem := size_problem(server.url, question.image_wh, served.family, seen)):
+                    raise InferenceError(problem)
+                hear(delta)
         server.answered += 1
         server.circuit.succeed()
 

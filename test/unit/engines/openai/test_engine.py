@@ -346,3 +346,17 @@ def test_a_process_that_fails_with_an_engine_open_ends() -> None:
             check=False,
         )
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize("same_text", [False, True])
+def test_what_a_server_had_written_is_not_mixed_with_the_fallbacks_answer(same_text: bool) -> None:
+    first, partial = "one", list[Result]()
+    text = boxes_text([[28, 28, 140, 112]], first)
+    with serving(lambda _: Reply([text], finish=None)) as server, opened(server.url, has_fallback=True) as servers:
+        engine, local = fallback(servers)
+        # The same words mean another place in an image of another size.
+        local.reply = text if same_text else boxes_text([[1, 2, 3, 4]], "two")
+        result = perceive(engine, request(), on_partial=partial.append)
+    assert [found.label for each in partial for found in each.objects] == [first]
+    (found,) = result.objects
+    assert found.xyxy == ((28, 28, 140, 112) if same_text else (1, 2, 3, 4))
