@@ -181,7 +181,7 @@ class Scheduler:
     def done(self, turns: Sequence[Turn]) -> None:
         """Turns that were picked are through; who got no answer because of a change waits for the next."""
         self._once += [once for turn in turns if turn.over for once in turn.once if not once.future.done()]
-        self._asked_s.update((turn.camera, self._clock()) for turn in turns if turn.over is None)
+        self._asked_s.update((turn.camera, turn.picked_s) for turn in turns if turn.over is None)
         self._active = [turn for turn in self._active if turn not in turns]
 
     def take_news(self) -> News:
@@ -202,9 +202,10 @@ class Scheduler:
         return bool(self._active)
 
     def last_asked_s(self, camera: str) -> float:
-        """When the model was last done with a frame of that camera: infinity while it is asked, 0 before.
+        """When the frame of that camera was chosen with which the model was done last: infinity while it is asked.
 
-        A turn that a change had made void does not count.
+        Who wants an answer after that is not served by it. 0 before the first; a turn that a change had made void does
+        not count.
         """
         asking = any(turn.camera == camera for turn in self._active)
         return math.inf if asking else self._asked_s.get(camera, 0.0)
@@ -328,7 +329,7 @@ class Scheduler:
         prompt = pending.owed.pop(0)
         self._n_turns += 1
         self._asked[camera, prompt] = self._n_turns
-        turn = Turn(pending, prompt, begins, once)
+        turn = Turn(pending, prompt, begins, once, self._clock())
         self._active.append(turn)
         return turn
 

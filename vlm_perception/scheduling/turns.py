@@ -46,6 +46,7 @@ class Turn:
         prompt: What is asked about it.
         begins: Whether it is the first prompt about this frame.
         once: Who waits for this answer in particular.
+        picked_s: When it was chosen, monotonic seconds.
         over: Why nothing of it may be delivered any more; None while it may.
     """
 
@@ -53,6 +54,7 @@ class Turn:
     prompt: Prompt
     begins: bool
     once: tuple[OnceRequest, ...]
+    picked_s: float
     over: DropCause | None = None
 
     @property

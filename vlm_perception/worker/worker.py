@@ -117,7 +117,7 @@ class Worker:
         return self._inference.lowered
 
     def last_asked_s(self, camera: str) -> float:
-        """When the model was last done with a frame of that camera; see `Scheduler.last_asked_s`."""
+        """When the frame of that camera was chosen that was asked about last; see `Scheduler.last_asked_s`."""
         return self._scheduler.last_asked_s(camera)
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -320,3 +321,17 @@ def test_a_new_prompt_opens_the_gate_and_one_that_goes_does_not() -> None:
     assert b.picked() == []
     b.ask("jug")
     assert b.picked() == [("a", 2, "")]
+
+
+def test_what_was_chosen_before_a_wish_does_not_serve_it() -> None:
+    """As `~/detect_once` after an answer has been heard, while the turn that gave it is not through yet."""
+    b = Bench()
+    assert b.turns.last_asked_s("a") == 0.0
+    b.put("a", 1)
+    turns, picked_s = b.pick(), b.now_s
+    b.now_s += 1.0
+    wished_s = b.now_s
+    assert b.turns.last_asked_s("a") == math.inf
+    b.now_s += 1.0
+    b.turns.done(turns)
+    assert b.turns.last_asked_s("a") == picked_s < wished_s
