@@ -129,5 +129,6 @@ def test_a_later_frame_is_answered_while_an_earlier_one_is_asked_about_and_overt
             engine.call(number, camera="/image").end()
             t.answer_to(number)
     assert [answer["stamp"]["sec"] for answer in t.told()] == [2, 3]
-    assert t.diagnostic("dropped: overtaken", "1")["answers"] == "2"
+    # The frame that was overtaken ends on a thread of its own, before or after the last answer is counted.
+    t.later(lambda values: values.get("dropped: overtaken") == "1" and values.get("answers") == "2")
     assert engine.call(1, camera="/image").aborted
