@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
+from vlm_perception.frames.regions import look_at_region, shifted
 from vlm_perception.replies.counting import count_answer
 from vlm_perception.replies.labels import name_objects
 from vlm_perception.replies.reader import AnswerReader
@@ -52,26 +53,37 @@ def perceive(
 
     Raises:
         InferenceError: The engine failed on this request.
-        GeometryError: The engine cannot take a frame of this size or aspect ratio.
+        GeometryError: The engine cannot take a frame of this size or aspect ratio, or the prompt's region lies outside
+            of it.
     """
     follower = Follower(engine, request, score_threshold, on_partial)
-    answer = engine.answer(request, should_stop, follower.read)
+    answer = engine.answer(follower.asked, should_stop, follower.read)
     return follower.finish(answer)
 
 
 class Follower:
     """Reads along while the model writes one answer, so that nothing is left to read when it ends.
 
+    Here alone a region becomes an image of its own for the engine (`asked`), and what was found in it comes back into
+    the whole image.
+
     Args:
         engine: Tells the size of the processed image.
         request: What is asked.
         score_threshold: As in `perceive`.
         on_partial: As in `perceive`.
+
+    Attributes:
+        asked: What the engine is asked.
+
+    Raises:
+        GeometryError: The prompt's region lies outside of the frame.
     """
 
     def __init__(self, engine: Engine, request: Request, score_threshold: float, on_partial: OnPartial | None) -> None:
         self._began_s = time.perf_counter()
         self._engine, self._request, self._score_threshold = engine, request, score_threshold
+        self.asked, self._origin_xy = look_at_region(request)
         self._on_partial = on_partial
         self._blank: Answer | None = None
         self._reader: AnswerReader | None = None
@@ -83,7 +95,7 @@ class Follower:
     def read(self, chunk: str, tokens: tuple[Token, ...]) -> None:
         """See `Engine.answer`."""
         if self._blank is None or self._reader is None:
-            self._blank = self._engine.blank_answer(self._request)
+            self._blank = self._engine.blank_answer(self.asked)
             self._reader = self._reader_of(self._blank)
         self._tokens += tokens
         complete = self._reader.feed(chunk)
@@ -128,7 +140,7 @@ class Follower:
         )
 
     def _reader_of(self, answer: Answer) -> AnswerReader:
-        image_wh = self._request.frame.image_wh
+        image_wh = self.asked.frame.image_wh
         return AnswerReader(model_wh=answer.model_wh, image_wh=image_wh, coordinates=answer.coordinates)
 
     def _tell(self, complete: tuple[DetectedObject, ...], answer: Answer, on_partial: OnPartial) -> None:
@@ -153,5 +165,5 @@ class Follower:
                 reason = f"score {found.score:.3f} is below score_threshold {self._score_threshold:.3f}"
                 weak.append(Reject(reason, answer.text[slice(*found.span)], found.span, found.score))
             else:
-                kept.append(found)
+                kept.append(shifted(found, self._origin_xy))
         return tuple(kept), tuple(weak)

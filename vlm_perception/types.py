@@ -11,6 +11,7 @@ camera image, `model_wh` to the resized image the model saw. A `Span` is a range
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vlm_perception.errors import GeometryError, PromptError
 
 XYXY = tuple[float, float, float, float]
 XY = tuple[float, float]
@@ -72,6 +75,55 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle of an image, of any size of image when it is given in shares.
+
+    Attributes:
+        xyxy: Its edges, from the image's top left corner.
+        unit: "share" of the image's width and height, 0..1; "px", pixels of the camera image.
+
+    Raises:
+        PromptError: An edge is not finite, negative or above 1 (shares), or there is no area.
+    """
+
+    xyxy: XYXY
+    unit: Literal["share", "px"] = "share"
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.xyxy
+        most = 1.0 if self.unit == "share" else math.inf
+        fits = all(math.isfinite(edge) and 0 <= edge <= most for edge in self.xyxy)
+        if not fits or left >= right or top >= bottom:
+            limit = "shares of the image from 0 to 1" if self.unit == "share" else "pixels from 0 on"
+            raise PromptError(
+                f"region [{', '.join(f'{edge:g}' for edge in self.xyxy)}] is no rectangle: give left, top, right, "
+                f"bottom in {limit}, left below right and top below bottom"
+            )
+
+    def in_image(self, image_wh: WH) -> tuple[int, int, int, int]:
+        """Return what of it lies in an image, in whole pixels: left, top, right, bottom, the last two beyond it.
+
+        Raises:
+            GeometryError: Nothing of it does.
+        """
+        (width, height), (left, top, right, bottom) = image_wh, self.xyxy
+        across, down = image_wh if self.unit == "share" else (1, 1)
+        # What a share falls on is a matter of rounding; an edge between two pixels takes both.
+        edges = (round(left * across, 6), round(top * down, 6), round(right * across, 6), round(bottom * down, 6))
+        x1, y1, x2, y2 = (
+            *map(math.floor, edges[:2]),
+            min(math.ceil(edges[2]), width),
+            min(math.ceil(edges[3]), height),
+        )
+        if x1 >= x2 or y1 >= y2:
+            raise GeometryError(
+                f"region {list(self.xyxy)} ({self.unit}) lies outside of the image of {width}x{height} pixels: name "
+                f"one inside of it"
+            )
+        return x1, y1, x2, y2
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What is asked about a frame.
 
@@ -82,6 +134,7 @@ class Prompt:
         targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
         neutralised: How many chat control tokens in `text` were made harmless.
         id: Its name among several standing prompts; empty when it was sent as plain text.
+        region: The part of the image that the model sees; None for all of it.
     """
 
     text: str
@@ -90,6 +143,7 @@ class Prompt:
     targets: tuple[str, ...] = ()
     neutralised: int = 0
     id: str = ""
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +177,7 @@ class Request:
         budget: How large the model sees the frame.
         max_new_tokens: The longest reply; one box takes about 40 tokens.
         moves: How things of the prompt's last answers have moved, where they are followed; only speed hangs on it.
+        look: 0 for what somebody asked; 1 and more for closer looks that follow of themselves. Only speed hangs on it.
     """
 
     frame: Frame
@@ -130,6 +185,7 @@ class Request:
     budget: PixelBudget = PixelBudget()
     max_new_tokens: int = 1024
     moves: tuple[Move, ...] = field(default=(), compare=False)
+    look: int = 0
 
 
 @dataclass(frozen=True, slots=True)

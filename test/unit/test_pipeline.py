@@ -26,6 +26,7 @@ from vlm_perception.types import (
     FrameHeader,
     PixelBudget,
     Prompt,
+    Region,
     Request,
     Result,
     Task,
@@ -315,3 +316,22 @@ def test_reading_along_gives_what_reading_the_whole_reply_gives(text: str) -> No
     read = parse_answer(text, model_wh=MODEL_WH, image_wh=(400, 200))
     assert [found.span for found in final.objects] == [found.span for found in read.objects]
     assert (final.rejects, final.text) == (read.rejects, read.text)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_a_region_is_all_that_the_engine_sees_and_answers_come_in_pixels_of_the_whole(streams: bool) -> None:
+    class Looking(WritingEngine):
+        def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+            seen.append(request.frame.image_wh)
+            return super().answer(request, should_stop, on_text)
+
+    seen: list[tuple[int, int]] = []
+    told: list[Result] = []
+    asked = request()
+    asked = replace(asked, prompt=replace(asked.prompt, region=Region((0.5, 0.5, 1.0, 1.0))))
+    engine = Looking(by_letters(f"[{CAT}, {DOG}]"), streams=streams)
+    result = perceive(engine, asked, on_partial=told.append)
+    # The model's 100 x 50 are the lower right quarter's 200 x 100 pixels, which begins at 200, 100.
+    assert [found.xyxy for found in result.objects] == [(220, 140, 260, 180), (300, 160, 340, 180)]
+    assert (seen, result.request, result.answer.model_wh) == ([(200, 100)], asked, MODEL_WH)
+    assert [part.objects for part in told] == ([result.objects[:1], result.objects] if streams else [])

@@ -15,7 +15,7 @@ from vlm_perception.drawing.caption import caption_height_px, summary, write_cap
 from vlm_perception.drawing.class_colours import BLACK, RGB, WHITE, class_colours, contrast, is_faint, text_colour
 from vlm_perception.drawing.label_placement import Place, place_labels
 from vlm_perception.drawing.lettering import Mask, lettered, line_height_px, plain, text_mask
-from vlm_perception.types import XY, DetectedObject, Prompt, Result
+from vlm_perception.types import XY, DetectedObject, Prompt, Region, Result
 
 _SMALLEST_TEXT_PX = 12
 _TEXT_SHARE = 0.026
@@ -25,6 +25,7 @@ _LINE_SHARE = 0.004
 _LABELS_SHARE = 0.3
 _WIDEST_LABEL = 0.5
 _FAINT_SHARE = 0.35
+_AROUND_SHARE = 0.6
 # A line that is nearly black gets a light edge, every other one a dark edge.
 _LEAST_EDGE_CONTRAST = 2.0
 _DASH_LINES = 3
@@ -52,9 +53,10 @@ def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 
     Lines and text grow with the image. Labels stay inside it and never cover one another: they move
     away on a leader line, and in a crowd they get shorter, then some are left out, which the caption
-    says. A label in a script that no font has is drawn as its number, `#1`. An object of a small score
-    is drawn faintly. The caption is a bar below the image, whose height follows from the image's size;
-    an image too small for text gets boxes and points only.
+    says. What lies outside of the prompt's region is darker. A label in a script that
+    no font has is drawn as its number, `#1`. An object of a small score is drawn faintly. The caption is
+    a bar below the image, whose height follows from the image's size; an image too small for text
+    gets boxes and points only.
 
     Args:
         rgb: (height, width, 3) uint8 in RGB order; not changed.
@@ -64,6 +66,7 @@ def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
         A new (height + bar, width, 3) uint8 array in RGB order.
     """
     style, picture, scene, bar = _canvas(rgb)
+    _darken_around(scene, result.request.prompt.region)
     objects = result.objects
     by_label = class_colours({found.label for found in objects}, result.request.prompt.targets)
     colours = [by_label[found.label] for found in objects]
@@ -174,6 +177,16 @@ def _stripes(height: int, width: int, step_px: int) -> NDArray[np.uint8]:
     stripes: NDArray[np.uint8] = np.where((rows + columns) // step_px % 3 < 2, 255, 0).astype(np.uint8)
     stripes.flags.writeable = False
     return stripes
+
+
+def _darken_around(scene: NDArray[np.uint8], region: Region | None) -> None:
+    """Show which part the model saw."""
+    if region is None:
+        return
+    left, top, right, bottom = region.in_image((scene.shape[1], scene.shape[0]))
+    seen = scene[top:bottom, left:right].copy()
+    np.multiply(scene, _AROUND_SHARE, out=scene, casting="unsafe")
+    scene[top:bottom, left:right] = seen
 
 
 def _draw_faintly(

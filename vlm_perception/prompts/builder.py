@@ -5,6 +5,9 @@ only when it is asked for them. The wording follows the forms of Qwen's spatial-
 cookbook: absolute `bbox_2d` or `point_2d` coordinates in a JSON list. Templates and patterns stand
 in prompts/templates.yaml; a file of the same form may replace any of them (`load_prompts`).
 
+A part of the image may stand in front ("in the left half: cup", `prompts/regions.py`); it is not
+told to the model, which is shown nothing else.
+
 `Task.AUTO` is resolved by these rules, the first that fits:
   1. a task name and a colon in front ("point: the handle") choose that task, whatever was set;
   2. RAW: the text names an output format (JSON, bbox, coordinates, ...) and is sent as it is;
@@ -26,6 +29,7 @@ from dataclasses import dataclass
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.phrases import names_a_thing, phrases_of, unquoted
+from vlm_perception.prompts.regions import RegionGiven, RegionWords
 from vlm_perception.prompts.templates import WHAT, Language, PromptRules, built_in_rules, read_rules
 from vlm_perception.types import Prompt, Task
 
@@ -53,6 +57,7 @@ class PromptBook:
         templates: Instruction by task and language, with `{what}` in it.
         joint: What stands between several targets, by language.
         prefixes: Task and the patterns of its prefix.
+        regions: Finds the part of the image that a text names.
         boxes: What is said about drawing or giving boxes, which every template asks for.
         auto: Task and the patterns that choose it, in the order in which they are tried.
         strip: What is taken away around a target, in order; of what named groups found nothing is.
@@ -61,33 +66,42 @@ class PromptBook:
     templates: Mapping[Task, Mapping[Language, str]]
     joint: Mapping[Language, str]
     prefixes: _TaskPatterns
+    regions: RegionWords
     boxes: tuple[re.Pattern[str], ...]
     auto: _TaskPatterns
     strip: tuple[re.Pattern[str], ...]
 
-    def build(self, text: str, task: Task = Task.AUTO) -> Prompt:
+    def build(self, text: str, task: Task = Task.AUTO, region: RegionGiven = "") -> Prompt:
         """Turn what the user typed into the full instruction for the model.
 
         Args:
             text: What was typed, in any language; several targets are separated as `phrases_of` reads them.
             task: Task to use; `Task.AUTO` chooses by the rules of this module. A prefix in the text
                 wins over it.
+            region: The part of the image that is looked at, in words or as a box in pixels; empty for the one that
+                the text names, else all of it.
 
         Returns:
             The prompt; its `task` is never `Task.AUTO`. Chat control tokens (`<|im_end|>` and kin)
             are broken up, so that a prompt cannot end its own turn, and counted in `neutralised`.
 
         Raises:
-            PromptError: The text is empty or names no thing, longer than `MAX_PROMPT_CHARS` characters or no Unicode.
+            PromptError: The text is empty or names no thing, longer than `MAX_PROMPT_CHARS` characters or no Unicode,
+                or names a part of the image that is none, or two.
         """
         text = text.strip()
         _check(text)
         body, neutralised = _CHAT_TOKEN.subn("< ", text)
+        named_region, body = self.regions.split(body)
         for named, patterns in self.prefixes:
             prefix = patterns[0].match(body)
             if prefix:
                 task, body = named, body[prefix.end() :].strip()
+                if named_region is None and task is not Task.RAW:
+                    named_region, body = self.regions.split(body)
                 break
+        if named_region is not None and region:
+            raise PromptError(f"prompt {text[:80]!r} names a part of the image, and its region another: leave one out")
         if not body:
             raise PromptError(f"prompt {text!r} names nothing to look for: send what to find, e.g. 'red cup'")
         if task is Task.AUTO:
@@ -98,7 +112,8 @@ class PromptBook:
         targets = () if task in _SENT_WHOLE else self._targets(body)
         what = self.joint[language].join(targets) if targets else body
         instruction = self.templates[task][language].replace(WHAT, what)
-        return Prompt(text, task, instruction, targets, neutralised)
+        looked_at = self.regions.read(region) if region else named_region
+        return Prompt(text, task, instruction, targets, neutralised, region=looked_at)
 
     def task_of(self, text: str) -> Task:
         """Pick the task for a text by rules 2 to 8 of the module's docstring.
@@ -137,13 +152,13 @@ def load_prompts(path: str = "") -> PromptBook:
     return _book(read_rules(path)) if path else _built_in_book()
 
 
-def build_prompt(text: str, task: Task = Task.AUTO) -> Prompt:
+def build_prompt(text: str, task: Task = Task.AUTO, region: RegionGiven = "") -> Prompt:
     """Build a prompt with the built-in templates and rules; see `PromptBook.build`.
 
     Raises:
         PromptError: As `PromptBook.build`.
     """
-    return _built_in_book().build(text, task)
+    return _built_in_book().build(text, task, region)
 
 
 @functools.cache
@@ -158,6 +173,7 @@ def _book(rules: PromptRules) -> PromptBook:
         templates={Task(name): dict(languages) for name, languages in rules.templates.items()},
         joint=dict(rules.joint),
         prefixes=tuple((Task(name), (_compiled(rf"(?:{words})\s*[:：]\s*"),)) for name, words in prefixes),
+        regions=RegionWords({name: (rule.words, rule.region) for name, rule in rules.regions.items()}),
         auto=tuple((task, compiled[task]) for task in _AUTO_ORDER),
         boxes=tuple(map(_compiled, rules.boxes)),
         strip=tuple(map(_compiled, rules.strip)),

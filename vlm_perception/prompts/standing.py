@@ -3,10 +3,11 @@
     red cup
     ["red cup", "how many people are there?"]
     [{"id": "cup", "prompt": "red cup"}, {"id": "people", "prompt": "people", "task": "count"}]
+    [{"prompt": "red cup", "region": "left half"}, {"prompt": "people", "region": [0, 200, 640, 480]}]
 
-A list holds strings and objects with a `prompt`, and perhaps an `id` and a `task`; without an id a
-prompt is named by its place, "1", "2", ... Whatever is no such list is one plain prompt, also when it
-begins with a bracket.
+A list holds strings and objects with a `prompt`, and perhaps an `id`, a `task` and a `region` (words, or left, top,
+right, bottom in pixels of the image); without an id a prompt is named by its place, "1", "2", ... Whatever
+is no such list is one plain prompt, also when it begins with a bracket.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import MAX_PROMPT_CHARS
+from vlm_perception.prompts.regions import RegionGiven
 from vlm_perception.types import Prompt, Task
 
 MAX_STANDING_PROMPTS = 16
@@ -28,9 +30,9 @@ MAX_ID_CHARS = 64
 MAX_LIST_CHARS = MAX_STANDING_PROMPTS * 6 * (MAX_PROMPT_CHARS + 200)
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[0-9]+")
-_KEYS = ("id", "prompt", "task")
+_KEYS = ("id", "prompt", "task", "region")
 
-Build = Callable[[str, Task], Prompt]
+Build = Callable[[str, Task, RegionGiven], Prompt]
 
 
 def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prompt, ...]:
@@ -38,7 +40,7 @@ def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prom
 
     Args:
         text: Plain text, which becomes one prompt with the id "", or a JSON list as above.
-        build: Makes a prompt from text and task, as `PromptBook.build` does.
+        build: Makes a prompt from text, task and region, as `PromptBook.build` does.
         task: Task of the prompts that name none themselves.
 
     Returns:
@@ -52,7 +54,7 @@ def parse_prompts(text: str, build: Build, task: Task = Task.AUTO) -> tuple[Prom
         return ()
     items = _listed(text)
     if items is None:
-        return (build(text, task),)
+        return (build(text, task, ""),)
     if len(items) > MAX_STANDING_PROMPTS:
         raise PromptError(f"{len(items)} prompts at once, the limit is {MAX_STANDING_PROMPTS}: send fewer")
     prompts = tuple(_prompt(item, place, build, task) for place, item in enumerate(items, start=1))
@@ -80,7 +82,7 @@ def _prompt(item: str | Mapping[str, Any], place: int, build: Build, task: Task)
     if unknown:
         raise PromptError(f"prompt {place} has {unknown[0]!r}, which is unknown: use {', '.join(_KEYS)}")
     for key, value in fields.items():
-        if not isinstance(value, str):
+        if not isinstance(value, str) and key != "region":
             raise PromptError(f"{key} of prompt {place} is {value!r}: send a string")
     name = fields.get("id", str(place))
     if len(name) > MAX_ID_CHARS or not _ID.fullmatch(name):
@@ -89,7 +91,8 @@ def _prompt(item: str | Mapping[str, Any], place: int, build: Build, task: Task)
             f"at most {MAX_ID_CHARS}"
         )
     try:
-        return replace(build(fields["prompt"], _task(fields["task"]) if "task" in fields else task), id=name)
+        asked = _task(fields["task"]) if "task" in fields else task
+        return replace(build(fields["prompt"], asked, fields.get("region", "")), id=name)
     except PromptError as error:
         raise PromptError(f"prompt {place}: {error}") from error
 

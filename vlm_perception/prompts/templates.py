@@ -13,7 +13,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from vlm_perception.errors import SettingsError
+from vlm_perception.errors import PromptError, SettingsError
+from vlm_perception.types import Region
 
 Language = Literal["english", "chinese"]
 TaskName = Literal["detect", "ground", "point", "count", "describe", "raw"]
@@ -49,6 +50,34 @@ Template = Annotated[str, Field(max_length=MAX_TEMPLATE_CHARS), AfterValidator(_
 Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_CHARS), AfterValidator(_check_pattern)]
 
 
+class RegionRule(BaseModel):
+    """A part of the image that has a name.
+
+    Attributes:
+        words: Pattern of what is said.
+        xyxy: Left, top, right and bottom in shares of the image, 0..1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    words: Pattern
+    xyxy: list[float] = Field(min_length=4, max_length=4)
+
+    @property
+    def region(self) -> Region:
+        """The part itself."""
+        left, top, right, bottom = self.xyxy
+        return Region((left, top, right, bottom))
+
+    @model_validator(mode="after")
+    def _is_a_rectangle(self) -> RegionRule:
+        try:
+            self.region  # noqa: B018 - it checks itself
+        except PromptError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
 class PromptRules(BaseModel):
     """The content of a prompts file; vlm_perception/prompts/templates.yaml explains every part.
 
@@ -56,6 +85,7 @@ class PromptRules(BaseModel):
         templates: Instruction by task and language, with `{what}` in it.
         joint: What stands between several targets, by language.
         prefixes: Pattern of the words that choose a task when a colon follows.
+        regions: Parts of the image, by the name that messages call them.
         boxes: Patterns of what is said about drawing or giving boxes, taken away before a task is chosen.
         auto: Patterns that choose a task; tasks are tried in the order of the built-in file.
         strip: Patterns of what is taken away around a target, in order.
@@ -66,6 +96,7 @@ class PromptRules(BaseModel):
     templates: dict[TaskName, dict[Language, Template]]
     joint: dict[Language, str]
     prefixes: dict[PrefixName, Pattern]
+    regions: dict[str, RegionRule]
     boxes: list[Pattern]
     auto: dict[TaskName, list[Pattern]]
     strip: list[Pattern]
@@ -90,7 +121,7 @@ def read_rules(path: str) -> PromptRules:
         path: A YAML file in UTF-8; `~` is the home folder.
 
     Returns:
-        The built-in rules with what the file gives in their place: templates, joints and prefixes
+        The built-in rules with what the file gives in their place: templates, joints, prefixes and regions
         one by one, the patterns of one task in `auto` together, `strip` as a whole.
 
     Raises:

@@ -14,18 +14,20 @@ from vlm_perception.types import DetectedObject, Result
 def result_fields(result: Result) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
-    Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `raw_text` (the model's reply
+    Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `region_xyxy` (image pixels, null for all of
+    the image), `raw_text` (the model's reply
     as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
     null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `fitted_on` or null),
     `rejects` (reason, text), `remarks` (kind, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
     `truncated`, `partial`, `passes`
     (of the decoder), `timings` (seconds; see `Timings`).
     """
-    answer = result.answer
+    answer, frame, region = result.answer, result.request.frame, result.request.prompt.region
     return {
         "prompt": result.request.prompt.text,
         "prompt_id": result.request.prompt.id,
         "task": result.request.prompt.task.value,
+        "region_xyxy": None if region is None else list(region.in_image(frame.image_wh)),
         "raw_text": answer.text,
         "text": result.text,
         "thinking": result.thinking,
@@ -35,7 +37,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "score": {"formula": FORMULA, "fitted_on": fitted_on(result)},
         "remarks": [{"kind": remark.kind, "text": remark.text} for remark in result.remarks],
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
-        "image_wh": list(result.request.frame.image_wh),
+        "image_wh": list(frame.image_wh),
         "model_wh": list(answer.model_wh),
         "finish_reason": answer.finish_reason,
         "truncated": result.truncated,

@@ -24,6 +24,7 @@ from vlm_perception.errors import (
     ServerUnavailableError,
     VlmPerceptionError,
 )
+from vlm_perception.frames.regions import look_at_region
 from vlm_perception.pipeline import Follower
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
@@ -44,13 +45,11 @@ class Attempt:
 
     Attributes:
         turn: The frame and the prompt.
-        request: What the engine gets.
-        follower: Reads the reply while it is written.
+        follower: Tells what the engine gets, and reads the reply while it is written.
         deadline: When the reply has to end.
     """
 
     turn: Turn
-    request: Request
     follower: Follower
     deadline: Deadline
 
@@ -171,7 +170,7 @@ class Inference:
                 attempts = [self._attempt(turn, budget, settings, clock) for turn in turns]
                 with contained():
                     answers = engine.answer_batch(
-                        [each.request for each in attempts],
+                        [each.follower.asked for each in attempts],
                         [each.should_stop for each in attempts],
                         [each.follower.read for each in attempts],
                     )
@@ -206,7 +205,7 @@ class Inference:
         with self._measured(settings) as clock:
             attempt = self._attempt(turn, budget, settings, clock)
             with contained():
-                return attempt, self._engine.answer(attempt.request, attempt.should_stop, attempt.follower.read)
+                return attempt, self._engine.answer(attempt.follower.asked, attempt.should_stop, attempt.follower.read)
 
     def _attempt(self, turn: Turn, budget: PixelBudget, settings: Settings, clock: PassClock) -> Attempt:
         def on_partial(result: Result) -> None:
@@ -218,7 +217,7 @@ class Inference:
         if self._tracking is not None:
             request = replace(request, moves=self._tracking.moves(request.frame, request.prompt))
         told = on_partial if settings.publish_partial else None
-        return Attempt(turn, request, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
+        return Attempt(turn, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
 
     @contextmanager
     def _measured(self, settings: Settings) -> Iterator[PassClock]:
@@ -235,7 +234,8 @@ class Inference:
         """Lower the pixels for all that follows, and tell; None when they cannot be lowered."""
 
         def area_of(budget: PixelBudget) -> int:
-            width, height = self._engine.blank_answer(_request(turn, budget, settings)).model_wh
+            seen, _ = look_at_region(_request(turn, budget, settings))
+            width, height = self._engine.blank_answer(seen).model_wh
             return width * height
 
         with self._counting:

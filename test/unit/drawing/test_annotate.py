@@ -15,7 +15,7 @@ from results import result_of
 from vlm_perception.drawing.annotate import DrawnTrack, annotate, annotate_tracks
 from vlm_perception.drawing.caption import summary
 from vlm_perception.drawing.class_colours import class_colours
-from vlm_perception.types import DetectedObject, Prompt, Task
+from vlm_perception.types import DetectedObject, Prompt, Region, Task
 
 GRAY = 120
 
@@ -304,3 +304,11 @@ def test_any_size_any_label_any_place_is_drawn(
     assert (rgb == GRAY).all()
     if objects:
         assert changed(rgb, out).any()
+
+
+def test_what_the_model_did_not_see_is_darker() -> None:
+    rgb = gray()
+    prompt = Prompt("in the left half: cart", Task.DETECT, "", region=Region((0.0, 0.0, 0.5, 1.0)))
+    drawn = annotate(rgb, result_of(rgb, prompt=prompt))[:480]
+    assert (drawn[:, :320] == GRAY).all()
+    assert (drawn[:, 320:] == round(0.6 * GRAY)).all()

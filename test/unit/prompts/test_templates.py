@@ -93,7 +93,7 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("auto: {tally: ['how']}", ("auto.tally", "'count'")),
     ("prefixes: {detect: '*'}", ("prefixes.detect", "regular expression")),
     ("strip: ['[']", ("strip.0", "regular expression")),
-    ("template: {}", ("unknown section template", "known: templates, joint, prefixes, boxes, auto, strip")),
+    ("template: {}", ("unknown section template", "known: templates, joint, prefixes, regions, boxes, auto, strip")),
     ("3: {}", ("prompts_file", "3")),
     ("- a\n- b", ("holds a list", "give sections")),
     ("just words", ("holds a str",)),

@@ -358,3 +358,17 @@ def test_an_unreadable_frame_in_a_pass_is_counted_once(bench):
     b.start()
     b.wait(lambda: len(b.results) == 2)
     assert b.causes == ["not_ready", "truncated"]
+
+
+def test_each_prompt_sees_its_own_region_of_a_frame_and_one_beside_the_frame_costs_itself_alone(bench):
+    b = bench(
+        start=False, prompts='["cup", "in the right half: cup", "in [10, 0, 20, 28]: cup", "in [28, 0, 99, 9]: cup"]'
+    )
+    sizes = {"1": (28, 28), "2": (14, 28), "3": (10, 28)}
+    left_px = {"1": 1.0, "2": 15.0, "3": 11.0}
+    b.start()
+    b.offer(1)
+    b.wait(lambda: len(b.results) == 3 and len(b.drops) == 1)
+    assert {r.request.prompt.id: r.objects[0].xyxy[0] for r in b.results} == left_px
+    assert sorted(asked.frame.image_wh for asked in b.engine.requests) == sorted(sizes.values())
+    assert (b.causes, "28x28" in str(b.drops[0][1])) == (["bad_geometry"], True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from vlm_perception.engines.drafting.continuation import ReplyContinuation
@@ -78,7 +78,7 @@ class DraftMemory:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._motions: OrderedDict[tuple[str, str, WH], ObjectMotion] = OrderedDict()
+        self._motions: OrderedDict[Hashable, ObjectMotion] = OrderedDict()
 
     def drafter(self, request: Request, model_wh: WH) -> Drafter:
         """Make the drafter of one reply; `model_wh` bounds the coordinates that the model writes."""
@@ -96,7 +96,9 @@ class DraftMemory:
 
     def _motion(self, request: Request, model_wh: WH) -> ObjectMotion:
         """Return what is known of the objects of one prompt to one camera."""
-        key = (request.frame.camera, request.prompt.instruction, model_wh)
+        # A closer look has another region each time, and what it is for mostly in the middle.
+        place = request.look or request.prompt.region
+        key = (request.frame.camera, request.prompt.instruction, place, model_wh)
         motion = self._motions.setdefault(key, ObjectMotion())
         self._motions.move_to_end(key)
         while len(self._motions) > MOST_PROMPTS:

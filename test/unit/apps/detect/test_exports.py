@@ -83,6 +83,7 @@ def test_a_json_line_holds_everything_about_one_picture(tmp_path: Path) -> None:
         "model_wh": [56, 56],
         "prompt": "red cup; person",
         "task": "detect",
+        "region_xyxy": None,
         "raw_text": "raw",
         "text": "two\nlines",
         "count": 2,

@@ -92,7 +92,8 @@ def test_each_camera_prompt_and_size_has_its_own_memory() -> None:
     known = memory()
     known.remember(request(1), WH, REPLY)
     assert passes_for(REPLY, known.drafter(request(2), WH)) <= 3
-    others = (request(2, camera="/other"), WH), (request(2, prompt="pan"), WH), (request(2), (448, 336))
+    others = [(request(2, camera="/other"), WH), (request(2, prompt="pan"), WH), (request(2), (448, 336))]
+    others += [(request(2, prompt="in the left half: red cup"), WH), (replace(request(2), look=1), WH)]
     for asked, model_wh in others:
         assert passes_for(REPLY, known.drafter(asked, model_wh)) == passes_for(REPLY, memory().drafter(asked, model_wh))
 
