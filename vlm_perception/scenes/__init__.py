@@ -6,7 +6,7 @@ it at any camera size and reads the truth off the drawn pixels, `MovingScene` mo
 
 from vlm_perception.scenes.draw import Scene, Truth, render
 from vlm_perception.scenes.moving import MovingScene
-from vlm_perception.scenes.spec import COLOURS, KINDS, Background, Light, ObjectSpec, SceneSpec, random_scene
+from vlm_perception.scenes.spec import COLOURS, KINDS, Background, Light, ObjectSpec, SceneSpec, Variety, random_scene
 
 __all__ = [
     "COLOURS",
@@ -18,6 +18,7 @@ __all__ = [
     "Scene",
     "SceneSpec",
     "Truth",
+    "Variety",
     "random_scene",
     "render",
 ]

@@ -28,12 +28,14 @@ class Truth:
         xyxy: Extent of its visible pixels.
         attributes: `pattern` of an object; `of` (the owner's label) of a shadow.
         points: Key points as (name, x, y): the wheels of a cart, the eyes of a face.
+        text: What is written on it, and the extent of the letters; None where nothing is, or not all of it is seen.
     """
 
     label: str
     xyxy: tuple[float, float, float, float]
     attributes: dict[str, str] = field(default_factory=dict)
     points: tuple[tuple[str, float, float], ...] = ()
+    text: tuple[str, tuple[float, float, float, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class _Canvas:
         self.rgb = np.clip(pixels, 0, 255).astype(np.uint8)
         self.owner = np.zeros(pixels.shape[:2], np.uint8)
         self.drawn_area: dict[int, int] = {}
+        self.letters: dict[int, NDArray[np.bool_]] = {}
 
     def polygon(self, points_xy: NDArray[np.float64], rgb: RGB, owner: int | None = None) -> None:
         fixed = np.round(points_xy * (1 << _SHIFT)).astype(np.int32)
@@ -90,7 +93,13 @@ def render(spec: SceneSpec, image_wh: tuple[int, int]) -> Scene:
         points.append(_draw_object(canvas, item, index + 1, image_wh))
         canvas.drawn_area[index + 1] = int(np.count_nonzero(canvas.owner == index + 1))
     truths = [
-        Truth(item.label, box, {"pattern": item.pattern}, _seen(points[index], canvas.owner, index + 1))
+        Truth(
+            item.label,
+            box,
+            {"pattern": item.pattern},
+            _seen(points[index], canvas.owner, index + 1),
+            _legible(canvas, item.text, index + 1),
+        )
         for index, item in enumerate(spec.objects)
         if (box := _visible_box(canvas, index + 1)) is not None
     ]
@@ -128,7 +137,10 @@ def _draw_object(
     half_w, half_h = item.half_wh(image_wh)
     cx, cy = item.cx * image_wh[0], item.cy * image_wh[1]
     if item.kind == "cart":
-        return _draw_cart(canvas, item.rgb, owner, (cx, cy, half_w, half_h))
+        wheels = _draw_cart(canvas, item.rgb, owner, (cx, cy, half_w, half_h))
+        if item.text:
+            _draw_letters(canvas, item, owner, (cx, cy, half_w, half_h))
+        return wheels
     outline = _outline(item, cx, cy, half_w, half_h)
     canvas.polygon(outline, item.rgb, owner)
     if item.pattern == "striped":
@@ -170,6 +182,36 @@ def _draw_cart(
         canvas.polygon(_disc(x, floor, radius * 0.4, radius * 0.4), (190, 190, 190))
         wheels.append(("wheel", x, floor))
     return tuple(wheels)
+
+
+def _draw_letters(canvas: _Canvas, item: ObjectSpec, owner: int, place: tuple[float, float, float, float]) -> None:
+    """Write on the body of a cart, as large as fits between its top and its wheels."""
+    cx, cy, half_w, half_h = place
+    font, top, floor = cv2.FONT_HERSHEY_DUPLEX, cy - half_h, cy + half_h - half_w * 0.6
+    (wide, high), _ = cv2.getTextSize(item.text, font, 1.0, 1)
+    scale = min(1.5 * half_w / wide, 0.8 * (floor - top) / high)
+    thick = max(1, round(2.2 * scale))
+    start = round(cx - scale * wide / 2), round((top + floor) / 2 + scale * high / 2)
+    ink = np.zeros(canvas.owner.shape, np.uint8)
+    cv2.putText(ink, item.text, start, font, scale, 255, thick, cv2.LINE_AA)
+    ink[canvas.owner != owner] = 0
+    light = float(np.dot(item.rgb, (0.299, 0.587, 0.114))) > 110
+    share = (ink / 255.0)[..., None]
+    canvas.rgb[:] = (canvas.rgb * (1 - share) + np.asarray(_DARK if light else _WHITE) * share).astype(np.uint8)
+    canvas.letters[owner] = ink > 127
+
+
+def _legible(canvas: _Canvas, text: str, owner: int) -> tuple[str, tuple[float, float, float, float]] | None:
+    """Return what is written on an object with the extent of its ink, where nothing covers any of it."""
+    ink = canvas.letters.get(owner)
+    if ink is None or (canvas.owner[ink] != owner).any():
+        return None
+    columns, rows = np.flatnonzero(ink.any(axis=0)), np.flatnonzero(ink.any(axis=1))
+    # A letter that the border of the image cuts is another letter.
+    height, width = ink.shape
+    if not columns.size or columns[0] == 0 or rows[0] == 0 or columns[-1] == width - 1 or rows[-1] == height - 1:
+        return None
+    return text, (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
 def _draw_face(canvas: _Canvas, cx: float, cy: float, half: float) -> tuple[tuple[str, float, float], ...]:

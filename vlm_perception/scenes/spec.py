@@ -10,7 +10,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ MIN_DETAILED_SIDE = 0.13
 # Crowded scenes: however many objects are wanted, the largest may be this large.
 MIN_LARGEST_SIDE = 0.22
 MAX_OVERLAP = 0.30
+# A cart this large has room for letters that the tiny model can read, about 9 of its pixels high.
+MIN_LETTERED_SIDE = 0.18
+# Without those that look like another, such as O and 0.
+LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ0123456789"
+MAX_LETTERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class ObjectSpec:
         aspect: Height over width of the outline.
         angle_deg: Rotation of squares and triangles, degrees.
         shadow: -1 for a shadow on the left, 1 on the right, 0 for none.
+        text: What is written on it, of `LETTERS`; carts only.
     """
 
     kind: str
@@ -63,6 +69,7 @@ class ObjectSpec:
     aspect: float
     angle_deg: float
     shadow: int
+    text: str = ""
 
     @property
     def label(self) -> str:
@@ -107,12 +114,38 @@ class SceneSpec:
     light: Light
 
 
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How varied random scenes are; the defaults are the scenes that models/tiny was trained on.
+
+    Attributes:
+        min_side: The smallest object, fraction of the image side.
+        min_detailed_side: The smallest one that may have wheels, eyes, stripes or a shadow.
+        shadow_share: Of objects large enough, how many cast a shadow.
+        photo_share: Of the backgrounds, where there are photographs.
+        lettered_share: Of the carts large enough, how many have letters on them.
+        arranged_share: Of scenes with room for it, in how many things stand in a relation: one inside or on top of
+            another, or all but one alike.
+    """
+
+    min_side: float = MIN_SIDE
+    min_detailed_side: float = MIN_DETAILED_SIDE
+    shadow_share: float = 0.22
+    photo_share: float = 0.35
+    lettered_share: float = 0.0
+    arranged_share: float = 0.0
+
+
+PLAIN = Variety()
+
+
 def random_scene(
     rng: np.random.Generator,
     image_wh: tuple[int, int],
     n_objects: int | None = None,
     photos: Sequence[NDArray[np.uint8]] = (),
     max_objects: int = 6,
+    variety: Variety = PLAIN,
 ) -> SceneSpec:
     """Invent a scene.
 
@@ -122,32 +155,91 @@ def random_scene(
         n_objects: How many objects to try to place; None draws 1 to `max_objects`.
         photos: (h, w, 3) uint8 RGB pictures that may serve as backgrounds.
         max_objects: Upper end of the drawn number.
+        variety: How varied it is.
     """
     wanted = int(rng.integers(1, max_objects + 1)) if n_objects is None else n_objects
     largest = MAX_SIDE if wanted <= 2 else max(MIN_LARGEST_SIDE, MAX_SIDE - 0.04 * (wanted - 2))
     objects: list[ObjectSpec] = []
-    for _ in range(wanted):
+    alike: tuple[str, str] | None = None
+    if variety.arranged_share and wanted >= 2 and rng.random() < variety.arranged_share:
+        if wanted >= 3 and rng.random() < 0.4:
+            alike = str(rng.choice(KINDS[:3])), str(rng.choice(list(COLOURS)))
+        else:
+            objects += _pair(rng, image_wh, variety)
+    while len(objects) < wanted:
         for _attempt in range(25):
-            candidate = _random_object(rng, image_wh, largest)
+            candidate = _random_object(rng, image_wh, largest, variety)
+            if alike is not None:
+                candidate = _odd_or_alike(rng, candidate, alike, odd=not objects)
             if all(_overlap(candidate, other, image_wh) <= MAX_OVERLAP for other in objects):
                 objects.append(candidate)
                 break
-    return SceneSpec(tuple(objects), _random_background(rng, photos), _random_light(rng))
+        else:
+            wanted -= 1
+    if alike is not None:
+        # The odd one was placed first, and nothing may be known by who lies on top.
+        objects = [objects[int(place)] for place in rng.permutation(len(objects))]
+    return SceneSpec(tuple(objects), _random_background(rng, photos, variety), _random_light(rng))
 
 
-def _random_object(rng: np.random.Generator, image_wh: tuple[int, int], largest: float) -> ObjectSpec:
-    side = MIN_SIDE + (largest - MIN_SIDE) * float(rng.random()) ** 1.25
-    kinds = KINDS if side >= MIN_DETAILED_SIDE else KINDS[:3]
+def _pair(rng: np.random.Generator, image_wh: tuple[int, int], variety: Variety) -> list[ObjectSpec]:
+    """One thing, and a second one inside it or on top of it."""
+    root = math.sqrt(image_wh[0] * image_wh[1])
+    inside = rng.random() < 0.5
+    first, second = (replace(_random_object(rng, image_wh, 0.4, variety), angle_deg=0.0, shadow=0) for _ in range(2))
+    colour = str(rng.choice([name for name in COLOURS if name != first.colour]))
+    second = replace(second, colour=colour, rgb=_jittered(rng, colour))
+    if inside:
+        side = float(rng.uniform(0.3, 0.45))
+        first = replace(first, kind=str(rng.choice(KINDS[:2])), pattern="plain", text="", side=side)
+        small = side * float(rng.uniform(0.28, 0.42))
+        if small < variety.min_detailed_side:
+            second = replace(second, kind=str(rng.choice(KINDS[:3])), pattern="plain")
+        second = replace(second, side=small, text="")
+    else:
+        first = replace(first, kind="square", text="", side=float(rng.uniform(0.2, 0.35)))
+        second = replace(second, side=float(rng.uniform(0.6, 1.0)) * first.side)
+        if second.side < variety.min_detailed_side:
+            second = replace(second, kind=str(rng.choice(KINDS[:3])), pattern="plain")
+        if second.side < MIN_LETTERED_SIDE:
+            second = replace(second, text="")
+    half_w, half_h = first.half_wh(image_wh)
+    above = 0.0 if inside else 2 * second.half_wh(image_wh)[1]
+    low_x, low_y = min(0.5, half_w / image_wh[0]), half_h / image_wh[1]
+    first = replace(
+        first,
+        cx=float(rng.uniform(low_x, 1 - low_x)),
+        cy=float(rng.uniform(min(1 - low_y, low_y + above / image_wh[1]), 1 - low_y)),
+    )
+    slide_px = float(rng.uniform(-0.12, 0.12)) * first.side * root
+    drop_px = float(rng.uniform(-0.1, 0.1)) * first.side * root if inside else -half_h - above / 2
+    return [first, replace(second, cx=first.cx + slide_px / image_wh[0], cy=first.cy + drop_px / image_wh[1])]
+
+
+def _odd_or_alike(rng: np.random.Generator, item: ObjectSpec, alike: tuple[str, str], *, odd: bool) -> ObjectSpec:
+    """Make an object one of those that are alike in kind and colour, or the one that is neither."""
+    kind, colour = alike
+    if odd:
+        kind = str(rng.choice([name for name in KINDS[:3] if name != kind]))
+        colour = str(rng.choice([name for name in COLOURS if name != colour]))
+    angle_deg = item.angle_deg if kind in ("square", "triangle") else 0.0
+    return replace(item, kind=kind, colour=colour, rgb=_jittered(rng, colour), angle_deg=angle_deg, text="")
+
+
+def _random_object(rng: np.random.Generator, image_wh: tuple[int, int], largest: float, variety: Variety) -> ObjectSpec:
+    side = variety.min_side + (largest - variety.min_side) * float(rng.random()) ** 1.25
+    detailed = side >= variety.min_detailed_side
+    kinds = KINDS if detailed else KINDS[:3]
     kind = str(rng.choice(kinds))
     colour = str(rng.choice(list(COLOURS)))
-    striped = side >= MIN_DETAILED_SIDE and kind in KINDS[:3] and rng.random() < 0.3
+    striped = detailed and kind in KINDS[:3] and rng.random() < 0.3
     aspect = {"cart": 0.75, "face": 1.0}.get(kind, float(rng.uniform(0.8, 1.25)))
     root = math.sqrt(image_wh[0] * image_wh[1])
     reach_x, reach_y = side / 2 * root / image_wh[0], side / 2 * root / image_wh[1]
     # One object in eight may be cut by the border of the image.
     slack = 0.6 if side > 0.1 and rng.random() < 0.125 else 1.0
     low_x, low_y = min(0.5, reach_x * slack), min(0.5, reach_y * slack)
-    return ObjectSpec(
+    item = ObjectSpec(
         kind=kind,
         colour=colour,
         rgb=_jittered(rng, colour),
@@ -157,8 +249,13 @@ def _random_object(rng: np.random.Generator, image_wh: tuple[int, int], largest:
         side=side,
         aspect=aspect,
         angle_deg=float(rng.uniform(-15, 15)) if kind in ("square", "triangle") else 0.0,
-        shadow=int(rng.choice((-1, 1))) if side >= MIN_DETAILED_SIDE and rng.random() < 0.22 else 0,
+        shadow=int(rng.choice((-1, 1))) if detailed and rng.random() < variety.shadow_share else 0,
     )
+    if variety.lettered_share and kind == "cart" and side >= MIN_LETTERED_SIDE:
+        letters = rng.choice(list(LETTERS), int(rng.integers(1, MAX_LETTERS + 1)))
+        if rng.random() < variety.lettered_share:
+            return replace(item, text="".join(letters))
+    return item
 
 
 def _overlap(a: ObjectSpec, b: ObjectSpec, image_wh: tuple[int, int]) -> float:
@@ -184,9 +281,9 @@ def _rgb(hue_deg: float, saturation: float, value: float) -> RGB:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _random_background(rng: np.random.Generator, photos: Sequence[NDArray[np.uint8]]) -> Background:
+def _random_background(rng: np.random.Generator, photos: Sequence[NDArray[np.uint8]], variety: Variety) -> Background:
     procedural = ("plain", "gradient", "clouds", "grain", "planks", "tiles")
-    use_photo = bool(photos) and rng.random() < 0.35
+    use_photo = bool(photos) and rng.random() < variety.photo_share
     # Low saturation: a strongly coloured wall would make "the red object" a matter of taste.
     first, second = (_rgb(rng.uniform(0, 360), rng.uniform(0, 0.22), rng.uniform(0.25, 0.98)) for _ in range(2))
     return Background(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlm_perception.scenes import Background, Light, MovingScene, ObjectSpec, SceneSpec, random_scene, render
+from vlm_perception.scenes import (
+    Background,
+    Light,
+    MovingScene,
+    ObjectSpec,
+    SceneSpec,
+    Variety,
+    random_scene,
+    render,
+)
+from vlm_perception.scenes.relations import RELATIONS, odd_one_out
+from vlm_perception.scenes.spec import LETTERS
 
 CALM = Light(1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
 WALL = Background("plain", (200, 200, 200), (200, 200, 200), seed=0)
@@ -75,6 +88,48 @@ def test_any_scene_has_boxes_inside_the_image(seed: int, image_wh: tuple[int, in
         left, top, right, bottom = truth.xyxy
         assert 0 <= left < right <= image_wh[0]
         assert 0 <= top < bottom <= image_wh[1]
+
+
+def test_the_scenes_of_models_tiny_stay_what_they_are() -> None:
+    """What may be added to scenes is added where it is asked for: these are held-out figures' own."""
+    rng = np.random.default_rng(7)
+    specs = [random_scene(rng, (320, 240)).objects for _ in range(20)]
+    assert hashlib.sha256(repr(specs).encode()).hexdigest()[:16] == "a573ba73b70fbc61"
+
+
+def test_letters_stand_on_their_cart_and_are_read_where_all_are_seen() -> None:
+    cart = thing("cart", aspect=0.75, side=0.4, text="K7")
+    scene = render(SceneSpec((cart,), WALL, CALM), (320, 240))
+    text, (left, top, right, bottom) = scene.truths[0].text or ("", (0, 0, 0, 0))
+    box = scene.truths[0].xyxy
+    assert text == "K7"
+    assert box[0] < left < right < box[2]
+    assert box[1] < top < bottom < box[3]
+    bare = render(SceneSpec((thing("cart", aspect=0.75, side=0.4),), WALL, CALM), (320, 240))
+    ys, xs = np.nonzero((scene.rgb != bare.rgb).any(axis=2))
+    assert np.allclose((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1), (left, top, right, bottom), atol=1.5)
+    cover = thing("circle", cx=0.55, cy=0.45, side=0.1)
+    assert render(SceneSpec((cart, cover), WALL, CALM), (320, 240)).truths[0].text is None
+    at_border = thing("cart", aspect=0.75, side=0.4, cx=0.02, text="K7")
+    assert render(SceneSpec((at_border,), WALL, CALM), (320, 240)).truths[0].text is None
+
+
+def test_varied_scenes_hold_what_they_are_asked_for() -> None:
+    """Small ones, crowds, letters, shadows, and things that stand in a relation."""
+    image_wh, side = (320, 240), (320 * 240) ** 0.5
+    variety = Variety(min_side=0.02, shadow_share=0.9, lettered_share=1.0, arranged_share=1.0)
+    seen = set()
+    for seed in range(60):
+        scene = random_scene(np.random.default_rng(seed), image_wh, (2, 4, 12)[seed % 3], variety=variety)
+        boxes = [truth.xyxy for truth in render(scene, image_wh).truths if truth.label != "shadow"]
+        seen |= {name for name, holds in RELATIONS.items() for a in boxes for b in boxes if holds(a, b, side)}
+        seen |= {"odd"} if odd_one_out([item.label for item in scene.objects]) is not None else set()
+        seen |= {"small"} if min(item.side for item in scene.objects) < 0.03 else set()
+        seen |= {"crowd"} if len(scene.objects) > 10 else set()
+        texts = [item.text for item in scene.objects if item.text]
+        assert all(set(text) <= set(LETTERS) and len(text) <= 3 for text in texts)
+        seen |= {"letters"} if texts else set()
+    assert seen == {*RELATIONS, "odd", "small", "crowd", "letters"}
 
 
 def test_a_moving_scene_repeats_itself_and_moves() -> None:
