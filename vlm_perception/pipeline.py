@@ -12,12 +12,14 @@ from vlm_perception.replies.counting import count_answer
 from vlm_perception.replies.labels import name_objects
 from vlm_perception.replies.reader import AnswerReader
 from vlm_perception.replies.scores import are_calibrated, score_objects
+from vlm_perception.replies.texts import TextReader
 from vlm_perception.types import (
     Answer,
     DetectedObject,
     Reject,
     Request,
     Result,
+    Task,
     Timings,
     Token,
 )
@@ -86,7 +88,7 @@ class Follower:
         self.asked, self._origin_xy = look_at_region(request)
         self._on_partial = on_partial
         self._blank: Answer | None = None
-        self._reader: AnswerReader | None = None
+        self._reader: AnswerReader | TextReader | None = None
         self._tokens: list[Token] = []
         self._objects: tuple[DetectedObject, ...] = ()
         self._weak: tuple[Reject, ...] = ()
@@ -139,9 +141,12 @@ class Follower:
             remarks=parsed.remarks,
         )
 
-    def _reader_of(self, answer: Answer) -> AnswerReader:
-        image_wh = self.asked.frame.image_wh
-        return AnswerReader(model_wh=answer.model_wh, image_wh=image_wh, coordinates=answer.coordinates)
+    def _reader_of(self, answer: Answer) -> AnswerReader | TextReader:
+        model_wh, image_wh, coordinates = answer.model_wh, self.asked.frame.image_wh, answer.coordinates
+        prompt = self._request.prompt
+        if prompt.task is Task.READ:
+            return TextReader(model_wh=model_wh, image_wh=image_wh, coordinates=coordinates, targets=prompt.targets)
+        return AnswerReader(model_wh=model_wh, image_wh=image_wh, coordinates=coordinates)
 
     def _tell(self, complete: tuple[DetectedObject, ...], answer: Answer, on_partial: OnPartial) -> None:
         objects, weak = self._kept_and_weak(complete, answer)

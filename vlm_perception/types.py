@@ -39,6 +39,7 @@ class Task(str, Enum):
     GROUND = "ground"
     POINT = "point"
     COUNT = "count"
+    READ = "read"
     DESCRIBE = "describe"
     RAW = "raw"
 
@@ -131,7 +132,7 @@ class Prompt:
         text: What the user sent, stripped.
         task: Resolved task, never `AUTO`.
         instruction: Full text for the model (task, object details, output format).
-        targets: Phrases asked for, in order; empty for `RAW` and `DESCRIBE`.
+        targets: Phrases asked for, in order; empty for `RAW`, `DESCRIBE`, and `READ` of everything.
         neutralised: How many chat control tokens in `text` were made harmless.
         id: Its name among several standing prompts; empty when it was sent as plain text.
         region: The part of the image that the model sees; None for all of it.
@@ -269,11 +270,13 @@ class EvidenceSpans:
         coordinates: Its numbers; signs may be among them.
         label: The name the model wrote; several spans for a list of names.
         begin: From the object before it, or the opening of the list, to its first content.
+        text: What was read in the image.
     """
 
     coordinates: tuple[Span, ...] = ()
     label: tuple[Span, ...] = ()
     begin: Span = (0, 0)
+    text: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +294,10 @@ class DetectedObject:
         polygon: Its outline where the model gave one; `xyxy` is then what bounds it.
         keypoints: Points of it by their names.
         id: Its track's name, the same from answer to answer; empty where objects are not followed.
+        text: What is written there, where text was to be read; lines end with a line feed, and the cells of a table's
+            row stand between bars.
+        kind: What carries the text: `line`, or a document's `paragraph`, `heading`, `table`, `list_item`, `image`,
+            ...; empty for things.
     """
 
     label: str
@@ -303,6 +310,8 @@ class DetectedObject:
     polygon: tuple[XY, ...] = ()
     keypoints: Mapping[str, XY] = field(default_factory=dict)
     id: str = ""
+    text: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,39 @@ def test_boxes_and_points_carry_the_cameras_own_header(robot, talk, scripted):
     assert (answer["camera"], answer["image_wh"], answer["frame_id"]) == ("/image", [42, 28], "camera_optical")
 
 
+SPOTTED = '[{"bbox_2d": [2, 4, 12, 24], "text_content": "A7"}, {"bbox_2d": [20, 4, 30, 24], "text_content": "停"}]'
+DOCUMENT = (
+    '```html\n<html><body>\n<h2 data-bbox="2 4 12 24">Note</h2>\n<table data-bbox="20 4 30 24"><tr><td>Bolt</td>'
+    "<td>12</td></tr><tr><td>Nut</td><td>7</td></tr></table>\n</body></html>\n```"
+)
+# prompt, reply, then class_id, kind and text of each
+READ = [
+    (
+        "read: labels on the carts",
+        SPOTTED,
+        [("labels on the carts", "line", "A7"), ("labels on the carts", "line", "停")],
+    ),
+    ("read all the text", SPOTTED, [("text", "line", "A7"), ("text", "line", "停")]),
+    ("read: document", DOCUMENT, [("heading", "heading", "Note"), ("table", "table", "Bolt | 12\nNut | 7")]),
+]
+
+
+@pytest.mark.parametrize(("prompt", "reply", "read"), READ)
+def test_text_is_read_with_its_places(talk, scripted, prompt, reply, read):
+    scripted.reply = reply
+    t = talk(scripted)
+    t.ask(prompt)
+    message = t.show_until(t.detections)
+    first, second = message.detections
+    assert (first.bbox.center.position.x, first.bbox.size_y) == (7.0, 20.0)
+    assert (second.bbox.center.position.x, second.bbox.size_x) == (25.0, 10.0)
+    answer = t.answer_to(message.header.stamp.sec)
+    assert answer["task"] == "read"
+    assert [(found["label"], found["kind"], found["text"]) for found in answer["objects"]] == read
+    assert [d.results[0].hypothesis.class_id for d in message.detections] == [label for label, _, _ in read]
+    assert (answer["rejects"], answer["text"]) == ([], "")
+
+
 @pytest.mark.parametrize("reply", ["[]", "I see a quiet street."])
 def test_nothing_found_is_an_empty_array_beside_the_reply(talk, scripted, reply):
     scripted.reply = reply

@@ -95,6 +95,48 @@ def whole(text: str, ends: FinishReason = "stop", logprob: float = -0.05) -> Wri
     return WritingEngine(by_letters(text, logprob), ends=ends, streams=False)
 
 
+LINES = (
+    '[{"bbox_2d": [10, 20, 30, 40], "text_content": "A7"}, '
+    '{"bbox_2d": [50, 30, 70, 40], "text_content": "A long line"}]'
+)
+PAGE = '<h2 data-bbox="10 20 30 40">A7</h2>\n<p data-bbox="50 30 70 40">A long line</p>'
+READ_AS = [
+    (LINES, ("carts",), [("carts", "line"), ("carts", "line")]),
+    (LINES, (), [("text", "line"), ("text", "line")]),
+    (LINES, ("carts", "signs"), [("text", "line"), ("text", "line")]),
+    (PAGE, (), [("heading", "heading"), ("paragraph", "paragraph")]),
+    (PAGE, ("carts",), [("heading", "heading"), ("paragraph", "paragraph")]),
+]
+
+
+@pytest.mark.parametrize(("text", "targets", "named"), READ_AS)
+@pytest.mark.parametrize("streams", [True, False])
+def test_text_is_read_scaled_and_scored(
+    text: str, targets: tuple[str, ...], named: list[tuple[str, str]], streams: bool
+) -> None:
+    """Told while it is written, where the engine streams, and then the same."""
+    calibration = Calibration("three_product", 0.5, 1.0)
+    told: list[Result] = []
+    engine = WritingEngine(by_letters(text, -0.05), streams=streams, calibration=calibration)
+    result = perceive(engine, request(Task.READ, targets), on_partial=told.append)
+    assert [(found.label, found.kind) for found in result.objects] == named
+    assert [found.text for found in result.objects] == ["A7", "A long line"]
+    assert [found.xyxy for found in result.objects] == [(40.0, 80.0, 120.0, 160.0), (200.0, 120.0, 280.0, 160.0)]
+    short, long = (found.score or 0.0 for found in result.objects)
+    assert short == pytest.approx(long, rel=0.1), "the length of a text is no doubt"
+    assert (result.calibrated, result.count, result.rejects) == (False, None, ())
+    assert [partial.objects for partial in told] == ([result.objects[:1], result.objects] if streams else [])
+
+
+def test_other_tasks_read_no_text() -> None:
+    """What they took for names stays one."""
+    result = perceive(WritingEngine(by_letters(LINES)), request(Task.DETECT))
+    assert [(found.label, found.kind, found.text) for found in result.objects] == [
+        ("A7", "", ""),
+        ("A long line", "", ""),
+    ]
+
+
 def test_objects_come_back_scaled_and_scored() -> None:
     engine: Engine = WritingEngine(by_letters(f"[{CAT}", -0.05) + by_letters(f", {DOG}]", -3.0), streams=False)
     result = perceive(engine, request())

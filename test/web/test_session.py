@@ -138,6 +138,18 @@ def test_everything_of_an_answer_is_shown(open_session: OpenSession, picture: Pa
     assert told["objects"][0]["bbox_xyxy"] == [20, 20, 60, 40]
 
 
+def test_text_that_was_read_is_shown(open_session: OpenSession, picture: Path) -> None:
+    """In words above the list, in the list, and to a screen reader; whatever it says, it is text."""
+    document = '<h2 data-bbox="10 10 30 20">Note &lt;i&gt;</h2>', '<p data-bbox="10 30 90 40">one<br>two</p>'
+    shown = last(open_session(WritingEngine(*document)), question(picture, "read: document"))
+    assert shown.answer.endswith('<p class="spoken">Note &lt;i&gt;</p><p class="spoken">one\ntwo</p>')
+    assert "<th>text</th>" in shown.objects
+    assert "<td>one\ntwo</td>" in shown.objects
+    assert shown.picture_alt == "2 objects: heading, paragraph. Read: Note <i>; one two"
+    assert 'title="object 1: Note &lt;i&gt;"' in shown.reply
+    assert [found["text"] for found in json.loads(shown.json)["objects"]] == ["Note <i>", "one\ntwo"]
+
+
 @pytest.mark.parametrize(
     ("reason", "remark"), [("length", "raise --max-new-tokens"), ("timeout", "took too long"), ("stop", "")]
 )

@@ -29,6 +29,8 @@ _AROUND_SHARE = 0.6
 # A line that is nearly black gets a light edge, every other one a dark edge.
 _LEAST_EDGE_CONTRAST = 2.0
 _DASH_LINES = 3
+# Heights of a line.
+_SHORTEST_TEXT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,10 @@ def annotate(rgb: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 
     Lines and text grow with the image. Labels stay inside it and never cover one another: they move
     away on a leader line, and in a crowd they get shorter, then some are left out, which the caption
-    says. What lies outside of the prompt's region is darker. A label in a script that
-    no font has is drawn as its number, `#1`. An object of a small score is drawn faintly. The caption is
-    a bar below the image, whose height follows from the image's size; an image too small for text
-    gets boxes and points only.
+    says. What lies outside of the prompt's region is darker. A label in a script that no font has is
+    drawn as its number, `#1`; where text was read, the text is the label. An object of a small score is
+    drawn faintly. The caption is a bar below the image, whose height follows from the image's size; an
+    image too small for text gets boxes and points only.
 
     Args:
         rgb: (height, width, 3) uint8 in RGB order; not changed.
@@ -143,7 +145,12 @@ def _canvas(
 
 
 def _numbered(found: DetectedObject) -> DetectedObject:
-    return replace(found, label=f"{found.label} #{_number(found)}") if found.id else found
+    if not found.id:
+        return found
+    number = f"#{_number(found)}"
+    if found.text:
+        return replace(found, text=f"{found.text} {number}")
+    return replace(found, label=f"{found.label} {number}")
 
 
 def _number(found: DetectedObject) -> str:
@@ -314,9 +321,19 @@ def _label_mask(
         points = text_mask(f"{found.score:.2f}", style.text, width_px)
         after = [pad] if points is None else [gap, points, pad]
     name_px = width_px - style.pad - sum(part.shape[1] for part in after)
-    sub_label = found.attributes.get("sub_label", "") if detail else ""
-    name = plain(f"{found.label} ({sub_label})" if sub_label else found.label)
-    drawn = text_mask(name, style.text, name_px)
+    if found.text and found.xyxy is not None and not detail:
+        # A long text takes no more than its own place.
+        name_px = min(name_px, max(_SHORTEST_TEXT * height, round(found.xyxy[2] - found.xyxy[0])))
+    drawn = text_mask(plain(_words(found, detail)), style.text, name_px)
     if drawn is None:
         drawn = text_mask(f"#{_number(found) or number}", style.text, name_px)
     return None if drawn is None else np.hstack([pad, drawn, *after])
+
+
+def _words(found: DetectedObject, detail: bool) -> str:
+    """Return what is said of an object: its name, or the text it carries."""
+    if found.text:
+        text = found.text.replace("\n", " / ")
+        return f"{found.label}: {text}" if detail and found.label == found.kind else text
+    sub_label = found.attributes.get("sub_label", "") if detail else ""
+    return f"{found.label} ({sub_label})" if sub_label else found.label

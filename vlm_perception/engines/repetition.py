@@ -20,8 +20,9 @@ LONGEST_UNIT = 1024
 _RUN = 48
 _RUN_OF_SHORT_UNIT = 96
 _SHORT_UNIT = 8
-# Rules of tables, dots and spaces go on for long without being a loop.
+# Rules of tables, dots, spaces and empty rows of a form in HTML go on for long without being a loop.
 _RUN_WITHOUT_WORDS = 512
+_TAG = re.compile(r"</?(?:tr|td|th|li|p|br)\s?/?>")
 _STEP = 32
 _PROBE = 24
 _KEPT = REPEATS * LONGEST_UNIT
@@ -134,6 +135,8 @@ def _runs_on(tail: str, unit: int, run: int) -> bool:
 def _shortest_run(unit: str) -> int:
     # Several small units together are not a larger one.
     length = (unit + unit).find(unit, 1)
-    if not any(map(str.isalnum, unit)):
+    # From its first tag on, no tag lies across its ends.
+    first = max(0, unit.find("<"))
+    if not any(map(str.isalnum, _TAG.sub("", unit[first:] + unit[:first]))):
         return _RUN_WITHOUT_WORDS
     return _RUN_OF_SHORT_UNIT if length < _SHORT_UNIT else _RUN

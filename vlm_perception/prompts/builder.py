@@ -15,9 +15,10 @@ told to the model, which is shown nothing else.
   4. POINT: it asks to point ("point to ...", "... key points", "..., as points", "关键点");
   5. GROUND: it wants things and something said of each ("each cake, and describe it",
      "every square, striped or plain");
-  6. DETECT: it asks where ("where is the cup?", "can you find ...", "在哪里");
-  7. DESCRIBE: it wants words ("describe ...", "what ...", "is the ...", anything that ends in "?");
-  8. DETECT: everything else is a thing to find.
+  6. READ: it wants text read ("read the label", "what does the sign say?", "读出标签");
+  7. DETECT: it asks where ("where is the cup?", "can you find ...", "在哪里");
+  8. DESCRIBE: it wants words ("describe ...", "what ...", "is the ...", anything that ends in "?");
+  9. DETECT: everything else is a thing to find.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from dataclasses import dataclass
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.phrases import names_a_thing, phrases_of, unquoted
 from vlm_perception.prompts.regions import RegionGiven, RegionWords
-from vlm_perception.prompts.templates import WHAT, Language, PromptRules, built_in_rules, read_rules
+from vlm_perception.prompts.templates import WHAT, Language, PromptRules, WholeName, built_in_rules, read_rules
 from vlm_perception.types import Prompt, Task
 
 MAX_PROMPT_CHARS = 2000
 
-_AUTO_ORDER = (Task.RAW, Task.COUNT, Task.POINT, Task.GROUND, Task.DETECT, Task.DESCRIBE)
+_AUTO_ORDER = (Task.RAW, Task.COUNT, Task.POINT, Task.GROUND, Task.READ, Task.DETECT, Task.DESCRIBE)
 # These say in words what they want, so nothing is taken out of them.
 _SENT_WHOLE = (Task.DESCRIBE, Task.RAW)
 # Wider than what tokenizers read, so that a relative of the chat format does not slip through.
@@ -50,6 +51,28 @@ _TaskPatterns = tuple[tuple[Task, tuple[re.Pattern[str], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the task `READ` needs beside its template; see `ReadingRules`.
+
+    Attributes:
+        templates: Instruction by name and language.
+        strip: What is taken away around the thing that carries the text, in order.
+        whole: Names of templates and the patterns of things that are asked about by them.
+    """
+
+    templates: Mapping[WholeName, Mapping[Language, str]]
+    strip: tuple[re.Pattern[str], ...]
+    whole: tuple[tuple[WholeName, tuple[re.Pattern[str], ...]], ...]
+
+    def template_of(self, thing: str) -> WholeName | None:
+        """Return the template for a thing that is no thing in particular; None for any other."""
+        for name, patterns in self.whole:
+            if any(pattern.fullmatch(thing) for pattern in patterns):
+                return name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class PromptBook:
     """Templates and rules, ready to use; made by `load_prompts`.
 
@@ -61,6 +84,7 @@ class PromptBook:
         boxes: What is said about drawing or giving boxes, which every template asks for.
         auto: Task and the patterns that choose it, in the order in which they are tried.
         strip: What is taken away around a target, in order; of what named groups found nothing is.
+        reading: What the task `READ` needs beside its template.
     """
 
     templates: Mapping[Task, Mapping[Language, str]]
@@ -70,6 +94,7 @@ class PromptBook:
     boxes: tuple[re.Pattern[str], ...]
     auto: _TaskPatterns
     strip: tuple[re.Pattern[str], ...]
+    reading: Reading
 
     def build(self, text: str, task: Task = Task.AUTO, region: RegionGiven = "") -> Prompt:
         """Turn what the user typed into the full instruction for the model.
@@ -109,14 +134,19 @@ class PromptBook:
         language: Language = "chinese" if _HAN.search(body) and not _KANA.search(body) else "english"
         if task not in _SENT_WHOLE and not names_a_thing(body):
             raise PromptError(f"prompt {text[:80]!r} names nothing to look for: send what to find, e.g. 'red cup'")
-        targets = () if task in _SENT_WHOLE else self._targets(body)
+        whole: WholeName | None = None
+        if task is Task.READ:
+            body = _without(self.reading.strip, body)
+            whole = self.reading.template_of(body)
+        targets = () if task in _SENT_WHOLE or whole is not None else self._targets(body)
         what = self.joint[language].join(targets) if targets else body
-        instruction = self.templates[task][language].replace(WHAT, what)
+        template = self.templates[task][language] if whole is None else self.reading.templates[whole][language]
+        instruction = template.replace(WHAT, what)
         looked_at = self.regions.read(region) if region else named_region
         return Prompt(text, task, instruction, targets, neutralised, region=looked_at)
 
     def task_of(self, text: str) -> Task:
-        """Pick the task for a text by rules 2 to 8 of the module's docstring.
+        """Pick the task for a text by rules 2 to 9 of the module's docstring.
 
         Args:
             text: Stripped prompt without a task prefix.
@@ -177,6 +207,14 @@ def _book(rules: PromptRules) -> PromptBook:
         auto=tuple((task, compiled[task]) for task in _AUTO_ORDER),
         boxes=tuple(map(_compiled, rules.boxes)),
         strip=tuple(map(_compiled, rules.strip)),
+        reading=Reading(
+            templates={name: dict(languages) for name, languages in rules.read.templates.items()},
+            strip=tuple(map(_compiled, rules.read.strip)),
+            whole=(
+                ("read_all", tuple(map(_compiled, rules.read.all))),
+                ("read_document", tuple(map(_compiled, rules.read.document))),
+            ),
+        ),
     )
 
 

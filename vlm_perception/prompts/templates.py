@@ -17,8 +17,10 @@ from vlm_perception.errors import PromptError, SettingsError
 from vlm_perception.types import Region
 
 Language = Literal["english", "chinese"]
-TaskName = Literal["detect", "ground", "point", "count", "describe", "raw"]
-PrefixName = Literal["auto", "detect", "ground", "point", "count", "describe", "raw"]
+TaskName = Literal["detect", "ground", "point", "count", "read", "describe", "raw"]
+PrefixName = Literal["auto", "detect", "ground", "point", "count", "read", "describe", "raw"]
+# What is asked about no thing in particular, so that nothing has to be put in.
+WholeName = Literal["read_all", "read_document"]
 
 WHAT = "{what}"
 MAX_FILE_BYTES = 1_000_000
@@ -29,9 +31,13 @@ MAX_DEPTH = 20
 _CHAT_TOKEN = re.compile(r"<\|(im_start|im_end|endoftext|vision_start|vision_end|image_pad|video_pad)\|>")
 
 
-def _check_template(template: str) -> str:
+def _check_what(template: str) -> str:
     if WHAT not in template:
         raise ValueError(f"it has no {WHAT}, so the model would not be told what to look for; put {WHAT} in it")
+    return template
+
+
+def _check_tokens(template: str) -> str:
     token = _CHAT_TOKEN.search(template)
     if token:
         raise ValueError(f"it holds the chat token {token[0]}, which the chat template itself sets; remove it")
@@ -46,7 +52,8 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
-Template = Annotated[str, Field(max_length=MAX_TEMPLATE_CHARS), AfterValidator(_check_template)]
+WholeTemplate = Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE_CHARS), AfterValidator(_check_tokens)]
+Template = Annotated[WholeTemplate, AfterValidator(_check_what)]
 Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_CHARS), AfterValidator(_check_pattern)]
 
 
@@ -78,6 +85,24 @@ class RegionRule(BaseModel):
         return self
 
 
+class ReadingRules(BaseModel):
+    """What is to be read, from what was typed.
+
+    Attributes:
+        templates: Instruction about all text, and about a document, by language.
+        strip: Patterns of what is taken away around the thing that carries the text, in order.
+        all: Patterns; a thing that is one of them as a whole means all text.
+        document: Patterns; a thing that is one of them as a whole means a document.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    templates: dict[WholeName, dict[Language, WholeTemplate]]
+    strip: list[Pattern]
+    all: list[Pattern]
+    document: list[Pattern]
+
+
 class PromptRules(BaseModel):
     """The content of a prompts file; vlm_perception/prompts/templates.yaml explains every part.
 
@@ -86,6 +111,7 @@ class PromptRules(BaseModel):
         joint: What stands between several targets, by language.
         prefixes: Pattern of the words that choose a task when a colon follows.
         regions: Parts of the image, by the name that messages call them.
+        read: What the task `read` needs beside its template.
         boxes: Patterns of what is said about drawing or giving boxes, taken away before a task is chosen.
         auto: Patterns that choose a task; tasks are tried in the order of the built-in file.
         strip: Patterns of what is taken away around a target, in order.
@@ -97,6 +123,7 @@ class PromptRules(BaseModel):
     joint: dict[Language, str]
     prefixes: dict[PrefixName, Pattern]
     regions: dict[str, RegionRule]
+    read: ReadingRules
     boxes: list[Pattern]
     auto: dict[TaskName, list[Pattern]]
     strip: list[Pattern]

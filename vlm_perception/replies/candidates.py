@@ -36,6 +36,8 @@ class Candidate(NamedTuple):
         keypoints: Numbers of points of it by their names.
         grid: Its numbers are on a grid of 0 to this over the whole image; 0 for the frame of the reply.
         second: Whether it is one more box of a thing that has one.
+        text: What is written there, for a block of a document.
+        kind: What kind of block it is.
     """
 
     key: str
@@ -50,6 +52,8 @@ class Candidate(NamedTuple):
     keypoints: Mapping[str, Any] = {}
     grid: int = 0
     second: bool = False
+    text: str = ""
+    kind: str = ""
 
     def named(self, name: TreeNode | None) -> Candidate:
         """Return it with the name that stands beside it."""

@@ -18,11 +18,11 @@ from vlm_perception.replies.encoded import FILLER, StringDecoder
 from vlm_perception.replies.items import item_candidates
 from vlm_perception.replies.json_scanner import JsonScanner, Segment
 from vlm_perception.replies.lenient_json import TreeNode
-from vlm_perception.replies.sections import ReplySection, SectionSplitter, without_tags
+from vlm_perception.replies.sections import ENDS_THINKING, ReplySection, SectionSplitter, without_tags
 from vlm_perception.replies.text_cut import safe_end
 from vlm_perception.replies.text_forms import TextForm, text_forms
 from vlm_perception.replies.validation import Validator
-from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Remark, Span
+from vlm_perception.types import WH, CoordinateFrame, DetectedObject, ParsedAnswer, Span
 
 _LANGUAGES = "jsonc?|yaml|yml|xml|html|csv|markdown|md|text|txt|plaintext|python"
 # A fence, and the word behind one whose signs were lost; tokens of the chat format.
@@ -33,7 +33,6 @@ _FENCE = re.compile(
     re.MULTILINE,
 )
 _LOST_FENCE = re.compile(rf"\s*(?:(?i:{_LANGUAGES})[ \t]*\n)?(?P<body>.*?)\n?```\s*", re.DOTALL)
-_ENDS_THINKING = Remark("thinking", "the reply ended before its thinking did")
 _EMPTY_LIST = re.compile(r"[\[［]\s*[\]］]")
 _LIST_SIGNS = re.compile(r"[\[\],\s［］，]{2,}")
 _BEHIND_OBJECT = "],］， \t\r\n"
@@ -126,7 +125,7 @@ class AnswerReader:
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
             "\n".join(part for part in (prose, *self._said) if part),
             without_tags("".join(self._raw[slice(*span)] for span in self._apart)),
-            self._validator.remarks + ((_ENDS_THINKING,) if self._splitter.is_thinking else ()),
+            self._validator.remarks + ((ENDS_THINKING,) if self._splitter.is_thinking else ()),
         )
 
     def _pass(self, sections: Iterable[ReplySection]) -> tuple[DetectedObject, ...]:

@@ -61,7 +61,8 @@ def object_fields(item: DetectedObject) -> dict[str, Any]:
     """One object, in image pixels.
 
     Keys: `label`, `score` or null, `bbox_xyxy` or null, `point_xy` or null, `attributes`; where it is
-    followed, `id`; and where the model gave them, `polygon` (list of x, y) and `keypoints` (x, y by name).
+    followed, `id`; where text was to be read, `kind` and `text`; and where the model gave them, `polygon` (list of
+    x, y) and `keypoints` (x, y by name).
     """
     fields: dict[str, Any] = {
         "label": item.label,
@@ -72,6 +73,8 @@ def object_fields(item: DetectedObject) -> dict[str, Any]:
     }
     if item.id:
         fields["id"] = item.id
+    if item.kind:
+        fields |= {"kind": item.kind, "text": item.text}
     if item.polygon:
         fields["polygon"] = [list(corner) for corner in item.polygon]
     if item.keypoints:

@@ -33,7 +33,7 @@ def score_objects(objects: Sequence[DetectedObject], answer: Answer) -> tuple[De
     scored = []
     for item in objects:
         score = raw_score(gather_evidence(item, answer))
-        # Fitted on boxes alone: for points the tokens hardly tell right from wrong.
+        # Fitted on boxes of things alone: for points the tokens hardly tell right from wrong.
         if score is not None and answer.calibration is not None and are_calibrated([item], answer):
             score = calibrated(score, answer.calibration)
         scored.append(replace(item, score=score))
@@ -41,22 +41,28 @@ def score_objects(objects: Sequence[DetectedObject], answer: Answer) -> tuple[De
 
 
 def are_calibrated(objects: Sequence[DetectedObject], answer: Answer) -> bool:
-    """Whether `score_objects` calibrates the scores of all these objects; those of points it never does."""
+    """Whether `score_objects` calibrates the scores of all these objects; those of points and texts it never does."""
     fitted = answer.calibration is not None and answer.calibration.formula == FORMULA
-    return fitted and all(item.xyxy is not None for item in objects)
+    return fitted and all(item.xyxy is not None and not item.kind for item in objects)
 
 
 def raw_score(evidence: Evidence) -> float | None:
     """Score one object's evidence, uncalibrated, 0..1; None without coordinate tokens.
 
     Geometric mean of the probabilities of the digits, times the probability of the label and of the
-    beginning; parts without tokens are left out.
+    beginning; parts without tokens are left out. Of a text that was read it is the geometric mean again, or a
+    paragraph would count as unsure for its length.
     """
     if not evidence.coordinates:
         return None
-    digits = math.exp(math.fsum(evidence.coordinates) / len(evidence.coordinates))
+    digits, text = _mean(evidence.coordinates), _mean(evidence.text)
     # Rounding may lift the log-probability of a sure token above 0.
-    return min(1.0, digits * math.exp(math.fsum((*evidence.label, *evidence.begin))))
+    return min(1.0, digits * text * math.exp(math.fsum((*evidence.label, *evidence.begin))))
+
+
+def _mean(logprobs: Sequence[float]) -> float:
+    """Return the geometric mean of probabilities, 1 for none."""
+    return math.exp(math.fsum(logprobs) / len(logprobs)) if logprobs else 1.0
 
 
 def calibrated(score: float, calibration: Calibration) -> float:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from vlm_perception.types import Remark
+
 _NAMES = "think|thinking|thoughts?|reason|reasoning|analysis|reflection|scratchpad"
 _TAG = re.compile(
     rf"<(?P<close>/)?(?:seed:)?(?:{_NAMES})\s?>|<\|(?P<close2>/)?think\|>|<\|(?:begin|(?P<close3>end))_of_thought\|>"
@@ -25,6 +27,9 @@ _MAY_GO_ON = re.compile(
     r"(?:</?[a-z_:]*\s?|<\|[/a-z_]*\|?|<\|channel\|>[a-z]*(?:<\|?[a-z]*\|?)?|◁/?[a-z]*|\[/?(?:T[HINK]*)?)\Z",
     re.IGNORECASE,
 )
+
+
+ENDS_THINKING = Remark("thinking", "the reply ended before its thinking did")
 
 
 class ReplySection(NamedTuple):

@@ -1,8 +1,8 @@
 """Which tokens of a reply speak for one of its objects, and how sure the model was of each.
 
-Three kinds: the digits of its coordinates, its label, and the decision to begin it rather than to
-end the list. A token that lies across two of these speaks for both: its probability is that of
-both together, and cannot be parted.
+Four kinds: the digits of its coordinates, its label, the decision to begin it rather than to end the list, and the
+text that was read in its place. A token that lies across two of these speaks for both: its probability is that of both
+together, and cannot be parted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class Evidence:
         coordinates: Tokens that hold a digit of its numbers.
         label: Tokens that hold a character of the name the model wrote.
         begin: Tokens between the object before (or the opening of the list) and its first content.
+        text: Tokens that hold a character of the text that was read.
     """
 
     coordinates: tuple[float, ...] = ()
     label: tuple[float, ...] = ()
     begin: tuple[float, ...] = ()
+    text: tuple[float, ...] = ()
 
 
 def gather_evidence(item: DetectedObject, answer: Answer) -> Evidence:
@@ -44,6 +46,7 @@ def gather_evidence(item: DetectedObject, answer: Answer) -> Evidence:
         _logprobs(answer, spans.coordinates, digits_only=True),
         _logprobs(answer, spans.label),
         _logprobs(answer, (spans.begin,)),
+        _logprobs(answer, spans.text),
     )
 
 

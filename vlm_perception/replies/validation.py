@@ -63,10 +63,11 @@ class Validator:
         place, problem = (
             (_Place(), reason) if reason else self._place(candidate.key, candidate.value, candidate.size, scale)
         )
-        identity = (candidate.label, place.xyxy, place.point_xy, *sorted(candidate.attributes.items()))
+        name = f"{candidate.label}\n{candidate.text}" if candidate.text else candidate.label
+        identity = (name, place.xyxy, place.point_xy, *sorted(candidate.attributes.items()))
         if not problem and identity in self._seen:
             problem = _REPEAT
-        if not problem and place.xyxy is not None and self._repeats(candidate.label, place.xyxy):
+        if not problem and place.xyxy is not None and self._repeats(name, place.xyxy):
             problem = _NEAR_REPEAT
         if problem:
             self.reject(problem, candidate.span, text)
@@ -99,6 +100,8 @@ class Validator:
                 evidence=candidate.evidence,
                 polygon=polygon,
                 keypoints=keypoints,
+                text=candidate.text,
+                kind=candidate.kind,
             )
         )
 

@@ -84,7 +84,7 @@ def test_tables_name_what_is_there_and_nothing_else(page: str, heading: str, nam
 def test_the_parts_of_an_answer_are_named() -> None:
     named = set(re.findall(r"`(\w+)`", PAGES["topics"].split("\n## Answer\n")[1].split("\n## ")[0]))
     assert named >= result_fields(a_result())["timings"].keys() | {"latency_s", "age_s"}
-    assert named >= object_fields(DetectedObject("red circle", (1.0, 2.0, 3.0, 4.0), None)).keys()
+    assert named >= object_fields(DetectedObject("red circle", (1.0, 2.0, 3.0, 4.0), None, kind="line")).keys()
 
 
 @pytest.mark.parametrize(

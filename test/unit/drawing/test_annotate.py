@@ -105,6 +105,32 @@ def followed(*objects: DrawnTrack, seen_age_s: float | None = None, rgb: NDArray
     return annotate_tracks(gray() if rgb is None else rgb, objects, (ASKED,), seen_age_s)
 
 
+def test_text_that_was_read_is_its_label() -> None:
+    """In place of the name that all of them share, with what kind of block it is where that is its name."""
+    rgb = gray()
+    line = DetectedObject("labels", BOX.xyxy, None, kind="line")
+
+    def labels(*found: DetectedObject) -> bytes:
+        return annotate(rgb, result_of(rgb, *found))[: len(rgb)].tobytes()
+
+    assert labels(replace(line, text="A7")) != labels(line)
+    assert labels(line) == labels(replace(line, kind="")), "found and not read"
+    block = replace(line, label="heading", kind="heading", text="A7")
+    assert labels(block) == labels(replace(block, label="heading", kind="x", text="heading: A7"))
+    assert labels(replace(line, text="A\n7")) == labels(replace(line, text="A / 7"))
+
+
+def test_a_long_text_in_a_crowd_takes_its_own_place() -> None:
+    rgb = gray()
+    page = [
+        DetectedObject("paragraph", (10.0, y, 300.0, y + 14.0), None, text="many words " * 20, kind="paragraph")
+        for y in np.arange(5.0, 470.0, 16.0)
+    ]
+    narrow = [replace(found, xyxy=(10.0, *(found.xyxy or ())[1:2], 80.0, *(found.xyxy or ())[3:])) for found in page]
+    wide_px, narrow_px = (changed(rgb, annotate(rgb, result_of(rgb, *found))).sum() for found in (page, narrow))
+    assert narrow_px < 0.7 * wide_px
+
+
 def test_what_is_followed_has_its_number_its_trace_and_dashes_where_it_is_not_sure() -> None:
     rgb = gray()
     plain = followed(DrawnTrack(BOX))

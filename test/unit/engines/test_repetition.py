@@ -64,6 +64,8 @@ def test_loops_are_told(text: str, latest: int) -> None:
 GRID = [(x, y, x + 20, y + 20) for y in range(0, 400, 25) for x in range(0, 400, 25)]
 WORDS = ["the", "a", "cat", "dog", "sits", "runs", "on", "under", "red", "blue", "mat", "table", "and", "then", "near"]
 HONEST = [
+    "<table>" + "<tr><td></td><td></td></tr>" * 15 + "</table>",  # a form that nobody filled in
+    "<table>" + "<tr>\n<td></td>\n<td></td>\n</tr>\n" * 12 + "</table>",
     items([(20 * i, 5, 20 * i + 18, 60) for i in range(30)]),  # thirty alike in a row
     items(GRID),  # a grid
     items([(10, 10, 20, 20 + i) for i in range(100)]),  # growing by a pixel

@@ -190,11 +190,29 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("3.5 inch disk", Task.DETECT, ("3.5 inch disk",)),
     ("42", Task.DETECT, ("42",)),
     ("🐕", Task.DETECT, ("🐕",)),
-    # Documents, and words to be read.
-    ("QwenVL HTML", Task.RAW, ()),
+    # Text is to be read: of certain things, all of it, or a document.
+    ("read the label", Task.READ, ("the label",)),
+    ("can you read me the sign?", Task.READ, ("the sign",)),
+    ("read the text on the sign", Task.READ, ("the sign",)),
+    ("read the sign; the label", Task.READ, ("the sign", "the label")),
+    ("What does the sign say?", Task.READ, ("the sign",)),
+    ("what is written on the box", Task.READ, ("the box",)),
+    ("what number is printed on the cart?", Task.READ, ("the cart",)),
+    ("读出标签上的文字", Task.READ, ("标签",)),
+    ("招牌上写着什么？", Task.READ, ("招牌",)),
+    ("请识别车牌", Task.READ, ("车牌",)),
+    ("read all the text in the picture, please", Task.READ, ()),
+    ("what does it say?", Task.READ, ()),
+    ("读出图中所有文字", Task.READ, ()),
+    ("QwenVL HTML", Task.READ, ()),
+    ("read this page", Task.READ, ()),
+    # Things to find, and wishes for more than what is written.
     ("QwenVL Markdown", Task.RAW, ()),
-    ("read the text on the sign", Task.DESCRIBE, ()),
     ("reading lamp", Task.DETECT, ("reading lamp",)),
+    ("the red book titled read me", Task.DETECT, ("the red book titled read me",)),
+    ("the text on the screen", Task.DETECT, ("the text on the screen",)),
+    ("read the label and tell me if it is out of date", Task.DESCRIBE, ()),
+    ("where is the sign that says stop?", Task.DETECT, ("the sign that says stop",)),
     # A prefix wins over every rule.
     ("point: the handle", Task.POINT, ("the handle",)),
     ("Count : how many cups are there?", Task.COUNT, ("cups",)),
@@ -252,11 +270,26 @@ WORDING = [
     ("指出红色小车的轮子", "指出红色小车的轮子，以JSON格式输出每个的point_2d坐标和label。"),
     ("图中有多少个笑脸？", "数一数笑脸：以JSON格式列出每个的bbox_2d坐标和label，再说出数量。"),
     ("描述场景", "描述场景"),
+    (
+        "read: labels on the carts",
+        "Spotting the text of labels on the carts in the image with line-level, and output in JSON format as "
+        "[{'bbox_2d': [x1, y1, x2, y2], 'text_content': 'text'}, ...].",
+    ),
+    (
+        "read: all the text",  # word for word that of Qwen's ocr cookbook
+        "Spotting all the text in the image with line-level, and output in JSON format as "
+        "[{'bbox_2d': [x1, y1, x2, y2], 'text_content': 'text'}, ...].",
+    ),
+    ("读：小车", "找出图中小车上的文字，按行以JSON格式输出每行的bbox_2d坐标和text_content。"),
+    ("读：所有文字", "找出图中所有文字，按行以JSON格式输出每行的bbox_2d坐标和text_content。"),
+    ("read: document", "QwenVL HTML"),
+    ("read: the invoice", "QwenVL HTML"),
+    ("读：这张发票", "QwenVL HTML"),
 ]
 
 
 @pytest.mark.parametrize(("text", "instruction"), WORDING)
-def test_the_wording_is_the_one_the_tiny_model_was_trained_on(text: str, instruction: str) -> None:
+def test_the_wording_is_the_one_that_models_were_trained_on(text: str, instruction: str) -> None:
     """Byte for byte."""
     assert build_prompt(text).instruction == instruction
 
@@ -345,6 +378,11 @@ def test_any_text_gives_an_instruction_or_a_prompt_error(text: str) -> None:
         "把",
         "的框",
         "how many ",
+        "read ",
+        "read the ",
+        "what is written on ",
+        "上的文字",
+        "the text ",
         "wie viele a sind ",
         "and then ",
         "draw the the the ",

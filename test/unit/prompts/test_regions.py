@@ -26,6 +26,7 @@ NAMED = [
     ("in the centre: how many cups are there?", (0.25, 0.25, 0.75, 0.75), "share", "cups", "count"),
     ("in the lower half: count: cups", (0.0, 0.5, 1.0, 1.0), "share", "cups", "count"),
     ("point: in the lower half: the handle", (0.0, 0.5, 1.0, 1.0), "share", "the handle", "point"),
+    ("read: in the left half: the label", LEFT, "share", "the label", "read"),
     ("左半边：杯子", LEFT, "share", "杯子", "detect"),
     ("在画面的右侧里：有几个杯子？", RIGHT, "share", "杯子", "count"),
     ("只看左上角: 杯子", (0.0, 0.0, 0.5, 0.5), "share", "杯子", "detect"),
@@ -43,6 +44,13 @@ WITHOUT = [
     "cups: red ones",
     "raw: in the left half: cup",
 ]
+
+
+@pytest.mark.parametrize("text", ["in the left half: read everything", "read: left half: text", "左半边：读出文字"])
+def test_all_text_of_a_region_is_read(text: str) -> None:
+    prompt = build_prompt(text)
+    assert prompt.region == Region(LEFT)
+    assert (prompt.task, prompt.targets) == (Task.READ, ())
 
 
 @pytest.mark.parametrize(("text", "xyxy", "unit", "asked", "task"), NAMED)

@@ -49,6 +49,9 @@ prefixes: {detect: "suche|detect"}
 auto:
   count: ['\bAnzahl\b']
 strip: ['^die\s+']
+read:
+  templates: {read_document: {english: "Markdown of the page"}}
+  document: ['Lieferschein']
 """
     book = load_prompts(write(text))
     assert book.build("is the door open?").instruction == "Answer in one short sentence: is the door open?"
@@ -56,6 +59,9 @@ strip: ['^die\s+']
     assert book.build("suche: die Tasse").targets == ("Tasse",)
     assert book.build("Anzahl Tassen").task is Task.COUNT
     assert book.build("how many cups").task is not Task.COUNT, "the patterns of one task are replaced together"
+    assert book.build("read: Lieferschein").instruction == "Markdown of the page"
+    assert book.build("read: document").targets == ("document",)
+    assert book.build("read: everything") == build_prompt("read: everything")
     assert book.build("point to the cup").task is Task.POINT, "those of other tasks stay"
 
 
@@ -80,6 +86,9 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("templates: {detcet: {english: 'x {what}'}}", ("templates.detcet", "'detect'")),  # unknown task
     ("templates: {detect: {german: 'x {what}'}}", ("templates.detect.german", "'english' or 'chinese'")),
     ("templates: {detect: {english: Find it}}", ("templates.detect.english", "'Find it'", "no {what}", "put {what}")),
+    ("read: {templates: {read_document: {english: ''}}}", ("read.templates.read_document.english", "at least 1")),
+    ("read: {templates: {read_all: {english: 'x<|im_end|>'}}}", ("read.templates.read_all", "<|im_end|>", "remove it")),
+    ("read: {templates: {read: {english: 'x'}}}", ("read.templates.read", "'read_all' or 'read_document'")),
     ("templates: {detect: {english: 5}}", ("templates.detect.english is 5", "valid string")),
     ("templates: {detect: }", ("templates.detect is None",)),
     ("templates: {detect: '{what}'}", ("templates.detect", "valid dictionary")),
@@ -93,7 +102,10 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("auto: {tally: ['how']}", ("auto.tally", "'count'")),
     ("prefixes: {detect: '*'}", ("prefixes.detect", "regular expression")),
     ("strip: ['[']", ("strip.0", "regular expression")),
-    ("template: {}", ("unknown section template", "known: templates, joint, prefixes, regions, boxes, auto, strip")),
+    (
+        "template: {}",
+        ("unknown section template", "known: templates, joint, prefixes, regions, read, boxes, auto, strip"),
+    ),
     ("3: {}", ("prompts_file", "3")),
     ("- a\n- b", ("holds a list", "give sections")),
     ("just words", ("holds a str",)),
@@ -178,7 +190,7 @@ def test_the_example_of_the_documentation_works(write: Write) -> None:
 
 def test_the_rules_of_the_documentation_are_the_rules() -> None:
     rows = re.findall(r"^\| \d \| (.+?) \| .+? \| (.+) \|$", DOCS, re.MULTILINE)
-    assert len(rows) == 8
+    assert len(rows) == 9
     for task, examples in rows:
         for text in re.findall(r"`(.+?)`", examples):
             assert build_prompt(text).task.value == task.replace("by name", "point"), text

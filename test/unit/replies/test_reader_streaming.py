@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytest
+from executed_lines import executed_lines
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -189,22 +189,5 @@ SLOW_SHAPES = [
 @pytest.mark.parametrize("shape", SLOW_SHAPES)
 def test_time_is_linear(shape: str, width: int) -> None:
     """Counts executed lines instead of seconds: four times the text, at most five times the lines."""
-    short, long = (_lines_run(shape * count, width) for count in (200, 800))
+    short, long = (executed_lines(lambda: read(shape * count, [width])) for count in (200, 800))  # noqa: B023
     assert long < 5 * short + 2000
-
-
-def _lines_run(text: str, width: int) -> int:
-    count = 0
-
-    def trace(frame: object, event: str, argument: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        read(text, [width])
-    finally:
-        sys.settrace(before)
-    return count

@@ -34,6 +34,9 @@ def test_the_formula_by_hand() -> None:
     assert raw_score(FULL) == pytest.approx(math.sqrt(0.4) * 0.36 * 0.75)
     assert raw_score(Evidence(FULL.coordinates)) == pytest.approx(math.sqrt(0.4))
     assert raw_score(Evidence((), FULL.label, FULL.begin)) is None
+    text = (math.log(0.5), math.log(0.2), math.log(0.8))
+    assert raw_score(Evidence(FULL.coordinates, text=text)) == pytest.approx(math.sqrt(0.4) * 0.08 ** (1 / 3))
+    assert raw_score(Evidence((), text=text)) is None
 
 
 def answer_of(text: str, calibration: Calibration | None = None, logprob: float = -0.5) -> Answer:

@@ -42,6 +42,7 @@ _TASKS = (
     ("ground: descriptions", Task.GROUND.value),
     ("point: points", Task.POINT.value),
     ("count: a number", Task.COUNT.value),
+    ("read: text", Task.READ.value),
     ("describe: words", Task.DESCRIBE.value),
     ("raw: sent as it is", Task.RAW.value),
 )

@@ -13,6 +13,7 @@ from vlm_perception.frames.encodings import Pixels
 from vlm_perception.replies.result_json import fitted_on, one_line, result_fields
 from vlm_perception.types import DetectedObject, Reject, Result
 
+_LONGEST_ALT = 400
 NO_ANSWER = '<p class="nothing">No answer.</p>'
 
 
@@ -23,7 +24,7 @@ class Shown:
     Attributes:
         notice: A problem or a remark; empty when there is none.
         picture: (height, width, 3) uint8 RGB with everything drawn in, or None.
-        answer: Number of objects, count, spoken text.
+        answer: Number of objects, count, spoken text, text that was read.
         objects: Table of objects.
         reply: The raw reply with its pieces marked.
         rejects: Table of what was not accepted.
@@ -93,12 +94,18 @@ def show_result(result: Result, source: str, model: str) -> Shown:
 
 
 def picture_alt(result: Result) -> str:
-    """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader."""
+    """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader.
+
+    Text that was read follows, cut where it is long.
+    """
     names = Counter(found.label for found in result.objects)
     listed = ", ".join(f"{number} {name}" if number > 1 else name for name, number in names.items())
     number = len(result.objects)
     told = f"{number} object{'' if number == 1 else 's'}: {listed}." if number else "No objects."
-    return told if result.count is None else f"{told} Count {result.count}."
+    told += "" if result.count is None else f" Count {result.count}."
+    texts = "; ".join(" ".join(found.text.split()) for found in result.objects if found.text)
+    cut = texts if len(texts) <= _LONGEST_ALT else f"{texts[:_LONGEST_ALT]}…"
+    return f"{told} Read: {cut}" if texts else told
 
 
 def notice(kind: str, text: str) -> str:
@@ -136,7 +143,8 @@ def _answer(result: Result) -> str:
         chips.append(f'<span class="chip {"good" if result.count_agrees else "bad"}">{agrees}</span>')
     if result.rejects:
         chips.append(_chip("rejects", str(len(result.rejects)), "bad"))
-    spoken = f'<p class="spoken">{escape(result.text)}</p>' if result.text.strip() else ""
+    said = [result.text, *(found.text for found in result.objects)]
+    spoken = "".join(f'<p class="spoken">{escape(text)}</p>' for text in said if text.strip())
     return f'<div class="chips">{"".join(chips)}</div>{spoken}'
 
 
@@ -158,7 +166,7 @@ def mark_reply(text: str, objects: Sequence[DetectedObject], rejects: Sequence[R
     Returns:
         HTML whose text is `text` and nothing else; notes are in `title` attributes.
     """
-    marks = [(*found.span, "object", f"object {n}: {found.label}") for n, found in enumerate(objects, 1)]
+    marks = [(*found.span, "object", f"object {n}: {found.text or found.label}") for n, found in enumerate(objects, 1)]
     marks += [(*reject.span, "reject", f"not accepted: {reject.reason}") for reject in rejects]
     pieces: list[str] = []
     at = 0
@@ -215,6 +223,10 @@ def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, i
         corners = ", ".join(f"{value:.0f}" for value in found.xyxy or found.point_xy or ())
         score = "" if found.score is None else f"{found.score:.2f}"
         rows.append([str(number), found.label, score, f"{'box' if found.xyxy else 'point'} {corners}"])
+    if any(found.kind for found in objects):
+        heads.append("text")
+        for row, found in zip(rows, objects, strict=True):
+            row.append(found.text)
     if any(found.attributes for found in objects):
         heads.append("attributes")
         for row, found in zip(rows, objects, strict=True):

@@ -33,6 +33,7 @@ CUP = DetectedObject("red cup", (4.0, 6.0, 20.0, 30.0), None, {"sub_label": "chi
 PERSON = DetectedObject("person", (30.0, 0.0, 64.0, 48.0), None, score=0.5)
 DOOR = DetectedObject("人", (1.0, 2.0, 3.0, 4.0), None, score=0.25)
 HANDLE = DetectedObject("handle", None, (10.0, 12.0), score=0.5)
+SIGN = DetectedObject("sign", (5.0, 5.0, 15.0, 9.0), None, score=0.5, text="停\nSTOP", kind="line")
 
 
 def save_image(path: Path) -> Picture:
@@ -178,6 +179,20 @@ def test_coco_annotations_alone_are_coco_results(tmp_path: Path) -> None:
     assert first["attributes"] == {"sub_label": "chipped"}
     assert "score" not in second
     assert fields["images"] == [{"id": 1, "width": 64, "height": 48, "file_name": "a.png"}]
+
+
+def test_text_that_was_read_goes_where_there_is_a_place_for_it(tmp_path: Path) -> None:
+    picture, out, table = save_image(tmp_path / "a.png"), io.StringIO(), io.StringIO()
+    lines, coco, yolo = JsonLines(out), CocoFile(table, PROMPT), YoloFolder(tmp_path / "yolo", PROMPT)
+    for export in (lines, coco, yolo):
+        export.add(picture, result_with(picture, SIGN, CUP))
+    assert [export.close() for export in (lines, coco)] == [(), ()]
+    (note,) = yolo.close()
+    assert note.startswith("1 texts left out")
+    sign, cup = json.loads(out.getvalue())["objects"]
+    assert (sign["kind"], sign["text"]) == ("line", "停\nSTOP")
+    assert not cup.keys() & {"kind", "text"}
+    assert json.loads(table.getvalue())["annotations"][0]["attributes"] == {"kind": "line", "text": "停\nSTOP"}
 
 
 def test_coco_of_a_video_names_frames_and_keeps_them_when_asked(tmp_path: Path) -> None:

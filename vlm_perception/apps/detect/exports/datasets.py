@@ -73,8 +73,9 @@ class CocoFile:
             # COCO has no word for an unknown score; without the key, readers say so instead of ranking it.
             if item.score is not None:
                 annotation["score"] = item.score
-            if item.attributes:
-                annotation["attributes"] = dict(item.attributes)
+            said = {"kind": item.kind, "text": item.text} if item.kind else {}
+            if item.attributes or said:
+                annotation["attributes"] = {**item.attributes, **said}
             self._annotations.append(annotation)
 
     def close(self) -> tuple[str, ...]:
@@ -128,7 +129,7 @@ class YoloFolder:
     def __init__(self, folder: Path, prompt: Prompt) -> None:
         self._folder = folder
         self._classes, self._names = ClassNumbers(prompt), FileNames()
-        self._points = 0
+        self._points = self._texts = 0
         if any((folder / "labels").glob("*.txt")):
             raise OutputError(f"{folder} holds the labels of an earlier run: remove it, or name another folder")
         make_folder(folder / "labels")
@@ -141,6 +142,7 @@ class YoloFolder:
             yolo_line(self._classes.number(item.label), item.xyxy, image_wh) for item in result.objects if item.xyxy
         ]
         self._points += len(result.objects) - len(lines)
+        self._texts += sum(bool(item.text) for item in result.objects)
         stem = self._names.picture_stem(picture)
         suffix = usual_suffix(picture.path) if picture.frame_index is None else None
         if suffix is None:
@@ -154,14 +156,17 @@ class YoloFolder:
         """Write the names of the classes.
 
         Returns:
-            How many points were left out.
+            How many points and texts were left out.
         """
         names = list(self._classes.names())
         # Without `path`, readers take the folder of the file itself.
         data = {"train": "images", "val": "images", "nc": len(names), "names": names}
         self._write("classes.txt", "".join(f"{name}\n" for name in names))
         self._write("data.yaml", yaml.safe_dump(data, allow_unicode=True, sort_keys=False))
-        return _points_note(self._points, "YOLO text")
+        notes = _points_note(self._points, "YOLO text")
+        if self._texts:
+            notes += (f"{self._texts} texts left out: YOLO text holds classes and boxes; --format jsonl has the texts",)
+        return notes
 
     def _write(self, name: str, text: str) -> None:
         with whole_file(self._folder / name) as part:
