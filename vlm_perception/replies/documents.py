@@ -315,7 +315,7 @@ class DocumentReader:
         found = NUMBER.finditer(self._raw, start + written.start(1), start + written.end(1)) if written else ()
         level = event.tag[1] if _HEADING.fullmatch(event.tag) else ""
         return _Block(
-            _kind(event.tag, attributes.get("class", "")),
+            _kind(event.tag, attributes.get("class") or attributes.get("data-label", "")),
             event.span,
             key,
             attributes[key],
@@ -374,7 +374,7 @@ def _kind(tag: str, classes: str) -> str:
     """Tell what a block is, in words of Qwen's where its class has them."""
     if _HEADING.fullmatch(tag):
         return "heading"
-    named = "_".join(as_text(classes).lower().split())[:_LONGEST_KIND]
+    named = "_".join(as_text(classes).lower().replace("-", " ").split())[:_LONGEST_KIND]
     return named if named and tag not in _OF_THEIR_OWN else _KINDS.get(tag, "text")
 
 

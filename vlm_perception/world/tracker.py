@@ -182,7 +182,7 @@ class Tracker:
     def _put(self, each: Followed, sighting: Sighting, newest: KeptFrame) -> None:
         assert self._image_wh is not None
         each.sighting = sighting
-        each.thing = replace(sighting.placed(newest, self._image_wh), label=each.thing.label, score=each.thing.score)
+        each.thing = _as_said(sighting.placed(newest, self._image_wh), each.thing)
         if each.places and each.places[-1][0] == newest.received_s:
             each.places.pop()
         each.places.append((newest.received_s, each.thing))
@@ -205,7 +205,7 @@ class Tracker:
             elif frame.received_s <= each.seen_s:
                 continue
             else:
-                each.thing = replace(each.thing if each.sighting else thing, label=thing.label, score=thing.score)
+                each.thing = _as_said(each.thing, thing) if each.sighting else thing
             each.seen, each.missed = frame.header, 0
             each.seen_at.append((frame.received_s, thing))
         for each in known.values():
@@ -231,6 +231,13 @@ def _take_id(thing: DetectedObject, before: Sequence[DetectedObject]) -> Detecte
         if (each.label, each.span, each.xyxy, each.point_xy) == (thing.label, thing.span, thing.xyxy, thing.point_xy):
             return replace(thing, id=each.id)
     return None
+
+
+def _as_said(there: DetectedObject, said: DetectedObject) -> DetectedObject:
+    """Leave an object where it is, and say of it what the newest answer does."""
+    return replace(
+        there, label=said.label, score=said.score, attributes=said.attributes, text=said.text, kind=said.kind
+    )
 
 
 def _is_lost(each: Followed) -> bool:

@@ -99,6 +99,7 @@ FORMS: list[tuple[str, list[Block], str]] = [
     ('<div class="text" data-bbox="[[1, 2], [30, 2], [30, 40], [1, 40]]">a</div>', [("text", "a", AT_A)], ""),
     ('<p data-bbox="30 40 1 2">a</p>', [("paragraph", "a", AT_A)], ""),  # the other diagonal
     ('<p data-bbox="-9 2 30 40.0">a</p>', [("paragraph", "a", (0.0, 2.0, 30.0, 40.0))], ""),  # clipped
+    (f'<div data-label="Section-Header" data-bbox="{A}">a</div>', [("section_header", "a", AT_A)], ""),
     (f'<img data-bbox="{A}">', [("image", "", AT_A)], ""),
     (f'<img alt="a > b" data-bbox="{A}"/>', [("image", "", AT_A)], ""),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_what_two_answers_miss_is_not_told_until_it_is_back(away_s: float, id: s
     follow.advance(back)
     assert ids(shown(follow, back, [found(A)])) == [id]
     assert [each.object.id for each in follow.advance(frame(1.4 + away_s)).tracks] == [id]
+
+
+def test_what_is_followed_says_what_the_newest_answer_does() -> None:
+    """A display keeps its track and shows another number, even before that answer is caught up."""
+    follow = tracker()
+    follow.advance(frame(1.0))
+
+    def display(text: str, score: float) -> list[DetectedObject]:
+        return [replace(found(A), text=text, kind="line", attributes={"sub_label": text}, score=score)]
+
+    shown(follow, frame(1.0), display("41", 0.5))
+    follow.advance(frame(1.2))
+    assert ids(follow.identify(result(frame(1.2), display("42", 0.7)))) == ["cups/1"]
+    (told,) = follow.advance(frame(1.3)).tracks
+    assert (told.object.text, told.object.kind, told.object.score) == ("42", "line", 0.7)
+    assert told.object.attributes == {"sub_label": "42"}
 
 
 def test_ids_of_a_prompt_that_went_do_not_come_back() -> None:
