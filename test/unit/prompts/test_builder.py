@@ -200,6 +200,7 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("what number is printed on the cart?", Task.READ, ("the cart",)),
     ("读出标签上的文字", Task.READ, ("标签",)),
     ("招牌上写着什么？", Task.READ, ("招牌",)),
+    ("盒子上写的是什么", Task.READ, ("盒子",)),
     ("请识别车牌", Task.READ, ("车牌",)),
     ("read all the text in the picture, please", Task.READ, ()),
     ("what does it say?", Task.READ, ()),
@@ -212,6 +213,8 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("the red book titled read me", Task.DETECT, ("the red book titled read me",)),
     ("the text on the screen", Task.DETECT, ("the text on the screen",)),
     ("read the label and tell me if it is out of date", Task.DESCRIBE, ()),
+    ("what does the man on the left say?", Task.DESCRIBE, ()),
+    ("他在写什么？", Task.DESCRIBE, ()),
     ("where is the sign that says stop?", Task.DETECT, ("the sign that says stop",)),
     # A prefix wins over every rule.
     ("point: the handle", Task.POINT, ("the handle",)),
