@@ -133,7 +133,7 @@ class Follower:
             answer,
             objects,
             rejects,
-            parsed.text,
+            "\n".join(filter(None, (parsed.text, *(found.text for found in objects)))),
             count.number,
             count.agrees,
             calibrated=calibrated,

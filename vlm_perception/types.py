@@ -363,7 +363,7 @@ class Result:
         answer: The raw reply.
         objects: Scored objects in image pixels.
         rejects: What was not accepted, with reasons.
-        text: Prose outside the objects (the spoken-language answer).
+        text: The spoken-language answer: prose outside the objects, and every text that was read.
         count: Number for counting prompts, else None.
         count_agrees: For a count that was said: whether it is the number of listed objects.
         calibrated: Whether the scores went through the calibration of the checkpoint's card, which holds for images

@@ -75,7 +75,7 @@ def test_text_is_read_with_its_places(talk, scripted, prompt, reply, read):
     assert answer["task"] == "read"
     assert [(found["label"], found["kind"], found["text"]) for found in answer["objects"]] == read
     assert [d.results[0].hypothesis.class_id for d in message.detections] == [label for label, _, _ in read]
-    assert (answer["rejects"], answer["text"]) == ([], "")
+    assert (answer["rejects"], answer["text"]) == ([], "\n".join(text for _, _, text in read))
 
 
 @pytest.mark.parametrize("reply", ["[]", "I see a quiet street."])

@@ -125,7 +125,15 @@ def test_text_is_read_scaled_and_scored(
     short, long = (found.score or 0.0 for found in result.objects)
     assert short == pytest.approx(long, rel=0.1), "the length of a text is no doubt"
     assert (result.calibrated, result.count, result.rejects) == (False, None, ())
+    assert result.text == "A7\nA long line", "what a robot says"
     assert [partial.objects for partial in told] == ([result.objects[:1], result.objects] if streams else [])
+
+
+def test_words_beside_what_was_read_are_said_before_it() -> None:
+    result = perceive(WritingEngine(by_letters(f"Two lines:\n{LINES}")), request(Task.READ))
+    assert result.text == "Two lines:\nA7\nA long line"
+    less = perceive(WritingEngine(by_letters(LINES)), request(Task.READ), score_threshold=0.999)
+    assert (less.objects, less.text) == ((), ""), "what is too unsure is not said"
 
 
 def test_other_tasks_read_no_text() -> None:

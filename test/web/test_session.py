@@ -142,10 +142,10 @@ def test_text_that_was_read_is_shown(open_session: OpenSession, picture: Path) -
     """In words above the list, in the list, and to a screen reader; whatever it says, it is text."""
     document = '<h2 data-bbox="10 10 30 20">Note &lt;i&gt;</h2>', '<p data-bbox="10 30 90 40">one<br>two</p>'
     shown = last(open_session(WritingEngine(*document)), question(picture, "read: document"))
-    assert shown.answer.endswith('<p class="spoken">Note &lt;i&gt;</p><p class="spoken">one\ntwo</p>')
+    assert shown.answer.endswith('<p class="spoken">Note &lt;i&gt;\none\ntwo</p>')
     assert "<th>text</th>" in shown.objects
     assert "<td>one\ntwo</td>" in shown.objects
-    assert shown.picture_alt == "2 objects: heading, paragraph. Read: Note <i>; one two"
+    assert shown.spoken == "2 objects: heading, paragraph. Note &lt;i&gt;\none\ntwo"
     assert 'title="object 1: Note &lt;i&gt;"' in shown.reply
     assert [found["text"] for found in json.loads(shown.json)["objects"]] == ["Note <i>", "one\ntwo"]
 

@@ -14,13 +14,12 @@ from vlm_perception.types import DetectedObject, Result
 def result_fields(result: Result) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
-    Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `region_xyxy` (image pixels, null for all of
-    the image), `raw_text` (the model's reply
-    as it came), `text` (prose outside the objects), `thinking` (what the model thought first), `count` (or
-    null), `count_agrees` (or null), `objects` (see `object_fields`), `score` (`formula`, `fitted_on` or null),
-    `rejects` (reason, text), `remarks` (kind, text), `image_wh` and `model_wh` (pixels), `finish_reason`,
-    `truncated`, `partial`, `passes`
-    (of the decoder), `timings` (seconds; see `Timings`).
+    Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `region_xyxy` (image pixels, null for all
+    of the image), `raw_text` (the model's reply as it came), `text` (prose outside the objects, and every text that
+    was read), `thinking` (what the model thought first), `count` (or null), `count_agrees` (or null), `objects` (see
+    `object_fields`), `score` (`formula`, `fitted_on` or null), `rejects` (reason, text), `remarks` (kind, text),
+    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder), `timings`
+    (seconds; see `Timings`).
     """
     answer, frame, region = result.answer, result.request.frame, result.request.prompt.region
     return {

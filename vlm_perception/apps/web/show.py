@@ -13,7 +13,6 @@ from vlm_perception.frames.encodings import Pixels
 from vlm_perception.replies.result_json import fitted_on, one_line, result_fields
 from vlm_perception.types import DetectedObject, Reject, Result
 
-_LONGEST_ALT = 400
 NO_ANSWER = '<p class="nothing">No answer.</p>'
 
 
@@ -24,7 +23,7 @@ class Shown:
     Attributes:
         notice: A problem or a remark; empty when there is none.
         picture: (height, width, 3) uint8 RGB with everything drawn in, or None.
-        answer: Number of objects, count, spoken text, text that was read.
+        answer: Number of objects, count, spoken text.
         objects: Table of objects.
         reply: The raw reply with its pieces marked.
         rejects: Table of what was not accepted.
@@ -94,18 +93,12 @@ def show_result(result: Result, source: str, model: str) -> Shown:
 
 
 def picture_alt(result: Result) -> str:
-    """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader.
-
-    Text that was read follows, cut where it is long.
-    """
+    """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader."""
     names = Counter(found.label for found in result.objects)
     listed = ", ".join(f"{number} {name}" if number > 1 else name for name, number in names.items())
     number = len(result.objects)
     told = f"{number} object{'' if number == 1 else 's'}: {listed}." if number else "No objects."
-    told += "" if result.count is None else f" Count {result.count}."
-    texts = "; ".join(" ".join(found.text.split()) for found in result.objects if found.text)
-    cut = texts if len(texts) <= _LONGEST_ALT else f"{texts[:_LONGEST_ALT]}…"
-    return f"{told} Read: {cut}" if texts else told
+    return told if result.count is None else f"{told} Count {result.count}."
 
 
 def notice(kind: str, text: str) -> str:
@@ -143,8 +136,7 @@ def _answer(result: Result) -> str:
         chips.append(f'<span class="chip {"good" if result.count_agrees else "bad"}">{agrees}</span>')
     if result.rejects:
         chips.append(_chip("rejects", str(len(result.rejects)), "bad"))
-    said = [result.text, *(found.text for found in result.objects)]
-    spoken = "".join(f'<p class="spoken">{escape(text)}</p>' for text in said if text.strip())
+    spoken = f'<p class="spoken">{escape(result.text)}</p>' if result.text.strip() else ""
     return f'<div class="chips">{"".join(chips)}</div>{spoken}'
 
 
