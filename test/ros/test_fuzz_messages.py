@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from fuzz_images import COMPRESSED, IMAGES, FuzzCompressed, FuzzImage
 from fuzz_messages import message_of
 from fuzz_profile import fuzz
@@ -16,7 +17,8 @@ from vision_msgs.msg import Detection2DArray
 
 from vlm_perception.errors import ImageError
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.replies.reader import parse_answer
+from vlm_perception.replies.reader import AnswerReader
+from vlm_perception.replies.texts import TextReader
 from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
@@ -36,11 +38,14 @@ def test_any_message_gives_a_frame_with_its_own_header_or_an_image_error(image: 
     assert header_message(frame.header) == message.header
 
 
+@pytest.mark.parametrize("kind", [AnswerReader, TextReader])
 @fuzz
 @given(REPLIES)
-def test_any_reply_goes_over_the_wire(text: str) -> None:
+def test_any_reply_goes_over_the_wire(kind: type[AnswerReader | TextReader], text: str) -> None:
     wh = (60, 40)
-    parsed = parse_answer(text, model_wh=wh, image_wh=wh, coordinates="absolute")
+    reader = kind(model_wh=wh, image_wh=wh, coordinates="absolute")
+    reader.feed(text)
+    parsed = reader.finish()
     frame = Frame(np.zeros((40, 60, 3), np.uint8), FrameHeader(1, 2, "camera"), "/image", 0.0)
     request = Request(frame, build_prompt("cup"), PixelBudget(3136, 50176), 10)
     answer = Answer(text, wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))

@@ -52,6 +52,16 @@ _FRAGMENTS = (
     ),
     *("<points x1='3' y1='4'", " x2=", "</points>", "<|box_start|>(1,2),(13,14)<|box_end|>", "<|object_ref_start|>"),
     *("1,2,30,40 cat\n", "cat(1,2),(3,4)", "[" * 200, "]" * 200, '{"a":' * 200, "There are 3 cups."),
+    *(
+        '"text_content": "',
+        '<p data-bbox="1 2 30 40">',
+        "</p>",
+        "<div class='\x1b' data-bbox='5,6,7,8'>",
+        "<table>",
+        "<td>",
+        "<![",
+    ),
+    *("<!--", "-->", "&#x1b;", "&", "<style>", "<b", "<li>" * 200),
 )
 # Binary noise comes out of a model as text with replacement characters.
 REPLIES = (

@@ -22,7 +22,8 @@ from vlm_perception.errors import GeometryError, ImageError, PromptError, Settin
 from vlm_perception.frames.compressed import compressed_to_rgb
 from vlm_perception.frames.encodings import RawLayout, check_raw, raw_to_rgb
 from vlm_perception.prompts.builder import load_prompts
-from vlm_perception.replies.reader import parse_answer
+from vlm_perception.replies.reader import AnswerReader
+from vlm_perception.replies.texts import TextReader
 from vlm_perception.settings import Settings, parameters
 from vlm_perception.types import PixelBudget, Task
 
@@ -93,10 +94,13 @@ def test_any_prompt(text: str, task: Task) -> None:
     prompt.instruction.encode("utf-8")
 
 
+@pytest.mark.parametrize("kind", [AnswerReader, TextReader])
 @fuzz
 @given(REPLIES, st.sampled_from(["absolute", "relative_1000"]))
-def test_any_reply(text: str, frame: Any) -> None:
-    parsed = parse_answer(text, model_wh=(644, 476), image_wh=(640, 480), coordinates=frame)
+def test_any_reply(kind: type[AnswerReader | TextReader], text: str, frame: Any) -> None:
+    reader = kind(model_wh=(644, 476), image_wh=(640, 480), coordinates=frame)
+    reader.feed(text)
+    parsed = reader.finish()
     for found in parsed.objects:
         numbers = found.xyxy or found.point_xy or ()
         assert numbers
