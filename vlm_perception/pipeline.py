@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vlm_perception.engines.base import Engine, ShouldStop, never_stop
+from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError
 from vlm_perception.frames.regions import look_at_region, shifted
 from vlm_perception.replies.counting import count_answer
 from vlm_perception.replies.labels import name_objects
@@ -16,15 +17,21 @@ from vlm_perception.replies.texts import TextReader
 from vlm_perception.types import (
     Answer,
     DetectedObject,
+    Look,
+    LookOutcome,
     Reject,
     Request,
     Result,
     Task,
     Timings,
     Token,
+    Zoom,
 )
+from vlm_perception.world.closer_looks import merge_look, plan_looks
 
 OnPartial = Callable[[Result], None]
+# Those whose answers are places.
+_LOOKED_AT = (Task.DETECT, Task.GROUND, Task.POINT, Task.COUNT)
 
 
 def perceive(
@@ -34,6 +41,7 @@ def perceive(
     score_threshold: float = 0.0,
     should_stop: ShouldStop = never_stop,
     on_partial: OnPartial | None = None,
+    zoom: Zoom = "off",
 ) -> Result:
     """Answer one request completely.
 
@@ -46,8 +54,10 @@ def perceive(
         on_partial: Told, on the calling thread, each time objects became complete while the model
             is still writing: a `Result` with `partial` set, whose objects are those so far. They
             are the first ones of the final result, with the same names and scores, unless the model
-            ends a thinking that it never began: then they are gone. Its rejects
+            ends a thinking that it never began: then they are gone; and but for small and unsure things, whose
+            place, name and score closer looks make finer, or which they take away. Its rejects
             are those below the threshold alone; prose and count are known only at the end.
+        zoom: "auto" asks again about parts around small and unsure things, see `look_closer`; a prompt's own wins.
 
     Returns:
         Objects in image pixels, named as `replies/labels.py` tells, rejects, prose
@@ -59,8 +69,77 @@ def perceive(
             of it.
     """
     follower = Follower(engine, request, score_threshold, on_partial)
-    answer = engine.answer(follower.asked, should_stop, follower.read)
-    return follower.finish(answer)
+    result = follower.finish(engine.answer(follower.asked, should_stop, follower.read))
+    if (request.prompt.zoom or zoom) == "off":
+        return result
+    return look_closer(engine, result, score_threshold=score_threshold, should_stop=should_stop)
+
+
+def look_closer(
+    engine: Engine,
+    result: Result,
+    *,
+    score_threshold: float = 0.0,
+    should_stop: ShouldStop = never_stop,
+    is_stale: Callable[[], bool] = never_stop,
+) -> Result:
+    """Ask once more about parts of an answered frame, where small and unsure things are.
+
+    Args:
+        engine: The one that answered.
+        result: A whole answer that lists things.
+        score_threshold: As in `perceive`.
+        should_stop: As in `perceive`, for each look.
+        is_stale: Asked before each look; once true, no more are begun.
+
+    Returns:
+        The same objects in their order, those that a look was for as it saw them, and what is new behind them. Where a
+        look found nothing at all, what it was for becomes rejects. A count goes along where it agreed with the list.
+        Each look is in `looks`; one that fails, for lack of memory too, costs itself alone.
+
+    Raises:
+        DeviceLostError: No later answer can succeed.
+    """
+    request, answer = result.request, result.answer
+    if request.prompt.task not in _LOOKED_AT or answer.finish_reason in ("aborted", "timeout"):
+        return result
+    image_wh, region = request.frame.image_wh, request.prompt.region
+    seen = (0, 0, *image_wh) if region is None else region.in_image(image_wh)
+    # A part is shown with as many pixels as all was, also where it has fewer of its own.
+    least_px = min(request.budget.max_pixels, answer.model_wh[0] * answer.model_wh[1])
+    budget = replace(request.budget, min_pixels=max(request.budget.min_pixels, least_px))
+    objects, gone, looks, calibrated = result.objects, dict[int, Reject](), [], result.calibrated
+    for number, planned in enumerate(plan_looks(result.objects, seen, answer.model_wh), 1):
+        part = planned.region.in_image(image_wh)
+        if should_stop():
+            break
+        if is_stale():
+            looks.append(Look(part, "stale"))
+            continue
+        began_s = time.perf_counter()
+        prompt = replace(request.prompt, region=planned.region, zoom="off")
+        asked = replace(request, prompt=prompt, budget=budget, moves=(), look=number)
+        try:
+            closer = perceive(engine, asked, score_threshold=score_threshold, should_stop=should_stop)
+        except DeviceLostError:
+            raise
+        except (InferenceError, GeometryError) as error:
+            looks.append(Look(part, "failed", str(error), time.perf_counter() - began_s))
+            continue
+        objects = merge_look(objects, planned, closer.objects, seen, image_wh)
+        calibrated = calibrated and (closer.calibrated or not closer.objects)
+        if closer.answer.finish_reason == "stop" and not closer.objects and not closer.rejects:
+            for index in planned.meant:
+                thing = objects[index]
+                text, reason = answer.text[slice(*thing.span)], f"a closer look at {list(part)} found nothing"
+                gone[index] = Reject(reason, text, thing.span, thing.score)
+        outcome: LookOutcome = "stopped" if closer.answer.finish_reason in ("aborted", "timeout") else "done"
+        looks.append(Look(part, outcome, closer.answer.text, time.perf_counter() - began_s))
+    objects = tuple(each for index, each in enumerate(objects) if index not in gone)
+    more = len(objects) - len(result.objects)
+    count = result.count if result.count is None or result.count_agrees is False else result.count + more
+    rejects = (*result.rejects, *gone.values())
+    return replace(result, objects=objects, rejects=rejects, count=count, looks=tuple(looks), calibrated=calibrated)
 
 
 class Follower:

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from vlm_perception.errors import SettingsError
-from vlm_perception.types import PixelBudget, Task
+from vlm_perception.types import PixelBudget, Task, Zoom
 
 # Families take 4 to 16384 image tokens; one covers 28 x 28 pixels at least (Qwen2.5-VL) and 32 x 32 at most (Qwen3-VL).
 SMALLEST_AREA_PX = 4 * 28 * 28
@@ -320,6 +320,12 @@ class Settings(BaseModel):
         ge=0.0,
         le=1.0,
         description="Objects with a lower score are left out and counted as rejects; see docs/answers.md.",
+        json_schema_extra=_extra(live=True),
+    )
+    zoom: Zoom = Field(
+        "off",
+        description="auto asks again about at most two parts of a frame, where small or unsure things are, while it is "
+        "not older than max_age_s; an answer with such things then takes two to three times as long.",
         json_schema_extra=_extra(live=True),
     )
     publish_partial: bool = Field(

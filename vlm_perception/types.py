@@ -28,6 +28,8 @@ XY = tuple[float, float]
 WH = tuple[int, int]
 Span = tuple[int, int]
 CoordinateFrame = Literal["absolute", "relative_1000"]
+Zoom = Literal["off", "auto"]
+LookOutcome = Literal["done", "failed", "stale", "stopped"]
 FinishReason = Literal["stop", "length", "aborted", "timeout", "repetition", "unfinished"]
 
 
@@ -136,6 +138,7 @@ class Prompt:
         neutralised: How many chat control tokens in `text` were made harmless.
         id: Its name among several standing prompts; empty when it was sent as plain text.
         region: The part of the image that the model sees; None for all of it.
+        zoom: Whether closer looks follow its answers; empty leaves that to the setting.
     """
 
     text: str
@@ -145,6 +148,7 @@ class Prompt:
     neutralised: int = 0
     id: str = ""
     region: Region | None = None
+    zoom: Zoom | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +322,8 @@ class DetectedObject:
 class Reject:
     """A piece of a reply that looked like an object and was not accepted.
 
-    `span` is its character range in the reply; `score` is that of a good object below
-    `score_threshold`, and None for all others.
+    `span` is its character range in the reply; `score` is that of a good object that is left out, below
+    `score_threshold` or because a closer look found nothing there, and None for all others.
     """
 
     reason: str
@@ -355,6 +359,24 @@ class ParsedAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A closer look that was wanted after an answer.
+
+    Attributes:
+        xyxy: The part of the image, pixels.
+        outcome: "done"; "failed", and the answer stands without it; "stale", not asked because the frame was too old by
+            then; "stopped" before its end, with what was complete.
+        text: What the model wrote, or why it failed.
+        took_s: What it cost, seconds.
+    """
+
+    xyxy: tuple[int, int, int, int]
+    outcome: LookOutcome
+    text: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Everything that is published about one frame: the end of the pure data path.
 
@@ -371,6 +393,7 @@ class Result:
         partial: Whether the model is still writing and more may follow.
         thinking: What the model thought before it answered; nothing of it is an object or a count.
         remarks: What is odd about the whole reply.
+        looks: Closer looks, whose finds are in `objects` and `count`; all else is of the first answer.
     """
 
     request: Request
@@ -384,6 +407,7 @@ class Result:
     partial: bool = False
     thinking: str = ""
     remarks: tuple[Remark, ...] = ()
+    looks: tuple[Look, ...] = ()
 
     @property
     def truncated(self) -> bool:

@@ -102,6 +102,7 @@ def test_the_answer_says_everything_in_plain_json():
         "decode_s": 0.3,
         "first_object_s": None,
         "prefill_s": 0.0,
+        "zoom_s": 0.0,
         "latency_s": 0.5,
         "age_s": 0.75,
     }

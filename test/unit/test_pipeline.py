@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.engines.base import Engine, OnText, ignore_text
-from vlm_perception.errors import InferenceError
-from vlm_perception.pipeline import perceive
+from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError, ModelMemoryError
+from vlm_perception.pipeline import look_closer, perceive
 from vlm_perception.replies.reader import AnswerReader, parse_answer
 from vlm_perception.replies.scores import FORMULA, score_objects
 from vlm_perception.types import (
@@ -32,6 +32,7 @@ from vlm_perception.types import (
     Task,
     Timings,
     Token,
+    Zoom,
 )
 
 MODEL_WH = (100, 50)
@@ -385,3 +386,107 @@ def test_a_region_is_all_that_the_engine_sees_and_answers_come_in_pixels_of_the_
     assert [found.xyxy for found in result.objects] == [(220, 140, 260, 180), (300, 160, 340, 180)]
     assert (seen, result.request, result.answer.model_wh) == ([(200, 100)], asked, MODEL_WH)
     assert [part.objects for part in told] == ([result.objects[:1], result.objects] if streams else [])
+
+
+SMALL = '[{"bbox_2d": [80, 10, 84, 13], "label": "cat"}]'
+
+
+class LookingEngine(WritingEngine):
+    """Writes one reply after the other and keeps what it was asked; an error is raised in the place of a reply."""
+
+    def __init__(self, *replies: str | Exception) -> None:
+        super().__init__([])
+        self.replies, self.asked = list(replies), list[Request]()
+
+    def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
+        self.asked.append(request)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        self.pieces = by_letters(reply)
+        return super().answer(request, should_stop, on_text)
+
+
+def test_a_small_thing_is_looked_at_again_and_its_place_comes_back_finer() -> None:
+    dog = '{"bbox_2d": [10, 10, 50, 45], "label": "dog"}'
+    engine = LookingEngine(f"[{SMALL[1:-1]}, {dog}]", '[{"bbox_2d": [48, 22, 64, 34], "label": "lynx"}]')
+    told: list[Result] = []
+    result = perceive(engine, request(), on_partial=told.append, zoom="auto")
+    whole, closer = engine.asked
+    (look,) = result.looks
+    # A quarter of the 400 x 200 image's sides, around its middle at 328, 46.
+    assert (look.outcome, look.xyxy, closer.frame.image_wh) == ("done", (278, 21, 378, 71), (100, 50))
+    assert (closer.look, whole.look, closer.budget.min_pixels) == (1, 0, 5000)
+    assert [(found.label, found.xyxy) for found in result.objects] == [
+        ("lynx", (278 + 48, 21 + 22, 278 + 64, 21 + 34)),
+        ("dog", (40, 40, 200, 180)),
+    ]
+    assert result.answer.text.startswith("[{"), "all else is of the first answer"
+    assert [len(part.objects) for part in told] == [1, 2], "in the same order"
+    assert [part.objects[-1].label for part in told] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("task", "zoom", "own", "looks"),
+    [
+        (Task.DETECT, "auto", "", 1),
+        (Task.GROUND, "auto", "", 1),
+        (Task.COUNT, "auto", "", 1),
+        (Task.RAW, "auto", "", 0),
+        (Task.DESCRIBE, "auto", "", 0),
+        (Task.DETECT, "off", "", 0),
+        (Task.DETECT, "off", "auto", 1),
+        (Task.DETECT, "auto", "off", 0),
+    ],
+)
+def test_closer_looks_follow_where_they_are_wanted(task: Task, zoom: Zoom, own: Zoom, looks: int) -> None:
+    asked = request(task)
+    asked = replace(asked, prompt=replace(asked.prompt, zoom=own))
+    result = perceive(LookingEngine(SMALL, SMALL), asked, zoom=zoom)
+    assert [look.outcome for look in result.looks] == ["done"] * looks
+
+
+def test_a_count_goes_along_with_what_is_new_unless_it_disagreed() -> None:
+    new = '[{"bbox_2d": [48, 22, 64, 34], "label": "cat"}, {"bbox_2d": [10, 22, 30, 34], "label": "cat"}]'
+    for said, count in ((SMALL, 2), (f"{SMALL} There is one.", 2), (f"{SMALL} There are seven.", 7)):
+        assert perceive(LookingEngine(said, new), request(Task.COUNT), zoom="auto").count == count
+
+
+def test_what_a_look_does_not_list_stays_unless_it_finds_nothing_at_all() -> None:
+    other = '[{"bbox_2d": [5, 5, 9, 9], "label": "fly"}]'
+    kept = perceive(LookingEngine(SMALL, other), request(Task.COUNT), zoom="auto")
+    assert ([found.label for found in kept.objects], kept.count, kept.rejects) == (["cat", "fly"], 2, ())
+    unread = perceive(LookingEngine(SMALL, '[{"bbox_2d": [5, 5, 5], "label": "cat"}]'), request(), zoom="auto")
+    assert [found.label for found in unread.objects] == ["cat"], "a reply that cannot be read says nothing"
+    taken = perceive(LookingEngine(SMALL, "[]"), request(Task.COUNT), zoom="auto")
+    (reject,) = taken.rejects
+    assert (taken.objects, taken.count, reject.text) == ((), 0, SMALL[1:-1])
+    assert "found nothing" in reject.reason
+    assert reject.score is not None
+
+
+def test_looks_that_fail_are_too_late_or_stopped_cost_themselves_alone() -> None:
+    for error in (ModelMemoryError("full"), InferenceError("broke"), GeometryError("too narrow")):
+        result = perceive(LookingEngine(SMALL, error), request(), zoom="auto")
+        assert ([(look.outcome, look.text) for look in result.looks], len(result.objects)) == (
+            [("failed", str(error))],
+            1,
+        )
+    with pytest.raises(DeviceLostError):
+        perceive(LookingEngine(SMALL, DeviceLostError("gone")), request(), zoom="auto")
+    first = perceive(LookingEngine(SMALL), request())
+    late = look_closer(LookingEngine(), first, is_stale=lambda: True)
+    assert ([look.outcome for look in late.looks], late.objects) == (["stale"], first.objects)
+    stopped = look_closer(LookingEngine(), first, should_stop=lambda: True)
+    assert (stopped.looks, stopped.objects) == ((), first.objects)
+    turns = iter((False, True))
+    ended = look_closer(LookingEngine(SMALL), first, should_stop=lambda: next(turns))
+    assert ([look.outcome for look in ended.looks], ended.objects) == (["stopped"], first.objects)
+
+
+def test_in_a_region_looks_stay_inside_of_it() -> None:
+    engine = LookingEngine('[{"bbox_2d": [0, 0, 6, 6], "label": "cat"}]', "[]")
+    asked = request()
+    asked = replace(asked, prompt=replace(asked.prompt, region=Region((0.5, 0.5, 1.0, 1.0))))
+    (look,) = perceive(engine, asked, zoom="auto").looks
+    assert look.xyxy == (200, 100, 250, 125)

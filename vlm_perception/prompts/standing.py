@@ -5,9 +5,9 @@
     [{"id": "cup", "prompt": "red cup"}, {"id": "people", "prompt": "people", "task": "count"}]
     [{"prompt": "red cup", "region": "left half"}, {"prompt": "people", "region": [0, 200, 640, 480]}]
 
-A list holds strings and objects with a `prompt`, and perhaps an `id`, a `task` and a `region` (words, or left, top,
-right, bottom in pixels of the image); without an id a prompt is named by its place, "1", "2", ... Whatever
-is no such list is one plain prompt, also when it begins with a bracket.
+A list holds strings and objects with a `prompt`, and perhaps an `id`, a `task`, a `region` (words, or left, top,
+right, bottom in pixels of the image) and a `zoom` (as the parameter); without an id a prompt is named by its place,
+"1", "2", ... Whatever is no such list is one plain prompt, also when it begins with a bracket.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.builder import MAX_PROMPT_CHARS
 from vlm_perception.prompts.regions import RegionGiven
-from vlm_perception.types import Prompt, Task
+from vlm_perception.types import Prompt, Task, Zoom
 
 MAX_STANDING_PROMPTS = 16
 MAX_ID_CHARS = 64
@@ -30,7 +30,7 @@ MAX_ID_CHARS = 64
 MAX_LIST_CHARS = MAX_STANDING_PROMPTS * 6 * (MAX_PROMPT_CHARS + 200)
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[0-9]+")
-_KEYS = ("id", "prompt", "task", "region")
+_KEYS = ("id", "prompt", "task", "region", "zoom")
 
 Build = Callable[[str, Task, RegionGiven], Prompt]
 
@@ -92,7 +92,8 @@ def _prompt(item: str | Mapping[str, Any], place: int, build: Build, task: Task)
         )
     try:
         asked = _task(fields["task"]) if "task" in fields else task
-        return replace(build(fields["prompt"], asked, fields.get("region", "")), id=name)
+        zoom = _zoom(fields["zoom"]) if "zoom" in fields else ""
+        return replace(build(fields["prompt"], asked, fields.get("region", "")), id=name, zoom=zoom)
     except PromptError as error:
         raise PromptError(f"prompt {place}: {error}") from error
 
@@ -102,3 +103,11 @@ def _task(name: str) -> Task:
     if name not in known:
         raise PromptError(f"task is {name!r}: use one of {', '.join(known)}")
     return Task(name)
+
+
+def _zoom(name: str) -> Zoom:
+    if name == "off":
+        return "off"
+    if name == "auto":
+        return "auto"
+    raise PromptError(f"zoom is {name!r}: use one of {', '.join(get_args(Zoom))}")

@@ -18,8 +18,8 @@ def result_fields(result: Result) -> dict[str, Any]:
     of the image), `raw_text` (the model's reply as it came), `text` (prose outside the objects, and every text that
     was read), `thinking` (what the model thought first), `count` (or null), `count_agrees` (or null), `objects` (see
     `object_fields`), `score` (`formula`, `fitted_on` or null), `rejects` (reason, text), `remarks` (kind, text),
-    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder), `timings`
-    (seconds; see `Timings`).
+    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder), `looks`
+    (closer looks: see `Look`), `timings` (seconds; see `Timings`, and `zoom_s`, that of the looks).
     """
     answer, frame, region = result.answer, result.request.frame, result.request.prompt.region
     return {
@@ -42,7 +42,8 @@ def result_fields(result: Result) -> dict[str, Any]:
         "truncated": result.truncated,
         "partial": result.partial,
         "passes": answer.passes,
-        "timings": asdict(answer.timings),
+        "looks": [asdict(look) for look in result.looks],
+        "timings": {**asdict(answer.timings), "zoom_s": sum((look.took_s for look in result.looks), 0.0)},
     }
 
 

@@ -41,6 +41,7 @@ class CounterReport:
         rejects: Number of pieces of replies that were not accepted.
         below_threshold: How many of those were good objects with a score below `score_threshold`.
         repetitions: Answers that were ended because the model repeated itself.
+        looks: Closer looks that `zoom` wanted, by outcome; see `Look`.
         errors: Other failures, by kind.
         recent: What was counted in the last 10 s: `answers`, `objects` and `rejects` in them (without those below
             the threshold), every cause of `drops` and kind of `errors`, and every kind of `Remark`.
@@ -63,6 +64,7 @@ class CounterReport:
     rejects: int
     below_threshold: int
     repetitions: int
+    looks: Mapping[str, int]
     errors: Mapping[str, int]
     recent: Mapping[str, int]
 
@@ -110,6 +112,7 @@ class Counters:
         self._answered_arrival_s: float | None = None
         self._drops: Counter[str] = Counter()
         self._rejects = self._below_threshold = self._repetitions = 0
+        self._looks: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._recent = Recent(_RATE_WINDOW_S, clock)
 
@@ -155,6 +158,11 @@ class Counters:
         with self._lock:
             self._recent.add(kind)
 
+    def count_look(self, outcome: str) -> None:
+        """A closer look was wanted."""
+        with self._lock:
+            self._looks[outcome] += 1
+
     def count_repetition(self) -> int:
         """A repetition loop was ended; returns how often that happened."""
         with self._lock:
@@ -197,6 +205,7 @@ class Counters:
                 rejects=self._rejects,
                 below_threshold=self._below_threshold,
                 repetitions=self._repetitions,
+                looks=dict(self._looks),
                 errors=dict(self._errors),
                 recent=self._recent.counts(),
             )

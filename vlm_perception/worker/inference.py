@@ -25,7 +25,7 @@ from vlm_perception.errors import (
     VlmPerceptionError,
 )
 from vlm_perception.frames.regions import look_at_region
-from vlm_perception.pipeline import Follower
+from vlm_perception.pipeline import Follower, look_closer
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
 from vlm_perception.settings import Settings
@@ -157,7 +157,7 @@ class Inference:
                 attempt, answer = answered[place] if answered else self._ask_one(turn, settings)
                 result = attempt.finish(answer)
                 self._note_success(result)
-                self._finish(turn, result)
+                self._finish(turn, self._look_closer(attempt, result, settings))
             except Exception as error:  # noqa: BLE001 - one bad answer must not end the thread
                 self._note_failure(error)
                 self._fail(turn, error)
@@ -218,6 +218,22 @@ class Inference:
             request = replace(request, moves=self._tracking.moves(request.frame, request.prompt))
         told = on_partial if settings.publish_partial else None
         return Attempt(turn, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
+
+    def _look_closer(self, attempt: Attempt, result: Result, settings: Settings) -> Result:
+        """Look at small things again while the frame is fresh, in what is left of the answer's time."""
+        frame, prompt = result.request.frame, result.request.prompt
+        if (prompt.zoom or settings.zoom) == "off":
+            return result
+        # Under `every` no frame is too old to be answered.
+        fresh_s = settings.timeout_s if settings.frame_policy == "every" else settings.max_age_s
+        with self._measured(settings), contained():
+            return look_closer(
+                self._engine,
+                result,
+                score_threshold=settings.score_threshold,
+                should_stop=attempt.should_stop,
+                is_stale=lambda: self._clock() - frame.received_s > fresh_s,
+            )
 
     @contextmanager
     def _measured(self, settings: Settings) -> Iterator[PassClock]:

@@ -50,6 +50,13 @@ def test_the_task_that_is_set_holds_for_prompts_that_name_none() -> None:
     assert tasks == [Task.POINT, Task.COUNT]
 
 
+def test_a_prompt_may_have_a_zoom_of_its_own() -> None:
+    told = [
+        prompt.zoom for prompt in parse('["cup", {"prompt": "cup", "zoom": "auto"}, {"prompt": "a", "zoom": "off"}]')
+    ]
+    assert told == ["", "auto", "off"]
+
+
 # what is sent, what the message must name
 REFUSED = [
     (json.dumps(["cup"] * (MAX_STANDING_PROMPTS + 1)), ["17", "16"]),
@@ -64,6 +71,8 @@ REFUSED = [
     ('[{"id": "2", "prompt": "cup"}, "mug"]', ["'2'"]),
     ('[{"prompt": "cup", "taks": "count"}]', ["'taks'", "task"]),
     ('[{"prompt": "cup", "task": "dtect"}]', ["'dtect'", "detect"]),
+    ('[{"prompt": "cup", "zoom": "on"}]', ["'on'", "off, auto"]),
+    ('[{"prompt": "cup", "zoom": true}]', ["zoom", "True", "string"]),
     ('[{"prompt": null}]', ["prompt", "None"]),
     ("[1, 2]", ["'[1, 2]'", "nothing to look for"]),
     ('["cup", "[1, 2]"]', ["prompt 2", "nothing to look for"]),

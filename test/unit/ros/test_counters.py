@@ -55,7 +55,10 @@ def test_drops_and_errors_are_counted_by_cause():
     ]
     assert counters.count_error("prompt") == 1
     assert [counters.count_repetition(), counters.count_repetition()] == [1, 2]
+    for outcome in ("done", "stale", "done"):
+        counters.count_look(outcome)
     report = counters.report()
+    assert report.looks == {"done": 2, "stale": 1}
     assert (report.drops, report.errors) == ({"truncated": 2, "stale": 1}, {"prompt": 1})
     assert report.repetitions == 2
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
+from manual_clock import ManualClock
 from scripted_engine import PATIENCE_S, ScriptedEngine
 from worker_bench import WorkerBench
 
@@ -372,3 +374,57 @@ def test_each_prompt_sees_its_own_region_of_a_frame_and_one_beside_the_frame_cos
     assert {r.request.prompt.id: r.objects[0].xyxy[0] for r in b.results} == left_px
     assert sorted(asked.frame.image_wh for asked in b.engine.requests) == sorted(sizes.values())
     assert (b.causes, "28x28" in str(b.drops[0][1])) == (["bad_geometry"], True)
+
+
+@pytest.mark.parametrize(
+    ("frame_policy", "age_s", "outcomes"),
+    [("newest", 0.0, ["done"]), ("newest", 3.0, ["stale"]), ("every", 3.0, ["done"])],
+)
+def test_small_things_are_looked_at_again_only_while_the_frame_is_fresh(bench, frame_policy, age_s, outcomes):
+    clock = ManualClock()
+    b = bench(start=False, clock=clock, rgb=np.zeros((280, 280, 3), np.uint8), zoom="auto", max_age_s=2.0,
+              frame_policy=frame_policy)  # fmt: skip
+    b.engine.on_ask = lambda request: setattr(clock, "now_s", clock.now_s + age_s)
+    b.start()
+    b.offer(1)
+    b.wait(lambda: bool(b.results))
+    assert [look.outcome for look in b.results[0].looks] == outcomes
+    assert [request.look for request in b.engine.requests] == [0] + [1] * outcomes.count("done")
+
+
+def test_a_prompt_that_changes_ends_a_closer_look_too(bench):
+    b = bench(start=False, rgb=np.zeros((280, 280, 3), np.uint8), zoom="auto")
+
+    def think_then(request):
+        if request.look:
+            b.engine.thinking.set()
+            asked.set()
+
+    asked = threading.Event()
+    b.engine.on_ask = think_then
+    b.start()
+    b.offer(1)
+    assert asked.wait(PATIENCE_S)
+    b.ask("mug")
+    b.wait(lambda: b.causes == ["prompt_changed"])
+    b.engine.on_ask = lambda request: None
+    b.engine.thinking.clear()
+    b.show(2)
+    assert b.answered == [("a", 2, "")]
+
+
+def test_a_closer_look_that_takes_too_long_ends_with_the_time_of_its_answer(bench):
+    clock = ManualClock()
+    b = bench(start=False, clock=clock, rgb=np.zeros((280, 280, 3), np.uint8), zoom="auto", timeout_s=5.0)
+
+    def take_long(request):
+        if request.look:
+            clock.wait(6.0)
+            b.engine.thinking.set()
+
+    b.engine.on_ask = take_long
+    b.start()
+    b.offer(1)
+    b.wait(lambda: bool(b.results))
+    (result,) = b.results
+    assert ([look.outcome for look in result.looks], result.truncated, len(result.objects)) == (["stopped"], False, 2)

@@ -35,7 +35,7 @@ STDOUT = (None, "-")
 # Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
 SHARED = (
     "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
-    "served_model", "model_family", "server_key_file",
+    "zoom", "served_model", "model_family", "server_key_file",
 )  # fmt: skip
 _TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
 _CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130

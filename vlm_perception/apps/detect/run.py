@@ -109,6 +109,7 @@ def detect_all(
                 score_threshold=settings.score_threshold,
                 should_stop=stop.told,
                 on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,
+                zoom=settings.zoom,
             )
         except DeviceLostError:
             raise

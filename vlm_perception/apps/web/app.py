@@ -29,7 +29,7 @@ from vlm_perception.startup.arguments import StartupError, resolve_model
 # Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
 SHARED = (
     "model", "device", "dtype", "prompt", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
-    "prompts_file", "served_model", "model_family", "server_key_file",
+    "prompts_file", "zoom", "served_model", "model_family", "server_key_file",
 )  # fmt: skip
 _TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
 _PROGRAM = "vlm-perception-ui"

@@ -171,7 +171,11 @@ def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
             step=_SLIDER_STEP_PX, label="Pixels the model sees at most",
             info="More pixels find smaller things and take longer. A model's own limit still holds.", elem_id="area",
         )  # fmt: skip
-    return [image, prompt, task, threshold, area], _Sources(video, moment, camera)
+        zoom = gr.Checkbox(
+            settings.zoom == "auto", label="Look closer at small and unsure things",
+            info="Asks again about up to two parts of the picture.", elem_id="zoom",
+        )  # fmt: skip
+    return [image, prompt, task, threshold, area, zoom], _Sources(video, moment, camera)
 
 
 def _main_outputs() -> list[Any]:
@@ -232,7 +236,7 @@ def _connect(
     asking: tuple[Callable[..., Any], ...],
     cards: list[tuple[Example, Any]],
 ) -> None:
-    image, prompt, task, _, _ = controls
+    image, prompt, task, *_ = controls
     wiring: dict[str, Any] = {
         "inputs": controls,
         "outputs": outputs,
@@ -305,7 +309,13 @@ def _moment_file(video: Path, time_s: float) -> str:
 
 def _live_asker(session: Session) -> Callable[..., tuple[Any, ...]]:
     def ask(
-        image: Mapping[str, Any] | None, prompt: str, task: str, threshold: float, area: float, request: gr.Request
+        image: Mapping[str, Any] | None,
+        prompt: str,
+        task: str,
+        threshold: float,
+        area: float,
+        zoom: bool,
+        request: gr.Request,
     ) -> tuple[Any, ...]:
         head, _, data = str((image or {}).get("url") or "").partition(",")
         if not head.startswith("data:image/"):
@@ -313,7 +323,7 @@ def _live_asker(session: Session) -> Callable[..., tuple[Any, ...]]:
         with tempfile.NamedTemporaryFile() as file:
             file.write(base64.b64decode(data))
             file.flush()
-            question = Controls(Path(file.name), "camera", str(prompt or ""), task, threshold, area)
+            question = Controls(Path(file.name), "camera", str(prompt or ""), task, threshold, area, zoom)
             *_, shown = session.ask(question, str(request.session_hash))
         return _row(shown)
 
@@ -322,11 +332,17 @@ def _live_asker(session: Session) -> Callable[..., tuple[Any, ...]]:
 
 def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
     def ask(
-        image: Mapping[str, Any] | None, prompt: str, task: str, threshold: float, area: float, request: gr.Request
+        image: Mapping[str, Any] | None,
+        prompt: str,
+        task: str,
+        threshold: float,
+        area: float,
+        zoom: bool,
+        request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
         path = Path(image["path"]) if image and image.get("path") else None
         name = str((image or {}).get("orig_name") or "the image")
-        question = Controls(path, name, str(prompt or ""), task, threshold, area)
+        question = Controls(path, name, str(prompt or ""), task, threshold, area, zoom)
         for shown in session.ask(question, str(request.session_hash)):
             yield _row(shown)
 

@@ -36,6 +36,7 @@ class Controls:
         task: Name of a `Task`.
         score_threshold: Objects with a lower score become rejects.
         max_pixels: Largest area the model may see, pixels.
+        zoom: Whether small things are looked at again.
     """
 
     image: Path | None
@@ -44,6 +45,7 @@ class Controls:
     task: object
     score_threshold: object
     max_pixels: object
+    zoom: object = False
 
 
 class Session:
@@ -148,7 +150,8 @@ class Session:
             threshold, area = float(str(question.score_threshold)), int(float(str(question.max_pixels)))
         except (ValueError, OverflowError) as error:
             raise SettingsError(f"score and pixels have to be numbers: {error}") from error
-        return self._settings.changed(task=question.task, score_threshold=threshold, max_pixels=area)
+        zoom = "auto" if question.zoom else "off"
+        return self._settings.changed(task=question.task, score_threshold=threshold, max_pixels=area, zoom=zoom)
 
     def _request(self, question: Controls) -> Request:
         settings = self._checked(question)
@@ -172,6 +175,7 @@ class Session:
                 score_threshold=settings.score_threshold,
                 should_stop=stopped.is_set,
                 on_partial=partials.put,
+                zoom=settings.zoom,
             )
 
         answer = self._model_thread.submit(work)

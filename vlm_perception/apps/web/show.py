@@ -253,6 +253,9 @@ def timings_of(result: Result) -> tuple[tuple[str, str], ...]:
     ]
     if timings.first_object_s is not None:
         facts.insert(1, ("first object after", f"{timings.first_object_s:.2f} s"))
+    if result.looks:
+        looks_s = sum(look.took_s for look in result.looks)
+        facts.append(("closer looks", f"{len(result.looks)}, {looks_s:.2f} s more"))
     facts += [
         ("image", f"{image_w} x {image_h} px"),
         ("the model saw", f"{answer.model_wh[0]} x {answer.model_wh[1]} px"),

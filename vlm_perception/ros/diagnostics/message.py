@@ -101,6 +101,8 @@ def _counts(report: CounterReport) -> dict[str, str]:
         "image rate (Hz)": f"{report.frame_rate_hz:.2f}",
         "answers": str(report.answers),
         "answer rate (Hz)": f"{report.rate_hz:.2f}",
+        "closer looks": str(sum(report.looks.values()) - report.looks.get("stale", 0)),
+        "closer looks left out": str(report.looks.get("stale", 0)),
         "latency p50 (ms)": _ms(report.latency_p50_s),
         "latency p95 (ms)": _ms(report.latency_p95_s),
         "latency p99 (ms)": _ms(report.latency_p99_s),

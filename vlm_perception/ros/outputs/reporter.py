@@ -78,9 +78,12 @@ class Reporter:
             counters.count_answer(latency_s, age_s, len(result.rejects), weak, len(result.objects))
             for remark in result.remarks:
                 counters.count_remark(remark.kind)
+            for look in result.looks:
+                counters.count_look(look.outcome)
         self._tell(result, latency_s)
         self._note_age(result)
         self._note_ending(result)
+        self._note_failed_looks(result)
         settings, frame = self._context.settings, result.request.frame
         if settings.draws_tracks:
             return
@@ -181,6 +184,14 @@ class Reporter:
                 f"tokens, {len(result.objects)} objects ({count} so far); raise timeout_s, or lower max_pixels or "
                 f"max_new_tokens",
             )
+
+    def _note_failed_looks(self, result: Result) -> None:
+        """Count and tell closer looks that failed; the answer stands without them."""
+        for look in result.looks:
+            if look.outcome == "failed":
+                count = self._counters.total.count_error("closer_look")
+                text = f"a closer look at {list(look.xyxy)} failed ({count} so far; zoom off does without): {look.text}"
+                self._context.warn("closer_look", text)
 
 
 def _key(result: Result) -> tuple[str, float, Prompt]:
