@@ -10,15 +10,19 @@ from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError
 from vlm_perception.frames.regions import look_at_region, shifted
 from vlm_perception.replies.counting import count_answer
+from vlm_perception.replies.events import event_of, read_events
 from vlm_perception.replies.labels import name_objects
 from vlm_perception.replies.reader import AnswerReader
 from vlm_perception.replies.scores import are_calibrated, score_objects
 from vlm_perception.replies.texts import TextReader
 from vlm_perception.types import (
+    XY,
     Answer,
     DetectedObject,
+    Event,
     Look,
     LookOutcome,
+    ParsedAnswer,
     Reject,
     Request,
     Result,
@@ -61,7 +65,7 @@ def perceive(
 
     Returns:
         Objects in image pixels, named as `replies/labels.py` tells, rejects, prose
-        and, for counting prompts, the count.
+        and, for counting prompts, the count; for a clip, events, and boxes with a time are among them.
 
     Raises:
         InferenceError: The engine failed on this request.
@@ -165,7 +169,8 @@ class Follower:
         self._began_s = time.perf_counter()
         self._engine, self._request, self._score_threshold = engine, request, score_threshold
         self.asked, self._origin_xy = look_at_region(request)
-        self._on_partial = on_partial
+        # What an object of a clip belongs to, its time tells, which may come last.
+        self._on_partial = on_partial if request.clip is None else None
         self._blank: Answer | None = None
         self._reader: AnswerReader | TextReader | None = None
         self._tokens: list[Token] = []
@@ -203,6 +208,9 @@ class Follower:
             reader = self._reader_of(answer)
             reader.feed(answer.text)
         parsed = reader.finish()
+        events: tuple[Event, ...] = ()
+        if self._request.clip is not None:
+            parsed, events = _with_events(parsed, answer.text, self._request.clip.duration_s, self._origin_xy)
         objects, weak = self._kept_and_weak(parsed.objects, answer)
         prompt = self._request.prompt
         count = count_answer(prompt.task, answer, parsed, objects, prompt.targets)
@@ -218,6 +226,7 @@ class Follower:
             calibrated=calibrated,
             thinking=parsed.thinking,
             remarks=parsed.remarks,
+            events=events,
         )
 
     def _reader_of(self, answer: Answer) -> AnswerReader | TextReader:
@@ -251,3 +260,17 @@ class Follower:
             else:
                 kept.append(shifted(found, self._origin_xy))
         return tuple(kept), tuple(weak)
+
+
+def _with_events(
+    parsed: ParsedAnswer, reply: str, duration_s: float, origin_xy: XY
+) -> tuple[ParsedAnswer, tuple[Event, ...]]:
+    """Take out of a reply about a clip what happened when, its boxes in pixels of the whole image."""
+    reading = read_events(parsed.text, duration_s)
+    found = [
+        (item, event_of(shifted(item, origin_xy), duration_s, reply[slice(*item.span)])) for item in parsed.objects
+    ]
+    events = (*reading.events, *(event for _, event in found if isinstance(event, Event)))
+    rejects = (*parsed.rejects, *reading.rejects, *(event for _, event in found if isinstance(event, Reject)))
+    objects = tuple(item for item, event in found if event is None)
+    return replace(parsed, objects=objects, rejects=rejects, text=reading.text), events

@@ -43,6 +43,7 @@ class Task(str, Enum):
     COUNT = "count"
     READ = "read"
     DESCRIBE = "describe"
+    WATCH = "watch"
     RAW = "raw"
 
 
@@ -127,6 +128,25 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """The last frames of a camera, as a video.
+
+    Attributes:
+        frames: At least one, oldest first, all of one `image_wh`; their pixels may be fewer, all but those of the last,
+            which is the frame that is asked about.
+        times_s: When each was taken, seconds after the first; rises, not always evenly.
+    """
+
+    frames: tuple[Frame, ...]
+    times_s: tuple[float, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the last."""
+        return self.times_s[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """What is asked about a frame.
 
@@ -134,7 +154,7 @@ class Prompt:
         text: What the user sent, stripped.
         task: Resolved task, never `AUTO`.
         instruction: Full text for the model (task, object details, output format).
-        targets: Phrases asked for, in order; empty for `RAW`, `DESCRIBE`, and `READ` of everything.
+        targets: Phrases asked for, in order; empty for `RAW`, `DESCRIBE`, `WATCH`, and `READ` of everything.
         neutralised: How many chat control tokens in `text` were made harmless.
         id: Its name among several standing prompts; empty when it was sent as plain text.
         region: The part of the image that the model sees; None for all of it.
@@ -183,6 +203,8 @@ class Request:
         max_new_tokens: The longest reply; one box takes about 40 tokens.
         moves: How things of the prompt's last answers have moved, where they are followed; only speed hangs on it.
         look: 0 for what somebody asked; 1 and more for closer looks that follow of themselves. Only speed hangs on it.
+        clip: What led to the frame, which is its last one; `budget` is then that of each of its frames. None asks
+            about the frame alone.
     """
 
     frame: Frame
@@ -191,6 +213,7 @@ class Request:
     max_new_tokens: int = 1024
     moves: tuple[Move, ...] = field(default=(), compare=False)
     look: int = 0
+    clip: Clip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +342,25 @@ class DetectedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a clip.
+
+    Attributes:
+        start_s: When it began, seconds after the clip's first frame.
+        end_s: When it ended, likewise; `start_s` for a moment.
+        text: What the model says of it; may be empty.
+        xyxy: Where it was at that moment, image pixels; None where the model gave no box.
+    """
+
+    start_s: float
+    end_s: float
+    text: str
+    xyxy: XYXY | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
-    """A piece of a reply that looked like an object and was not accepted.
+    """A piece of a reply that looked like an object or an event and was not accepted.
 
     `span` is its character range in the reply; `score` is that of a good object that is left out, below
     `score_threshold` or because a closer look found nothing there, and None for all others.
@@ -394,6 +434,7 @@ class Result:
         thinking: What the model thought before it answered; nothing of it is an object or a count.
         remarks: What is odd about the whole reply.
         looks: Closer looks, whose finds are in `objects` and `count`; all else is of the first answer.
+        events: What happened when in the request's clip.
     """
 
     request: Request
@@ -408,6 +449,7 @@ class Result:
     thinking: str = ""
     remarks: tuple[Remark, ...] = ()
     looks: tuple[Look, ...] = ()
+    events: tuple[Event, ...] = ()
 
     @property
     def truncated(self) -> bool:

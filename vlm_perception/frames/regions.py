@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vlm_perception.types import XY, DetectedObject, Move, Request
+from vlm_perception.types import WH, XY, DetectedObject, Frame, Move, Request
 
 
 def look_at_region(request: Request) -> tuple[Request, XY]:
@@ -26,7 +26,12 @@ def look_at_region(request: Request) -> tuple[Request, XY]:
     left, top, right, bottom = region.in_image(frame.image_wh)
     back = (-float(left), -float(top))
     moves = tuple(Move(_moved(move.from_xy, back), _moved(move.to_xy, back)) for move in request.moves)
-    return replace(request, frame=replace(frame, rgb=frame.rgb[top:bottom, left:right]), moves=moves), (left, top)
+    seen = replace(frame, rgb=frame.rgb[top:bottom, left:right])
+    clip = request.clip
+    if clip is not None:
+        before = [_part_of(each, (left, top, right, bottom), frame.image_wh) for each in clip.frames[:-1]]
+        clip = replace(clip, frames=(*before, seen))
+    return replace(request, frame=seen, moves=moves, clip=clip), (left, top)
 
 
 def shifted(found: DetectedObject, by_xy: XY) -> DetectedObject:
@@ -41,6 +46,15 @@ def shifted(found: DetectedObject, by_xy: XY) -> DetectedObject:
         polygon=tuple(_moved(corner, by_xy) for corner in found.polygon),
         keypoints={name: _moved(xy, by_xy) for name, xy in found.keypoints.items()},
     )
+
+
+def _part_of(small: Frame, edges: tuple[int, int, int, int], image_wh: WH) -> Frame:
+    """Cut the same part out of a frame that is kept smaller than it was; at least a pixel of it."""
+    (width, height), (left, top, right, bottom) = small.image_wh, edges
+    across, down = width / image_wh[0], height / image_wh[1]
+    x, y = min(round(left * across), width - 1), min(round(top * down), height - 1)
+    part = small.rgb[y : max(y + 1, round(bottom * down)), x : max(x + 1, round(right * across))]
+    return replace(small, rgb=part)
 
 
 def _moved(xy: XY, by_xy: XY) -> XY:

@@ -16,9 +16,11 @@ told to the model, which is shown nothing else.
   5. GROUND: it wants things and something said of each ("each cake, and describe it",
      "every square, striped or plain");
   6. READ: it wants text read ("read the label", "what does the sign say?", "读出标签");
-  7. DETECT: it asks where ("where is the cup?", "can you find ...", "在哪里");
-  8. DESCRIBE: it wants words ("describe ...", "what ...", "is the ...", anything that ends in "?");
-  9. DETECT: everything else is a thing to find.
+  7. WATCH: it asks about a stretch of time, and says so ("what happened in the last ten seconds?",
+     "视频里发生了什么？");
+  8. DETECT: it asks where ("where is the cup?", "can you find ...", "在哪里");
+  9. DESCRIBE: it wants words ("describe ...", "what ...", "is the ...", anything that ends in "?");
+  10. DETECT: everything else is a thing to find.
 """
 
 from __future__ import annotations
@@ -31,20 +33,28 @@ from dataclasses import dataclass
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.phrases import names_a_thing, phrases_of, unquoted
 from vlm_perception.prompts.regions import RegionGiven, RegionWords
-from vlm_perception.prompts.templates import WHAT, Language, PromptRules, WholeName, built_in_rules, read_rules
+from vlm_perception.prompts.templates import (
+    WHAT,
+    Language,
+    PromptRules,
+    WholeName,
+    built_in_rules,
+    read_rules,
+)
 from vlm_perception.types import Prompt, Task
 
 MAX_PROMPT_CHARS = 2000
 
-_AUTO_ORDER = (Task.RAW, Task.COUNT, Task.POINT, Task.GROUND, Task.READ, Task.DETECT, Task.DESCRIBE)
+_AUTO_ORDER = (Task.RAW, Task.COUNT, Task.POINT, Task.GROUND, Task.READ, Task.WATCH, Task.DETECT, Task.DESCRIBE)
 # These say in words what they want, so nothing is taken out of them.
-_SENT_WHOLE = (Task.DESCRIBE, Task.RAW)
+_SENT_WHOLE = (Task.DESCRIBE, Task.WATCH, Task.RAW)
 # Wider than what tokenizers read, so that a relative of the chat format does not slip through.
 _CHAT_TOKEN = re.compile(r"<(?=[|｜][^<>|｜\n]{1,64}[|｜]>)")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _KANA = re.compile(r"[\u3040-\u30ff\uff66-\uff9f]")
 # Runs of spaces mean nothing, and patterns would walk through them again and again.
 _SPACES = re.compile(r"\s{2,}")
+_QUESTION_MARKS = re.compile(r"[\s.?!。？！]+$")
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 
 _TaskPatterns = tuple[tuple[Task, tuple[re.Pattern[str], ...]], ...]
@@ -73,6 +83,19 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """What the task `WATCH` needs beside its template; see `WatchingRules`.
+
+    Attributes:
+        when: What asks a video for times; taken away.
+        template: Instruction for what is left, by language.
+    """
+
+    when: tuple[re.Pattern[str], ...]
+    template: Mapping[Language, str]
+
+
+@dataclass(frozen=True, slots=True)
 class PromptBook:
     """Templates and rules, ready to use; made by `load_prompts`.
 
@@ -85,6 +108,7 @@ class PromptBook:
         auto: Task and the patterns that choose it, in the order in which they are tried.
         strip: What is taken away around a target, in order; of what named groups found nothing is.
         reading: What the task `READ` needs beside its template.
+        watching: Likewise of `WATCH`.
     """
 
     templates: Mapping[Task, Mapping[Language, str]]
@@ -95,6 +119,7 @@ class PromptBook:
     auto: _TaskPatterns
     strip: tuple[re.Pattern[str], ...]
     reading: Reading
+    watching: Watching
 
     def build(self, text: str, task: Task = Task.AUTO, region: RegionGiven = "") -> Prompt:
         """Turn what the user typed into the full instruction for the model.
@@ -141,12 +166,14 @@ class PromptBook:
         targets = () if task in _SENT_WHOLE or whole is not None else self._targets(body)
         what = self.joint[language].join(targets) if targets else body
         template = self.templates[task][language] if whole is None else self.reading.templates[whole][language]
+        if task is Task.WATCH and (happening := _without(self.watching.when, body)) != body:
+            what, template = _QUESTION_MARKS.sub("", happening), self.watching.template[language]
         instruction = template.replace(WHAT, what)
         looked_at = self.regions.read(region) if region else named_region
         return Prompt(text, task, instruction, targets, neutralised, region=looked_at)
 
     def task_of(self, text: str) -> Task:
-        """Pick the task for a text by rules 2 to 9 of the module's docstring.
+        """Pick the task for a text by rules 2 to 10 of the module's docstring.
 
         Args:
             text: Stripped prompt without a task prefix.
@@ -215,6 +242,7 @@ def _book(rules: PromptRules) -> PromptBook:
                 ("read_document", tuple(map(_compiled, rules.read.document))),
             ),
         ),
+        watching=Watching(tuple(map(_compiled, rules.watch.when)), dict(rules.watch.template)),
     )
 
 

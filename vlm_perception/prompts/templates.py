@@ -17,8 +17,8 @@ from vlm_perception.errors import PromptError, SettingsError
 from vlm_perception.types import Region
 
 Language = Literal["english", "chinese"]
-TaskName = Literal["detect", "ground", "point", "count", "read", "describe", "raw"]
-PrefixName = Literal["auto", "detect", "ground", "point", "count", "read", "describe", "raw"]
+TaskName = Literal["detect", "ground", "point", "count", "read", "describe", "watch", "raw"]
+PrefixName = Literal["auto", "detect", "ground", "point", "count", "read", "describe", "watch", "raw"]
 # What is asked about no thing in particular, so that nothing has to be put in.
 WholeName = Literal["read_all", "read_document"]
 
@@ -103,6 +103,20 @@ class ReadingRules(BaseModel):
     document: list[Pattern]
 
 
+class WatchingRules(BaseModel):
+    """What is asked about a video, from what was typed.
+
+    Attributes:
+        when: Patterns of the words that ask for times, taken away in order.
+        template: Instruction by language, with what is left for `{what}`, where one of them was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    when: list[Pattern]
+    template: dict[Language, Template]
+
+
 class PromptRules(BaseModel):
     """The content of a prompts file; vlm_perception/prompts/templates.yaml explains every part.
 
@@ -112,6 +126,7 @@ class PromptRules(BaseModel):
         prefixes: Pattern of the words that choose a task when a colon follows.
         regions: Parts of the image, by the name that messages call them.
         read: What the task `read` needs beside its template.
+        watch: Likewise of `watch`.
         boxes: Patterns of what is said about drawing or giving boxes, taken away before a task is chosen.
         auto: Patterns that choose a task; tasks are tried in the order of the built-in file.
         strip: Patterns of what is taken away around a target, in order.
@@ -124,6 +139,7 @@ class PromptRules(BaseModel):
     prefixes: dict[PrefixName, Pattern]
     regions: dict[str, RegionRule]
     read: ReadingRules
+    watch: WatchingRules
     boxes: list[Pattern]
     auto: dict[TaskName, list[Pattern]]
     strip: list[Pattern]

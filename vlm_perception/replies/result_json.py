@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vlm_perception.replies.scores import FORMULA
-from vlm_perception.types import DetectedObject, Result
+from vlm_perception.types import Clip, DetectedObject, Event, Result
 
 
 def result_fields(result: Result) -> dict[str, Any]:
@@ -19,9 +19,14 @@ def result_fields(result: Result) -> dict[str, Any]:
     was read), `thinking` (what the model thought first), `count` (or null), `count_agrees` (or null), `objects` (see
     `object_fields`), `score` (`formula`, `fitted_on` or null), `rejects` (reason, text), `remarks` (kind, text),
     `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder), `looks`
-    (closer looks: see `Look`), `timings` (seconds; see `Timings`, and `zoom_s`, that of the looks).
+    (closer looks: see `Look`), `timings` (seconds; see `Timings`, and `zoom_s`, that of the looks). Of a clip also
+    `events` (see `event_fields`) and `clip`: its `duration_s` and its number of `frames`.
     """
     answer, frame, region = result.answer, result.request.frame, result.request.prompt.region
+    of_clip: dict[str, Any] = {}
+    if (clip := result.request.clip) is not None:
+        of_clip["events"] = [event_fields(event, clip) for event in result.events]
+        of_clip["clip"] = {"duration_s": clip.duration_s, "frames": len(clip.frames)}
     return {
         "prompt": result.request.prompt.text,
         "prompt_id": result.request.prompt.id,
@@ -44,7 +49,35 @@ def result_fields(result: Result) -> dict[str, Any]:
         "passes": answer.passes,
         "looks": [asdict(look) for look in result.looks],
         "timings": {**asdict(answer.timings), "zoom_s": sum((look.took_s for look in result.looks), 0.0)},
+        **of_clip,
     }
+
+
+def event_fields(event: Event, clip: Clip) -> dict[str, Any]:
+    """Something that happened in a clip.
+
+    Keys: `start_s` and `end_s` (seconds after the clip's first frame), `text`, `start_stamp` and `end_stamp` (`sec`,
+    `nanosec` of the camera's clock, or null where its images have no stamps), and `bbox_xyxy` where there is a box.
+    """
+    fields: dict[str, Any] = {
+        "start_s": event.start_s,
+        "end_s": event.end_s,
+        "text": event.text,
+        "start_stamp": _stamp_at(clip, event.start_s),
+        "end_stamp": _stamp_at(clip, event.end_s),
+    }
+    return fields if event.xyxy is None else {**fields, "bbox_xyxy": list(event.xyxy)}
+
+
+def _stamp_at(clip: Clip, time_s: float) -> dict[str, int] | None:
+    first_ns, last_ns = (
+        frame.header.stamp_sec * 10**9 + frame.header.stamp_nanosec for frame in (clip.frames[0], clip.frames[-1])
+    )
+    # Without stamps that go on, the times are those of arrival.
+    if not last_ns or abs(last_ns - first_ns - clip.duration_s * 1e9) > 1e6:
+        return None
+    sec, nanosec = divmod(first_ns + round(time_s * 1e9), 10**9)
+    return {"sec": sec, "nanosec": nanosec}
 
 
 def fitted_on(result: Result) -> str | None:

@@ -43,7 +43,7 @@ class Validator:
         self._scale = scale
         self._seen: set[tuple[object, ...]] = set()
         self._frame = FrameWatch(image_wh)
-        self._boxes: dict[str, dict[tuple[int, int, int, int], list[XYXY]]] = {}
+        self._boxes: dict[tuple[str, str], dict[tuple[int, int, int, int], list[XYXY]]] = {}
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -67,7 +67,8 @@ class Validator:
         identity = (name, place.xyxy, place.point_xy, *sorted(candidate.attributes.items()))
         if not problem and identity in self._seen:
             problem = _REPEAT
-        if not problem and place.xyxy is not None and self._repeats(name, place.xyxy):
+        named = name, candidate.attributes.get("time", "")
+        if not problem and place.xyxy is not None and self._repeats(named, place.xyxy):
             problem = _NEAR_REPEAT
         if problem:
             self.reject(problem, candidate.span, text)
@@ -132,17 +133,17 @@ class Validator:
         width, height = self._image_wh
         return min(max(x * scale[0], 0.0), float(width)), min(max(y * scale[1], 0.0), float(height))
 
-    def _repeats(self, label: str, xyxy: XYXY) -> bool:
-        """Tell whether an earlier object of the same name has nearly this box, and remember it.
+    def _repeats(self, named: tuple[str, str], xyxy: XYXY) -> bool:
+        """Tell whether an earlier object of the same name, and time in a video, has nearly this box, and remember it.
 
         Boxes that overlap so much have corners and sizes that differ little, so they lie in the same or in
         neighbouring cells of a grid as fine as they are: few are compared, however many there are.
         """
         left, top, right, bottom = xyxy
         width, height = right - left, bottom - top
-        boxes = self._boxes.get(label)
+        boxes = self._boxes.get(named)
         if boxes is None:
-            boxes = self._boxes[label] = {}
+            boxes = self._boxes[named] = {}
         slack = (1.0 / _SAME_IOU - 1.0) * 1.01
         for across, x in _cells(left, width, slack) if boxes else ():
             for down, y in _cells(top, height, slack):

@@ -41,7 +41,7 @@ class Happening:
     end_s: float
 
 
-class Clip:
+class DrawnClip:
     """A clip; the same arguments give the same one.
 
     Args:

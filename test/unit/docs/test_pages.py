@@ -73,8 +73,12 @@ def a_result() -> Result:
             "error | what",
             lambda: in_source(r'count_error\("(\w+)"', "ros/**/*.py") | {"unencodable"} & image_causes(),
         ),
-        # What ROS adds stands in `answer_json`.
-        ("topics", "key | what it holds", lambda: result_fields(a_result()).keys() | {"stamp", "frame_id", "camera"}),
+        # What ROS adds stands in `answer_json`; of a clip there is more.
+        (
+            "topics",
+            "key | what it holds",
+            lambda: result_fields(a_result()).keys() | {"stamp", "frame_id", "camera", "events", "clip"},
+        ),
     ],
 )
 def test_tables_name_what_is_there_and_nothing_else(page: str, heading: str, names: Callable[[], set[str]]) -> None:

@@ -113,6 +113,21 @@ TYPED: list[tuple[str, Task, tuple[str, ...]]] = [
     ("门开着吗", Task.DESCRIBE, ()),
     ("can opener", Task.DETECT, ("can opener",)),
     ("do not enter sign", Task.DETECT, ("do not enter sign",)),
+    # A stretch of time, where it is named.
+    ("what happened in the last ten seconds?", Task.WATCH, ()),
+    ("is it open in the last few seconds?", Task.WATCH, ()),
+    ("Which way did the cart go in this video?", Task.WATCH, ()),
+    ("describe the video", Task.WATCH, ()),
+    ("视频里发生了什么？", Task.WATCH, ()),
+    # Not named, or a thing in it.
+    ("what happened?", Task.DESCRIBE, ()),
+    ("what is on the video screen?", Task.DESCRIBE, ()),
+    ("the red car in the video", Task.DETECT, ("the red car in the video",)),
+    ("where is the cup in this video?", Task.DETECT, ("the cup in this video",)),
+    ("how many cups are in the video?", Task.COUNT, ("cups in the video",)),
+    ("a watch on the table", Task.DETECT, ("a watch on the table",)),
+    ("watch: what happened?", Task.WATCH, ()),
+    ("视频：发生了什么？", Task.WATCH, ()),
     # It names its own format: left alone.
     ("red cup, bbox_2d in JSON format", Task.RAW, ()),
     ("how many cups? answer in JSON", Task.RAW, ()),
@@ -308,6 +323,30 @@ WORDING = [
 def test_the_wording_is_the_one_that_models_were_trained_on(text: str, instruction: str) -> None:
     """Byte for byte."""
     assert build_prompt(text).instruction == instruction
+
+
+_WHEN = (
+    "Give the query: '{}', when does the described content occur in the video? Provide the start_time and end_time of "
+    "each occurrence in JSON format, with 'mm:ss.ff' format for time depiction."
+)
+# The words behind "watch:", and the instruction.
+WATCHED = [
+    ("what happened?", "what happened?\nUse 'mm:ss.ff' as time format."),
+    ("发生了什么？", "发生了什么？\n时间格式为'mm:ss.ff'。"),
+    ("When did the cart pass the square?", _WHEN.format("the cart pass the square")),
+    ("at what time does it stop?", _WHEN.format("it stop")),
+    ("the cup falls, but when?", "the cup falls, but when?\nUse 'mm:ss.ff' as time format."),
+    ("when?", "when?\nUse 'mm:ss.ff' as time format."),
+    (
+        "小车什么时候经过方块？",
+        "给定查询：'小车经过方块'，视频中所描述的内容发生在什么时候？以JSON格式输出每次发生的start_time和end_time，时间格式为'mm:ss.ff'。",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "instruction"), WATCHED)
+def test_a_video_is_asked_in_the_words_of_the_cookbook(text: str, instruction: str) -> None:
+    assert build_prompt(f"watch: {text}").instruction == instruction
 
 
 def test_the_language_of_the_instruction_follows_the_text() -> None:

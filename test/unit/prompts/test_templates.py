@@ -104,7 +104,7 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("strip: ['[']", ("strip.0", "regular expression")),
     (
         "template: {}",
-        ("unknown section template", "known: templates, joint, prefixes, regions, read, boxes, auto, strip"),
+        ("unknown section template", "known: templates, joint, prefixes, regions, read, watch, boxes, auto, strip"),
     ),
     ("3: {}", ("prompts_file", "3")),
     ("- a\n- b", ("holds a list", "give sections")),
@@ -189,8 +189,8 @@ def test_the_example_of_the_documentation_works(write: Write) -> None:
 
 
 def test_the_rules_of_the_documentation_are_the_rules() -> None:
-    rows = re.findall(r"^\| \d \| (.+?) \| .+? \| (.+) \|$", DOCS, re.MULTILINE)
-    assert len(rows) == 9
+    rows = re.findall(r"^\| \d+ \| (.+?) \| .+? \| (.+) \|$", DOCS, re.MULTILINE)
+    assert len(rows) == 10
     for task, examples in rows:
         for text in re.findall(r"`(.+?)`", examples):
             assert build_prompt(text).task.value == task.replace("by name", "point"), text

@@ -44,6 +44,7 @@ _TASKS = (
     ("count: a number", Task.COUNT.value),
     ("read: text", Task.READ.value),
     ("describe: words", Task.DESCRIBE.value),
+    ("watch: what happened when", Task.WATCH.value),
     ("raw: sent as it is", Task.RAW.value),
 )
 # On a phone, and for the examples, the answer would appear where nobody looks.
