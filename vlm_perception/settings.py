@@ -7,6 +7,7 @@ ROS descriptors, `config/vlm_perception.yaml` and the table of docs/parameters.m
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from vlm_perception.types import PixelBudget, Task, Zoom
 # Families take 4 to 16384 image tokens; one covers 28 x 28 pixels at least (Qwen2.5-VL) and 32 x 32 at most (Qwen3-VL).
 SMALLEST_AREA_PX = 4 * 28 * 28
 LARGEST_AREA_PX = 16384 * 32 * 32
+
+MOST_WATCH_FRAMES = 256
 
 FramePolicy = Literal["newest", "every", "on_demand"]
 _Topic = Annotated[str, Field(min_length=1)]
@@ -315,6 +318,28 @@ class Settings(BaseModel):
         description="Most prompts, of all cameras, answered in one pass of the model; more takes more memory.",
         json_schema_extra=_extra(live=True),
     )
+    watch_window_s: float = Field(
+        8.0,
+        ge=0.5,
+        le=120.0,
+        description="How far back a `watch` prompt looks; frames are kept only while there is one.",
+        json_schema_extra=_extra(live=True, unit="s"),
+    )
+    watch_rate_hz: float = Field(
+        2.0,
+        ge=0.01,
+        le=30.0,
+        description="Frames a second that a `watch` prompt looks at; times its window 256 at most.",
+        json_schema_extra=_extra(live=True, unit="Hz"),
+    )
+    watch_max_pixels: int = Field(
+        PixelBudget().max_pixels,
+        ge=SMALLEST_AREA_PX,
+        le=LARGEST_AREA_PX,
+        description="Largest area that the model sees of all frames of a `watch` prompt together, of which two that "
+        "follow one another count as one, as they take the tokens of one.",
+        json_schema_extra=_extra(live=True, unit="px"),
+    )
     score_threshold: float = Field(
         0.0,
         ge=0.0,
@@ -400,6 +425,15 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_watch(self) -> Settings:
+        if self.watch_frames > MOST_WATCH_FRAMES:
+            raise ValueError(
+                f"watch_window_s {self.watch_window_s:g} times watch_rate_hz {self.watch_rate_hz:g} is "
+                f"{self.watch_frames} frames, the limit is {MOST_WATCH_FRAMES}; lower one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_cameras(self) -> Settings:
         twice = [topic for topic, count in Counter(self.image_topics).items() if count > 1]
         if twice:
@@ -421,6 +455,22 @@ class Settings(BaseModel):
     def budget(self) -> PixelBudget:
         """Area bounds of the processed image, pixels."""
         return PixelBudget(self.min_pixels, self.max_pixels)
+
+    @property
+    def watch_frames(self) -> int:
+        """How many frames a `watch` prompt looks at, once there are so many; at least one."""
+        return max(1, math.ceil(self.watch_window_s * self.watch_rate_hz - 1e-6))
+
+    def watch_budget(self, fitting: PixelBudget, n_frames: int) -> PixelBudget:
+        """Area bounds of each frame of a clip, pixels, as long as two of them take the tokens of one.
+
+        Args:
+            fitting: What of `budget` fits into memory now; a clip gets the same share of its own.
+            n_frames: Of the clip.
+        """
+        share = fitting.max_pixels / self.max_pixels
+        most_px = max(SMALLEST_AREA_PX, int(self.watch_max_pixels * share / math.ceil(n_frames / 2)))
+        return PixelBudget(min(fitting.min_pixels, most_px), min(fitting.max_pixels, most_px))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:

@@ -6,10 +6,11 @@ read it already, so that a second prompt about it is cheap.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 
+from vlm_perception.frames.history import HistoryFrame
+from vlm_perception.frames.lazy_frame import LazyFrame
 from vlm_perception.types import Frame, Prompt
 
 
@@ -23,16 +24,20 @@ class PendingFrame:
 
     Attributes:
         owed: The prompts that are still to be asked about it, in that order; filled when it is begun.
-        broken: Whether its pixels could not be made; nothing more is asked about it then.
+        source: Its pixels, once for all who want them.
+        before: What is kept of the frames before it, oldest first, while somebody asks about clips.
     """
 
     def __init__(self, camera: str, received_s: float, make: Callable[[], Frame]) -> None:
         self.camera, self.received_s = camera, received_s
         self.owed: list[Prompt] = []
-        self.broken = False
-        self._make = make
-        self._frame: Frame | None = None
-        self._reading = threading.Lock()
+        self.source = LazyFrame(make)
+        self.before: tuple[HistoryFrame, ...] = ()
+
+    @property
+    def broken(self) -> bool:
+        """Whether its pixels could not be made; nothing more is asked about it then."""
+        return self.source.broken
 
     def read(self) -> Frame:
         """Return the frame; made once, however many prompts and threads there are.
@@ -40,20 +45,7 @@ class PendingFrame:
         Raises:
             ImageError: Its pixels cannot be made.
         """
-        if self._frame is None:
-            # Another thread waits for these pixels, instead of making the same once more.
-            with self._reading:
-                if self._frame is None:
-                    self._make_frame()
-        assert self._frame is not None
-        return self._frame
-
-    def _make_frame(self) -> None:
-        try:
-            self._frame = self._make()
-        except BaseException:
-            self.broken = True
-            raise
+        return self.source.read()
 
 
 class FrameQueue:

@@ -24,12 +24,13 @@ from vlm_perception.errors import (
     ServerUnavailableError,
     VlmPerceptionError,
 )
+from vlm_perception.frames.history import clip_of
 from vlm_perception.frames.regions import look_at_region
 from vlm_perception.pipeline import Follower, look_closer
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
 from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, DropCause, PixelBudget, Request, Result
+from vlm_perception.types import Answer, DropCause, PixelBudget, Request, Result, Task
 from vlm_perception.worker.delivery import Delivery
 from vlm_perception.worker.listener import WorkerListener
 from vlm_perception.worker.memory_backoff import MemoryBackoff, PixelLimit
@@ -213,7 +214,7 @@ class Inference:
             if claimed is not None:
                 self._listener.on_partial(claimed, partial(self._delivery.publish, turn))
 
-        request = _request(turn, budget, settings)
+        request = self._request(turn, budget, settings)
         if self._tracking is not None:
             request = replace(request, moves=self._tracking.moves(request.frame, request.prompt))
         told = on_partial if settings.publish_partial else None
@@ -235,6 +236,17 @@ class Inference:
                 is_stale=lambda: self._clock() - frame.received_s > fresh_s,
             )
 
+    def _request(self, turn: Turn, budget: PixelBudget, settings: Settings) -> Request:
+        frame, prompt, limit = turn.pending.read(), turn.prompt, settings.max_new_tokens
+        if prompt.task is not Task.WATCH:
+            return Request(frame, prompt, budget, limit)
+
+        def on_unreadable(error: ImageError) -> None:
+            self._listener.on_drop(turn.camera, error.cause, error)
+
+        clip = clip_of(turn.pending.before, frame, settings.watch_window_s, on_unreadable)
+        return Request(frame, prompt, settings.watch_budget(budget, len(clip.frames)), limit, clip=clip)
+
     @contextmanager
     def _measured(self, settings: Settings) -> Iterator[PassClock]:
         clock = PassClock(settings.timeout_s, self._clock)
@@ -250,7 +262,7 @@ class Inference:
         """Lower the pixels for all that follows, and tell; None when they cannot be lowered."""
 
         def area_of(budget: PixelBudget) -> int:
-            seen, _ = look_at_region(_request(turn, budget, settings))
+            seen, _ = look_at_region(self._request(turn, budget, settings))
             width, height = self._engine.blank_answer(seen).model_wh
             return width * height
 
@@ -334,10 +346,6 @@ def contained() -> Iterator[None]:
 def describe(error: Exception) -> str:
     """Say what went wrong, with its type when it was not raised on purpose."""
     return str(error) if isinstance(error, VlmPerceptionError) else f"{type(error).__name__}: {error}"
-
-
-def _request(turn: Turn, budget: PixelBudget, settings: Settings) -> Request:
-    return Request(turn.pending.read(), turn.prompt, budget, settings.max_new_tokens)
 
 
 def _cause_of(error: Exception) -> str:

@@ -45,7 +45,7 @@ class WorkerListener(Protocol):
         ...
 
     def on_drop(self, camera: str, cause: str, error: Exception | None) -> None:
-        """A frame, or one prompt about it, was not answered.
+        """A frame, or one prompt about it, was not answered; or it was kept for a clip and cannot be read.
 
         Also called from the threads that call `offer`, `set_cameras`, `pause` and `apply`.
         """

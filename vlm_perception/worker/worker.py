@@ -28,12 +28,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from vlm_perception.engines.base import Engine, EngineState
+from vlm_perception.frames.history import FrameHistories
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.scheduler import Scheduler
 from vlm_perception.scheduling.turns import News, OnceRequest, Turn
 from vlm_perception.settings import Settings
-from vlm_perception.types import PixelBudget, Prompt, Result
+from vlm_perception.types import PixelBudget, Prompt, Result, Task
 from vlm_perception.worker.delivery import Delivery
 from vlm_perception.worker.inference import Inference, contained, describe
 from vlm_perception.worker.listener import WorkerListener
@@ -72,6 +73,7 @@ class Worker:
         self._delivery = Delivery(self._scheduler, self._changed)
         self._clock = clock
         self._tracking = tracking
+        self._histories = FrameHistories()
         self._inference = self._new_inference()
         self._thread = threading.Thread()
 
@@ -211,7 +213,8 @@ class Worker:
         return once.future
 
     def offer(self, pending: PendingFrame) -> None:
-        """Hand in a new frame without waiting."""
+        """Hand in a new frame without waiting; on one thread."""
+        pending.before = self._histories.offer(pending.camera, pending.received_s, pending.source)
         with self._changed:
             self._scheduler.put(pending)
             news = self._scheduler.take_news()
@@ -236,8 +239,13 @@ class Worker:
         self._tell(news)
 
     def _follow(self) -> None:
-        """Let what is followed be what is asked."""
-        now = self._scheduler
+        """Let what is followed, and what is kept of the last seconds, be what is asked."""
+        now, settings = self._scheduler, self._settings
+        watches = any(prompt.task is Task.WATCH for prompt in now.prompts)
+        takes = now.active and not now.stopping and not now.paused
+        least_px = settings.watch_budget(settings.budget, settings.watch_frames).max_pixels
+        cameras = now.cameras if watches and takes else ()
+        self._histories.use(cameras, settings.watch_window_s, settings.watch_rate_hz, least_px)
         if self._tracking is not None:
             active = now.active and not now.stopping
             self._tracking.follow(now.prompts, now.cameras, active=active, halted=not active or now.paused)
