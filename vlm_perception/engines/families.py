@@ -23,6 +23,7 @@ class Family:
             processor nobody can read.
         recurrent: Whether it keeps recurrent state, which cannot be cut back as keys and values can.
         experts: Whether nearly all of its weights are experts in one tensor, which no `quantize` makes smaller.
+        times_in_text: Whether the times of a video stand in its prompt; else they are positions of its tokens.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Family:
     pixels: PixelBudget
     recurrent: bool = False
     experts: bool = False
+    times_in_text: bool = True
 
     @property
     def stepwise(self) -> str:
@@ -46,7 +48,7 @@ _TOKENS_OF_28_PX = PixelBudget(4 * 28 * 28, 16384 * 28 * 28)
 _TOKENS_OF_32_PX = PixelBudget(64 * 32 * 32, 16384 * 32 * 32)
 # By the `model_type` of config.json. A family that is not here is refused: its boxes would be wrong silently.
 FAMILIES: dict[str, Family] = {
-    "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", 28, _TOKENS_OF_28_PX),
+    "qwen2_5_vl": Family("Qwen2.5-VL", "absolute", 28, _TOKENS_OF_28_PX, times_in_text=False),
     "qwen3_vl": Family("Qwen3-VL", "relative_1000", 32, _TOKENS_OF_32_PX),
     "qwen3_vl_moe": Family("Qwen3-VL-MoE", "relative_1000", 32, _TOKENS_OF_32_PX, experts=True),
     "qwen3_5": Family("Qwen3.5", "relative_1000", 32, _TOKENS_OF_32_PX, recurrent=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from vlm_perception.engines.drafting.drafter import DraftMemory, NoDraft
 from vlm_perception.engines.transformers.cuda_graphs import RecordOnCuda
 from vlm_perception.engines.transformers.decoder_pass import Decoder
 from vlm_perception.engines.transformers.loading import LoadedModel
-from vlm_perception.engines.transformers.prefill import Prefill
+from vlm_perception.engines.transformers.prefill import Prefill, Prefix
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
 from vlm_perception.engines.transformers.speculative import ReplyStart, Written, decode_speculatively
@@ -50,9 +50,16 @@ class Generator:
 
     def __init__(self, loaded: LoadedModel, drafts: DraftMemory | None, *, graph: bool = False) -> None:
         self._loaded, self._drafts, self._record = loaded, drafts, RecordOnCuda(loaded.model.device) if graph else None
+        config = loaded.model.config
         self._preprocessor = Preprocessor(
-            loaded.processor, int(loaded.model.config.image_token_id), loaded.model.device
+            loaded.processor,
+            int(config.image_token_id),
+            loaded.model.device,
+            video_id=int(config.video_token_id),
+            times_in_text=loaded.checkpoint.family.times_in_text,
         )
+        # Of families with times as positions alone.
+        self._ticks_per_second = float(getattr(config.vision_config, "tokens_per_second", 1))
         self.release()
 
     def forget(self) -> None:
@@ -98,30 +105,49 @@ class Generator:
         model, began_s = self._loaded.model, time.perf_counter()
         blank = self.blank_answer(request)
         reply = ReplyStream(self._loaded.vocabulary, self._loaded.end_ids, should_stop, on_text)
-        tokens = self._preprocessor.tokens(request.prompt.instruction)
-        frame = request.frame, blank.model_wh, tokens
-        prefix = self._prefill.find(*frame)
-        patches = None if prefix else self._preprocessor.patches(request)
+        instruction, prefix, read = self._prepared(request, blank.model_wh)
         prepared_s = time.perf_counter()
-        if patches is not None:
+        if prefix is None:
             with suppress(PrefillStopped), stoppable_prefill(model, reply):
-                prefix = self._prefill.read(*frame, patches)
+                prefix = read()
         start = None
         if prefix is not None:
             self._decoder.load(slot, prefix)
-            drafter = self._drafts.drafter(request, _drafted_wh(blank)) if self._drafts else NoDraft()
+            drafts = self._drafts_of(request)
+            drafter = drafts.drafter(request, _drafted_wh(blank)) if drafts else NoDraft()
             place, position = prefix.length, prefix.next_position
-            start = ReplyStart(slot, place, position, tokens.after, reply, drafter, request.max_new_tokens)
+            start = ReplyStart(slot, place, position, instruction, reply, drafter, request.max_new_tokens)
         prefill_s = time.perf_counter() - prepared_s
         timings = Timings(prepared_s - began_s, prefill_s, 0.0, prefill_s=prefill_s)
         return _Begun(request, replace(blank, timings=timings), reply, start)
+
+    def _prepared(self, request: Request, model_wh: WH) -> tuple[tuple[int, ...], Prefix | None, Callable[[], Prefix]]:
+        """Return the tokens behind image or clip, what is kept of the rest, and what reads that where nothing is."""
+        asked, clip = request.prompt.instruction, request.clip
+        if clip is not None:
+            watched = self._preprocessor.clip_tokens(asked, clip)
+            pixels = self._preprocessor.clip_patches(request, clip)
+            ticks = self._preprocessor.ticks(clip, self._ticks_per_second)
+            return watched.after, None, lambda: self._prefill.read_clip(watched, pixels, ticks)
+        tokens = self._preprocessor.tokens(asked)
+        frame = request.frame, model_wh, tokens
+        prefix = self._prefill.find(*frame)
+        if prefix is not None:
+            return tokens.after, prefix, lambda: prefix
+        patches = self._preprocessor.patches(request)
+        return tokens.after, None, lambda: self._prefill.read(*frame, patches)
+
+    def _drafts_of(self, request: Request) -> DraftMemory | None:
+        """Drafts are of lists of boxes and of how these move; an answer about a clip has none."""
+        return self._drafts if request.clip is None else None
 
     def _finish(self, begun: _Begun, written: Written, decoding_s: float) -> Answer:
         """Make the answer of what was written, and remember it."""
         began_s, blank = time.perf_counter(), begun.blank
         text, tokens, finish_reason = begun.reply.finish()
-        if self._drafts is not None and finish_reason in ("stop", "length"):
-            self._drafts.remember(begun.request, _drafted_wh(blank), text)
+        drafts = self._drafts_of(begun.request)
+        if drafts is not None and finish_reason in ("stop", "length"):
+            drafts.remember(begun.request, _drafted_wh(blank), text)
         timings = replace(
             blank.timings,
             generate_s=blank.timings.generate_s + decoding_s,

@@ -2,7 +2,7 @@
 
 A prompt is the same words for every request, then the image, then the instruction. The keys and
 values of the words are kept once per model, those of the image for the newest frames, so that a
-second prompt about a frame costs its instruction alone. A frame is known by its camera and
+second prompt about a frame costs its instruction alone; nothing is kept of a clip. A frame is known by its camera and
 arrival, and by being the very pixels in memory: no two frames can be mixed up. Nothing here
 depends on the chat template but that it writes one image, with text behind it.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
+from vlm_perception.engines.transformers.clip_positions import clip_positions, image_positions
 from vlm_perception.engines.transformers.memory import free_bytes
-from vlm_perception.engines.transformers.preprocessor import Patches, PromptTokens
+from vlm_perception.engines.transformers.preprocessor import ClipTokens, Patches, PromptTokens
 from vlm_perception.engines.transformers.vision_tower import ImageFeatures, image_features
 from vlm_perception.types import WH, Frame
 
@@ -104,6 +105,26 @@ class Prefill:
         self._keep(_key(frame, model_wh, prompt), frame.rgb, prefix)
         return prefix
 
+    def read_clip(self, prompt: ClipTokens, patches: Patches, ticks: Sequence[int] | None) -> Prefix:
+        """Read a prompt about a clip up to the end of its last frame.
+
+        The vision tower sees each grid by itself, in transformers too: no patch attends to one of another grid.
+
+        Args:
+            prompt: Its tokens around the grids of frames.
+            patches: The clip's.
+            ticks: See `clip_positions`.
+        """
+        grids, rows, columns = patches.grid_thw
+        embeddings, seen = self._model.get_input_embeddings(), []
+        for words, pixels in zip(prompt.before, patches.pixels.chunk(grids), strict=True):
+            if words:
+                seen.append(ImageFeatures(embeddings(torch.tensor(words, device=embeddings.weight.device))))
+            seen.append(image_features(self._model, pixels, (1, rows, columns)))
+        cells = rows // self._merge, columns // self._merge
+        positions, behind = clip_positions([len(words) for words in prompt.before], *cells, ticks)
+        return self._forward(Prefix(), _joined(seen), positions, behind)
+
     def _read_constant(self, ids: tuple[int, ...]) -> Prefix:
         """Read what stands before the image; a template that changes it has it read again."""
         if ids and self._constant[0] != ids:
@@ -114,11 +135,11 @@ class Prefill:
         return self._constant[1] if ids else Prefix()
 
     def _forward(self, before: Prefix, seen: ImageFeatures, positions: torch.Tensor, next_position: int) -> Prefix:
-        """Run the decoder over more tokens, all of them words or all of an image, in positions (3, tokens)."""
+        """Run the decoder over more tokens in positions (3, tokens)."""
         tokens, options = seen.tokens, dict[str, Any]()
         if seen.layers:
-            all_of_them = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
-            options = {"visual_pos_masks": all_of_them, "deepstack_visual_embeds": list(seen.layers)}
+            image = torch.ones(len(tokens), dtype=torch.bool) if seen.is_image is None else seen.is_image
+            options = {"visual_pos_masks": image[None].to(tokens.device), "deepstack_visual_embeds": list(seen.layers)}
         cache = DynamicCache()
         for index, (keys, values) in enumerate(before.states):
             # What is put behind them goes into new memory: they stay as they are.
@@ -151,18 +172,15 @@ class Prefill:
                 frames.popitem(last=False)
 
 
+def _joined(seen: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Join words and grids, in this order, to what the decoder reads in one pass."""
+    tokens = torch.cat([each.tokens for each in seen])
+    depth = max(len(each.layers) for each in seen)
+    layers = tuple(torch.cat([each.layers[index] for each in seen if each.layers]) for index in range(depth))
+    return ImageFeatures(
+        tokens, layers, torch.cat([torch.full((len(each.tokens),), bool(each.layers)) for each in seen])
+    )
+
+
 def _key(frame: Frame, model_wh: WH, prompt: PromptTokens) -> Hashable:
     return frame.camera, frame.received_s, frame.header, id(frame.rgb), model_wh, prompt.before
-
-
-def image_positions(start: int, rows: int, columns: int) -> torch.Tensor:
-    """Place image tokens in time, height and width, (3, rows * columns).
-
-    Source: "Qwen2-VL: Enhancing Vision-Language Model's Perception of the World at Any Resolution"
-    (arXiv 2409.12191), multimodal rotary position embedding: an image stands at one time, its rows
-    and columns count from the text position behind the text before it, and the text behind it
-    goes on after the largest of them.
-    """
-    height = torch.arange(rows).repeat_interleave(columns)
-    width = torch.arange(columns).repeat(rows)
-    return start + torch.stack([torch.zeros_like(height), height, width])

@@ -21,7 +21,7 @@ from vlm_perception.engines.base import OnText, ShouldStop, ignore_text, never_s
 from vlm_perception.engines.transformers.loading import LoadedModel
 from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.engines.transformers.reply_stream import PrefillStopped, ReplyStream, stoppable_prefill
-from vlm_perception.types import Answer, Request, Timings
+from vlm_perception.types import Answer, Clip, Request, Timings
 
 
 class StepwiseGenerator:
@@ -34,7 +34,14 @@ class StepwiseGenerator:
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded, self._model = loaded, loaded.model
         self._image_id = int(loaded.model.config.image_token_id)
-        self._preprocessor = Preprocessor(loaded.processor, self._image_id, loaded.model.device)
+        self._video_id = int(loaded.model.config.video_token_id)
+        self._preprocessor = Preprocessor(
+            loaded.processor,
+            self._image_id,
+            loaded.model.device,
+            video_id=self._video_id,
+            times_in_text=loaded.checkpoint.family.times_in_text,
+        )
 
     def forget(self) -> None:
         """Do nothing: nothing is kept of an answer."""
@@ -86,7 +93,9 @@ class StepwiseGenerator:
         return replace(blank, text=text, tokens=tokens, finish_reason=finish_reason, passes=passes, timings=timings)
 
     def _inputs(self, request: Request) -> dict[str, torch.Tensor]:
-        """Write the prompt around as many image tokens as the image has."""
+        """Write the prompt around as many image tokens as the image, or each grid of the clip, has."""
+        if request.clip is not None:
+            return self._clip_inputs(request, request.clip)
         tokens, patches = self._preprocessor.tokens(request.prompt.instruction), self._preprocessor.patches(request)
         device, merge = self._model.device, int(self._model.config.vision_config.spatial_merge_size)
         count = len(patches.pixels) // merge**2
@@ -96,6 +105,22 @@ class StepwiseGenerator:
             "mm_token_type_ids": (ids == self._image_id).int(),
             "pixel_values": patches.pixels.to(device),
             "image_grid_thw": torch.tensor([patches.grid_thw], device=device),
+        }
+
+    def _clip_inputs(self, request: Request, clip: Clip) -> dict[str, torch.Tensor]:
+        tokens = self._preprocessor.clip_tokens(request.prompt.instruction, clip)
+        patches = self._preprocessor.clip_patches(request, clip)
+        device, merge = self._model.device, int(self._model.config.vision_config.spatial_merge_size)
+        grids, rows, columns = patches.grid_thw
+        cells = [self._video_id] * (rows * columns // merge**2)
+        ids = torch.tensor(
+            [[*(each for words in tokens.before for each in (*words, *cells)), *tokens.after]], device=device
+        )
+        return {
+            "input_ids": ids,
+            "mm_token_type_ids": (ids == self._video_id).int() * 2,
+            "pixel_values_videos": patches.pixels.to(device),
+            "video_grid_thw": torch.tensor([[grids, rows, columns]], device=device),
         }
 
     def _pass(self, cache: Any, **inputs: torch.Tensor) -> torch.Tensor:

@@ -94,7 +94,7 @@ class VisionTower(nn.Module):
             (image tokens, width of the decoder), row by row.
 
         Raises:
-            ValueError: More than one time, as in a video.
+            ValueError: More than one time: a video is looked at grid by grid.
         """
         time, rows, columns = grid_thw
         if time != 1:
@@ -125,10 +125,13 @@ class ImageFeatures:
         tokens: (image tokens, width of the decoder), row by row.
         layers: Of the same shape, each added behind one of the decoder's first layers; Qwen2.5-VL has none.
             Source: "DeepStack" (arXiv 2406.04334).
+        is_image: (tokens,) bool, which of the tokens `layers` are added to where there are words among them; None for
+            all of them.
     """
 
     tokens: torch.Tensor
     layers: tuple[torch.Tensor, ...] = ()
+    is_image: torch.Tensor | None = None
 
 
 def replace_vision_tower(model: Any, attend: Attend = attend_by_sdpa) -> None:
