@@ -41,15 +41,20 @@ class Reply:
     logprobs: bool = True
 
 
+def images_of(body: Body) -> list[Image.Image]:
+    """The images that were sent."""
+    urls = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
+    return [Image.open(BytesIO(base64.b64decode(url.partition("base64,")[2]))) for url in urls]
+
+
 def image_of(body: Body) -> Image.Image:
-    """The image that was sent."""
-    url = body["messages"][0]["content"][0]["image_url"]["url"]
-    return Image.open(BytesIO(base64.b64decode(url.partition("base64,")[2])))
+    """The image that was sent, or the first of them."""
+    return images_of(body)[0]
 
 
 def instruction_of(body: Body) -> str:
-    """The text that was sent."""
-    return str(body["messages"][0]["content"][1]["text"])
+    """The text that was sent behind the image."""
+    return str(body["messages"][0]["content"][-1]["text"])
 
 
 def usage(body: Body, cell_px: int, *, kind: Callable[[int], object] = lambda tokens: {"image": tokens}) -> Body:

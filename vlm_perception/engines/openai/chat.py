@@ -56,6 +56,8 @@ class Question:
         media_type: Of `image`, such as `image/png`.
         image_wh: Its width and height, pixels.
         max_tokens: The longest reply.
+        clip: Seconds after the first, and image, of each frame of a clip, all of one size, the last one being `image`;
+            empty for a question about that alone.
     """
 
     instruction: str
@@ -63,14 +65,19 @@ class Question:
     media_type: str
     image_wh: WH
     max_tokens: int
+    clip: tuple[tuple[float, bytes], ...] = field(default=(), repr=False)
+
+    @property
+    def n_images(self) -> int:
+        """How many images are sent."""
+        return len(self.clip) or 1
 
     def body(self, model: str, refused: frozenset[str] = frozenset()) -> dict[str, Any]:
         """Write the body of the HTTP request, without the optional fields that the server refuses."""
-        url = f"data:{self.media_type};base64,{base64.b64encode(self.image).decode('ascii')}"
-        content = [
-            {"type": "image_url", "image_url": {"url": url}},
-            {"type": "text", "text": self.instruction},
-        ]
+        # Qwen's cookbook on videos, "interleaved timestamp-image pairs": the only form that keeps uneven times, and
+        # every server that takes several images understands it.
+        seen = [part for time_s, image in self.clip for part in (_text(f"<{time_s:.1f} seconds>"), self._part(image))]
+        content = [*(seen or [self._part(self.image)]), _text(self.instruction)]
         body = {
             "model": model,
             "messages": [{"role": "user", "content": content}],
@@ -84,6 +91,14 @@ class Question:
             "chat_template_kwargs": {"enable_thinking": False},
         }
         return {name: value for name, value in body.items() if name not in refused}
+
+    def _part(self, image: bytes) -> dict[str, Any]:
+        url = f"data:{self.media_type};base64,{base64.b64encode(image).decode('ascii')}"
+        return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 @dataclass(frozen=True, slots=True)

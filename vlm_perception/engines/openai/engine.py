@@ -23,7 +23,7 @@ from vlm_perception.engines.openai.pool import Begun, ServerPool
 from vlm_perception.engines.openai.reply import ServedReply
 from vlm_perception.errors import InferenceError, ModelLoadError, ServerUnavailableError, SettingsError
 from vlm_perception.settings import Settings
-from vlm_perception.types import Answer, Request, Timings
+from vlm_perception.types import Answer, PixelBudget, Request, Timings
 
 # How often somebody who waits for a server looks whether the answer is still wanted.
 _LOOK_PERIOD_S = 0.02
@@ -89,9 +89,13 @@ class OpenAIEngine:
         opened, began_s = self._opened(), time.perf_counter()
         blank = self.blank_answer(request)
         image_format = self._settings.server_image
-        image = encode_image(request.frame, blank.model_wh, image_format)
+        frames, times_s = (
+            ((request.frame,), ()) if request.clip is None else (request.clip.frames, request.clip.times_s)
+        )
+        images = [encode_image(frame, blank.model_wh, image_format) for frame in frames]
         instruction, limit = request.prompt.instruction, request.max_new_tokens
-        question = Question(instruction, image, f"image/{image_format}", blank.model_wh, limit)
+        timed = tuple(zip(times_s, images, strict=False))
+        question = Question(instruction, images[-1], f"image/{image_format}", blank.model_wh, limit, timed)
         sent_s = time.perf_counter()
         hearing = _Hearing(should_stop, on_text)
         fresh_until_s, may_wait = self._fresh_until_s(request), not self._has_fallback
@@ -108,7 +112,11 @@ class OpenAIEngine:
         pool = self._opened().pool
         if pool.family is None:
             raise ServerUnavailableError(f"no server has answered yet: {pool.states()}")
-        budget = intersect_budgets(request.budget, pool.family.pixels)
+        asked = request.budget
+        if request.clip is not None:
+            # Each frame is an image of its own here, of which no two share their tokens.
+            asked = PixelBudget(min(asked.min_pixels, asked.max_pixels // 2), asked.max_pixels // 2)
+        budget = intersect_budgets(asked, pool.family.pixels)
         model_wh = plan_resize(request.frame.image_wh, budget, cell_px=pool.family.cell_px)
         return Answer("", model_wh, pool.family.coordinates, "unfinished", (), Timings(0.0, 0.0, 0.0))
 

@@ -151,7 +151,7 @@ def image_tokens(model_wh: WH, family: Family) -> int:
     return (model_wh[0] // family.cell_px) * (model_wh[1] // family.cell_px)
 
 
-def size_problem(url: str, model_wh: WH, family: Family, seen: int) -> str:
+def size_problem(url: str, model_wh: WH, family: Family, seen: int, n_images: int = 1) -> str:
     """Say that a server has made another size of an image than it was sent, and what to do; empty where it has not.
 
     Args:
@@ -159,12 +159,14 @@ def size_problem(url: str, model_wh: WH, family: Family, seen: int) -> str:
         model_wh: Width and height of the image that was sent, pixels.
         family: Of its model.
         seen: Image tokens that it tells of.
+        n_images: How many images of that size it was sent.
     """
-    planned = image_tokens(model_wh, family)
+    planned = n_images * image_tokens(model_wh, family)
     if seen == planned:
         return ""
     return (
-        f"{url} made {seen} image tokens of an image of {model_wh[0]}x{model_wh[1]} pixels, planned are {planned}: "
+        f"{url} made {seen} image tokens of {'an image' if n_images == 1 else f'{n_images} images'} of "
+        f"{model_wh[0]}x{model_wh[1]} pixels, planned are {planned}: "
         f"it resizes images itself, and its boxes would be wrong; set min_pixels and max_pixels within "
         f"the bounds of its model's processor, or model_family to what it is"
     )

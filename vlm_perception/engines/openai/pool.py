@@ -176,8 +176,8 @@ class ServerPool:
         body = question.body(served.name, served.refused)
         async with aclosing(stream_answer(self._client, server.url, body, stall_s=stall_s)) as deltas:
             async for delta in deltas:
-                seen = delta.image_tokens
-                if seen is not None and (problem := size_problem(server.url, question.image_wh, served.family, seen)):
+                seen, sent = delta.image_tokens, (question.image_wh, served.family)
+                if seen is not None and (problem := size_problem(server.url, *sent, seen, question.n_images)):
                     raise InferenceError(problem)
                 hear(delta)
         server.answered += 1

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scripted_engine import PATIENCE_S, ScriptedEngine
-from scripted_server import Body, Reply, ScriptedServer, boxes_text, card_reply, image_of, serving, usage
+from scripted_server import Body, Reply, ScriptedServer, boxes_text, card_reply, image_of, images_of, serving, usage
 
 from vlm_perception.engines.base import Engine, never_stop
 from vlm_perception.engines.fallback import FallbackEngine
@@ -25,7 +26,7 @@ from vlm_perception.errors import InferenceError, ModelLoadError, ServerUnavaila
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader, Request, Result, Token
+from vlm_perception.types import Clip, Frame, FrameHeader, PixelBudget, Request, Result, Token
 
 RGB = np.zeros((240, 320, 3), np.uint8)
 # 280x280 px, of which a model sees as many.
@@ -53,9 +54,9 @@ def opened(*urls: str, has_fallback: bool = False, **settings: object) -> Iterat
 
 
 def test_an_answer_of_a_server_is_streamed_scored_and_in_image_pixels() -> None:
-    partial: list[Result] = []
+    parts: list[Result] = []
     with serving(boxed) as server, opened(server.url) as engine:
-        result = perceive(engine, request(), on_partial=partial.append)
+        result = perceive(engine, request(), on_partial=parts.append)
         facts = engine.describe()
     width, height = image_of(server.asked[0]).size
     (found,) = result.objects
@@ -63,7 +64,7 @@ def test_an_answer_of_a_server_is_streamed_scored_and_in_image_pixels() -> None:
     assert (found.label, result.answer.finish_reason) == ("thing", "stop")
     assert found.score is not None
     assert len(result.answer.tokens) == len(BOX)
-    assert [each.objects[0].xyxy for each in partial] == [found.xyxy]
+    assert [each.objects[0].xyxy for each in parts] == [found.xyxy]
     assert (facts["family"], facts["source"], facts["scores"]) == (
         "Qwen2.5-VL",
         "Qwen2.5-VL-test",
@@ -116,6 +117,45 @@ def test_an_image_of_another_size_is_an_error_that_names_server_plan_and_count()
         with pytest.raises(InferenceError, match="planned are") as raised:
             engine.answer(request(), never_stop)
         assert server.url in str(raised.value)
+
+
+def watched(body: Body, *, more: int = 0) -> Reply:
+    """Say how many image tokens all images of a clip have, and `more`."""
+    tokens = more + sum(image.size[0] * image.size[1] // 28**2 for image in images_of(body))
+    counts = {"prompt_tokens": 40 + tokens, "prompt_tokens_details": {"multimodal_tokens": {"image": tokens}}}
+    return Reply(list("It stops at 00:01.50."), usage=counts)
+
+
+def watch(times_s: Sequence[float]) -> Request:
+    """Frames of 100, 101, ... throughout; those before the last one are kept smaller."""
+    sizes = [(120, 160)] * (len(times_s) - 1) + [(240, 320)]
+    frames = tuple(
+        Frame(np.full((*hw, 3), 100 + index, np.uint8), FrameHeader(9, 0, "camera"), "/camera", time.monotonic())
+        for index, hw in enumerate(sizes)
+    )
+    clip = Clip(frames, tuple(times_s))
+    return Request(frames[-1], build_prompt("watch: what happened?"), PixelBudget(3136, 78_400), clip=clip)
+
+
+def test_a_clip_is_asked_as_images_with_the_times_between_them() -> None:
+    with serving(watched) as server, opened(server.url, server_image="png") as engine:
+        result = perceive(engine, watch([0.0, 0.4, 2.0]))
+    (body,) = server.asked
+    content = body["messages"][0]["content"]
+    said = [part["text"] for part in content if part["type"] == "text"]
+    assert [part["type"] for part in content] == [*["text", "image_url"] * 3, "text"]
+    assert said == ["<0.0 seconds>", "<0.4 seconds>", "<2.0 seconds>", result.request.prompt.instruction]
+    images = images_of(body)
+    assert [image.getpixel((0, 0))[0] for image in images] == [100, 101, 102]
+    assert {image.size for image in images} == {result.answer.model_wh}
+    assert result.answer.model_wh[0] * result.answer.model_wh[1] <= 78_400 // 2, "no two frames share their tokens here"
+    assert [(event.start_s, event.text) for event in result.events] == [(1.5, "It stops at 00:01.50.")]
+
+
+def test_images_of_a_clip_in_another_size_are_told() -> None:
+    refused = pytest.raises(InferenceError, match=r"image tokens of 2 images of \d+x\d+ pixels, planned are")
+    with serving(partial(watched, more=9)) as server, opened(server.url) as engine, refused:
+        engine.answer(watch([0.0, 1.0]), never_stop)
 
 
 def test_a_question_that_a_server_finds_wrong_is_asked_nobody_else() -> None:
