@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "huggingface_hub": "huggingface-hub",
     "PIL": "pillow",
+    "qwen_vl_utils": "qwen-vl-utils",
     "yaml": "pyyaml",
 }
 ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")

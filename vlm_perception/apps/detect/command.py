@@ -35,9 +35,11 @@ STDOUT = (None, "-")
 # Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
 SHARED = (
     "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
-    "zoom", "served_model", "model_family", "server_key_file",
+    "zoom", "served_model", "model_family", "server_key_file", "watch_rate_hz", "watch_max_pixels",
 )  # fmt: skip
 _TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
+# Of a video that is asked about as a whole, unless --max-frames says more.
+MOST_FILM_FRAMES = 64
 _CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130
 
 
@@ -131,15 +133,22 @@ def _positive(text: str) -> float:
 
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
+    from vlm_perception.apps.detect.film_clip import FilmSampling
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs, leading_failures, read_pictures
     from vlm_perception.apps.detect.run import StopSignals, detect_all
     from vlm_perception.apps.detect.terminal import Terminal
     from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
+    from vlm_perception.types import Task
 
     settings = _settings(options)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     thinning = Thinning(options.every, options.rate, options.max_frames)
+    watching = None
+    if prompt.task is Task.WATCH:
+        most = options.max_frames or MOST_FILM_FRAMES
+        least_px = settings.watch_budget(settings.budget, most).max_pixels
+        watching = FilmSampling(options.rate or settings.watch_rate_hz, most, least_px)
     found = find_inputs(options.inputs)
     exports, lines = _exports(options, stdout, prompt, found.files)
     terminal = Terminal(options.quiet)
@@ -148,7 +157,9 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     if prompt.neutralised:
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
     engine = make(settings)
-    failures, pictures = leading_failures(chain(found.failures, read_pictures(found.files, thinning, terminal.note)))
+    failures, pictures = leading_failures(
+        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching))
+    )
     # Told before the model is loaded, which takes long, and which only pictures need.
     for failure in failures:
         terminal.failed(failure)
@@ -159,7 +170,9 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
             terminal.note(f"this model knows {knows}: what it says of other images means nothing")
     items = chain(failures, [first] if first is not None else (), pictures)
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
-    bar = terminal.bar(lambda: expected_count(found.files, thinning), stdout_shows_progress=lines_seen)
+    bar = terminal.bar(
+        lambda: expected_count(found.files, thinning, whole=watching is not None), stdout_shows_progress=lines_seen
+    )
     with closing(engine), bar, StopSignals() as stop:
         tally = detect_all(
             engine, items, prompt, settings, exports, terminal,

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import is_video, left_out, read_image, worth_reading
 from vlm_perception.frames.videos import Thinning, expected_frames, read_video
+from vlm_perception.types import Clip
 
 Note = Callable[[str], None]
 
@@ -26,17 +28,19 @@ class Picture:
         rgb: (height, width, 3) uint8 RGB.
         frame_index: Number of the frame in its video, from 0; None for an image.
         time_s: Time of the frame in its video, seconds; None for an image.
+        clip: The video as a whole, of which this is the last frame, where that is what is asked about.
     """
 
     path: Path
     rgb: Pixels
     frame_index: int | None = None
     time_s: float | None = None
+    clip: Clip | None = None
 
     @property
     def title(self) -> str:
         """Name for messages, such as `clip.mp4 frame 12`."""
-        return str(self.path) if self.frame_index is None else f"{self.path} frame {self.frame_index}"
+        return str(self.path) if self.frame_index is None or self.clip else f"{self.path} frame {self.frame_index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +126,35 @@ def _entries(name: str, path: Path) -> tuple[list[Path], str]:
     return [], "does not exist: name an image, a folder, a pattern or a video"
 
 
-def read_pictures(files: Iterable[Path], thinning: Thinning, note: Note) -> Iterator[Picture | Failure]:
+def read_pictures(
+    files: Iterable[Path], thinning: Thinning, note: Note, watching: FilmSampling | None = None
+) -> Iterator[Picture | Failure]:
     """Read all files; one that cannot be read becomes a failure, and the next one follows.
 
     Args:
         files: Images and videos.
         thinning: Which frames of videos are wanted.
         note: Told in words when a video ends early.
+        watching: How many frames of a video are seen together; None asks about each frame by itself.
     """
     for path in files:
         try:
             if not is_video(path):
                 yield Picture(path, read_image(path))
                 continue
+            if watching is not None:
+                yield _watched(path, watching, note)
+                continue
             for frame in read_video(path, thinning, note):
                 yield Picture(path, frame.rgb, frame.index, frame.time_s)
         except ImageError as error:
             yield Failure(str(path), str(error))
+
+
+def _watched(path: Path, watching: FilmSampling, note: Note) -> Picture:
+    """Read a video as a whole."""
+    clip, index = watch_film(path, watching, note)
+    return Picture(path, clip.frames[-1].rgb, index, clip.duration_s, clip)
 
 
 def leading_failures(items: Iterator[Picture | Failure]) -> tuple[tuple[Failure, ...], Iterator[Picture | Failure]]:
@@ -155,6 +171,8 @@ def leading_failures(items: Iterator[Picture | Failure]) -> tuple[tuple[Failure,
     return tuple(failures), items
 
 
-def expected_count(files: Iterable[Path], thinning: Thinning) -> int:
-    """Estimate how many pictures the files hold, for a progress bar."""
+def expected_count(files: Iterable[Path], thinning: Thinning, *, whole: bool = False) -> int:
+    """Estimate how many pictures the files hold, for a progress bar; a video is one where it is asked as a `whole`."""
+    if whole:
+        return len(list(files))
     return sum(expected_frames(path, thinning) if is_video(path) else 1 for path in files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -101,11 +100,17 @@ def detect_all(
 
     def ask(picture: Picture) -> Result | Failure | None:
         """Answer one picture; None when it was interrupted."""
-        frame = Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path), time.monotonic())
+        frame, budget, clip = (
+            Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path)),
+            settings.budget,
+            picture.clip,
+        )
+        if clip is not None:
+            frame, budget = clip.frames[-1], settings.watch_budget(budget, len(clip.frames))
         try:
             result = perceive(
                 engine,
-                Request(frame, prompt, settings.budget, settings.max_new_tokens),
+                Request(frame, prompt, budget, settings.max_new_tokens, clip=clip),
                 score_threshold=settings.score_threshold,
                 should_stop=stop.told,
                 on_partial=(lambda partial: on_partial(picture, partial)) if on_partial else None,

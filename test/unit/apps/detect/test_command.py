@@ -251,6 +251,27 @@ def test_a_video_is_thinned_annotated_and_its_frames_kept(
     assert sorted(path.name for path in Path("frames").iterdir()) == [f"clip_{n:06d}.jpg" for n in (0, 2, 4)]
 
 
+def test_a_film_is_asked_about_as_a_whole(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (64, 48)).save(
+        "film.gif", save_all=True, append_images=[Image.new("RGB", (64, 48), (grey, 0, 0)) for grey in range(1, 40)]
+        , duration=100
+    )  # fmt: skip
+    engine.reply = '[{"start_time": "00:01.00", "end_time": "00:02.50", "description": "it stops"}]'
+    assert detect(engine, "film.gif", "a.png", "--task", "watch", "--watch-max-pixels", "80000", prompt="and now?") == 0
+    film, image = lines(capsys.readouterr().out)
+    request, other = engine.requests
+    assert request.clip is not None
+    assert other.clip is None
+    assert film["clip"] == {"duration_s": request.clip.duration_s, "frames": len(request.clip.frames)}
+    assert len(request.clip.frames) == 8
+    assert request.budget.max_pixels == 80_000 // 4
+    assert [(event["start_s"], event["end_s"], event["text"]) for event in film["events"]] == [(1.0, 2.5, "it stops")]
+    assert film["time_s"] == pytest.approx(request.clip.duration_s)
+    assert (image["frame_index"], film["frame_index"] > 30) == (None, True)
+
+
 def test_prompts_can_come_from_a_file_and_their_chat_tokens_are_made_harmless(
     pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,76 @@
+"""A film as one clip: frames of all of it, at their own times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
+from vlm_perception.errors import ImageError
+
+
+def write(path: Path, times_s: Sequence[float]) -> Path:
+    """Write frames whose grey is their number."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, time_s in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8), format="rgb24")
+            frame.time_base, frame.pts = stream.codec_context.time_base, round(time_s * 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def even(count: int, rate_hz: float = 10.0) -> list[float]:
+    return [index / rate_hz for index in range(count)]
+
+
+# Times of the film's frames, rate and most frames that are asked for, and the clip's times.
+FILMS = {
+    "as fast as asked": (even(40), 2.0, 64, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]),
+    "longer than there is room": (even(200), 2.0, 8, [0.0, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0, 17.5]),
+    "short": (even(4), 2.0, 64, [0.0, 0.1, 0.2, 0.3]),
+    "two frames": (even(2), 20.0, 64, [0.0, 0.1]),
+    "one frame": (even(1), 2.0, 64, [0.0]),
+}
+
+
+@pytest.mark.parametrize(("times_s", "rate_hz", "most", "seen_s"), FILMS.values(), ids=FILMS)
+def test_frames_are_spread_over_the_whole_film(
+    tmp_path: Path, times_s: list[float], rate_hz: float, most: int, seen_s: list[float]
+) -> None:
+    path = write(tmp_path / "film.mkv", times_s)
+    clip, index = watch_film(path, FilmSampling(rate_hz, most, 1), pytest.fail)
+    assert clip.times_s == pytest.approx(seen_s, abs=0.11)
+    assert times_s[index] == pytest.approx(seen_s[-1], abs=0.11)
+    assert clip.frames[-1].image_wh == (64, 48)
+    assert [frame.image_wh for frame in clip.frames[:-1]] == [(2, 1)] * (len(seen_s) - 1)
+
+
+def test_uneven_times_stay_what_they_are(tmp_path: Path) -> None:
+    times_s = [0.0, 0.3, 1.4, 1.5, 4.0, 4.1]
+    clip, index = watch_film(write(tmp_path / "film.mkv", times_s), FilmSampling(30.0, 64, 1), pytest.fail)
+    assert all(min(abs(time_s - own_s) for own_s in times_s) < 1e-3 for time_s in clip.times_s)
+    assert clip.times_s[0] == 0.0
+    assert index >= 4
+
+
+def test_what_is_no_film_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_bytes(b"nothing")
+    with pytest.raises(ImageError):
+        watch_film(tmp_path / "no.mp4", FilmSampling(2.0, 8, 1))
+
+
+def test_an_animation_is_a_film(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (64, 48), (grey, 0, 0)) for grey in range(0, 200, 20)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    clip, _ = watch_film(tmp_path / "a.gif", FilmSampling(5.0, 64, 1), pytest.fail)
+    assert clip.times_s == pytest.approx([0.0, 0.3, 0.5, 0.8], abs=0.01)
