@@ -15,9 +15,10 @@ from training.cache import Shard
 from training.checkpoint import STRUCTURE_TOKENS, SYSTEM
 from training.families import TinyFamily, View
 from training.forward import Batch
-from training.questions import Asker, Question
-from training.replies import reading_order, to_box
+from training.questions import TAUGHT_WEIGHTS, Asker, Question
+from training.replies import reading_order, scaled_box, to_box
 from vlm_perception.scenes import COLOURS, KINDS, Truth
+from vlm_perception.scenes.spec import LETTERS
 
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
@@ -25,7 +26,9 @@ MAX_RANK = 13
 # Places are most of the tokens and their last digits are partly chance, so what is found, what it is
 # and when the list ends would be drowned by them without weights.
 # In thousandths the last digit is a quarter of a pixel, all chance.
-WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "word": 8.0, "decision": 12.0}
+WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "said": 5.0, "word": 8.0, "decision": 12.0}
+# Of a sentence, these follow from what stands around them; all other words are claims.
+FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "of", "there", "i", "see", "and", "in", "to"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class DenseTargets:
         written: float32 (..., 4) the same box in a reply's coordinates.
         is_centre: float32, 1 where the object's box centre lies in this token.
         rank: int64, place of the object in reading order, 0 for nothing.
+        letters: int64 (..., 2) what is written in the left and the right half of the token: 0 for nothing, then
+            `LETTERS`.
     """
 
     kind: Tensor
@@ -49,6 +54,7 @@ class DenseTargets:
     written: Tensor
     is_centre: Tensor
     rank: Tensor
+    letters: Tensor
 
 
 class BatchMaker:
@@ -74,10 +80,17 @@ class BatchMaker:
         self._deciders = [i for i, text in enumerate(texts) if text.startswith(('"}', "\n["))]
         self._begins = [i for i, text in enumerate(texts) if text.startswith("\n[")]
         self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
+        self._text_opener = tokenizer.convert_tokens_to_ids(STRUCTURE_TOKENS[4])
+        # What follows by itself in a sentence: signs, and words without a claim.
+        self._function = [
+            i
+            for i, text in enumerate(texts)
+            if text.strip().lower() in FUNCTION_WORDS or not any(map(str.isalnum, text))
+        ]
 
     def reseed(self, rng: np.random.Generator) -> None:
         """Take another source of chance."""
-        self._rng, self._asker = rng, Asker(rng)
+        self._rng, self._asker = rng, Asker(rng, TAUGHT_WEIGHTS)
 
     def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
         """Draw `scenes` scenes of a shard, each with as many questions as fit into `length` tokens."""
@@ -86,7 +99,7 @@ class BatchMaker:
         pixels, truths = [], []
         for index in picked:
             image, here = np.asarray(shard.pixels[index]), shard.truths[index]
-            if self._rng.random() < 0.5:
+            if self._rng.random() < 0.5 and not _has_letters(here):
                 image, here = image[:, ::-1], [_flipped(t, shard.view.image_wh[0]) for t in here]
             pixels.append(image)
             truths.append(here)
@@ -113,16 +126,17 @@ class BatchMaker:
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 break
-            columns.append(self._branch(prompt, reply, len(columns), start, _centres(asked, view), view))
+            columns.append(self._branch(prompt, reply, len(columns), start, asked, view))
             if text_first:
                 break
             asked = self._asker.ask(truths, view)
         return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
 
     def _branch(
-        self, prompt: list[int], reply: list[int], number: int, start: int, centres: list[int], view: View
+        self, prompt: list[int], reply: list[int], number: int, start: int, asked: Question, view: View
     ) -> dict[str, NDArray[Any]]:
         ids = np.array(prompt + reply, np.int64)
+        centres, answer = _centres(asked, view), slice(len(prompt) - 1, -1)
         # Token by token, which object of the reply it belongs to: 1, 2, ... and 0 outside.
         opened, closes = np.cumsum(np.isin(reply, self._openers)), np.isin(reply, self._closers)
         part = opened * (opened > np.cumsum(closes) - closes)
@@ -136,14 +150,20 @@ class BatchMaker:
         pointers[len(prompt) - 1 : -1][begins] = following[begins]
         labels = np.full(len(ids), -100, np.int64)
         # Shifted by one: the last prompt token predicts the reply's first token.
-        labels[len(prompt) - 1 : -1] = reply
+        labels[answer] = reply
         place = np.arange(start, start + len(ids))
+        if asked.expected.words:
+            pointers[answer] = self._mentioned(asked, view)
+            weights = self._said_weights(labels)
+        else:
+            weights = self._weights(labels, pointers, thousandths=view.coordinates == "relative_1000")
+            weights[answer][self._in_text(reply)] = WEIGHTS["word"]
         return {
             "input_ids": ids,
             "segments": np.full(len(ids), number, np.int64),
             "positions": np.stack([place] * 3),
             "labels": labels,
-            "weights": self._weights(labels, pointers, thousandths=view.coordinates == "relative_1000"),
+            "weights": weights,
             "pointers": pointers,
         }
 
@@ -163,6 +183,37 @@ class BatchMaker:
         weights[deciding] = WEIGHTS["decision"]
         return weights
 
+    def _mentioned(self, asked: Question, view: View) -> NDArray[np.int64]:
+        """Token by token of a sentence: the centre of the thing that it names, the null token for a "no", else -1."""
+        spans = self._tokenizer(
+            f"{asked.reply}<|im_end|>", add_special_tokens=False, return_offsets_mapping=True
+        ).offset_mapping
+        pointers = np.full(len(spans), -1, np.int64)
+        for first, end, box in asked.expected.mentions:
+            inside = [i for i, (a, b) in enumerate(spans) if a < end and b > first]
+            pointers[inside] = _token_at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, view)
+        if asked.reply.startswith(("No", "没有", "不是", "There is nothing", "这里什么")):
+            pointers[0] = view.grid_hw[0] * view.grid_hw[1]
+        elif asked.expected.mentions:
+            pointers[0] = _token_at(*_centre(asked.expected.mentions[0][2]), view)
+        return pointers
+
+    def _said_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Loss weight of the tokens of a sentence: claims count, and above all its first word, which decides."""
+        answered = np.flatnonzero(labels >= 0)
+        weights = np.where(np.isin(labels, self._function), WEIGHTS["structure"], WEIGHTS["said"]).astype(np.float32)
+        weights[answered[0]] = WEIGHTS["decision"]
+        return weights
+
+    def _in_text(self, reply: list[int]) -> NDArray[np.bool_]:
+        """Token by token of a reply: whether it is of what is written on a thing."""
+        inside, marks = False, []
+        for token in reply:
+            inside = inside and token not in self._closers
+            marks.append(inside)
+            inside = inside or token == self._text_opener
+        return np.array(marks, bool)
+
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
@@ -170,10 +221,21 @@ class BatchMaker:
 
 def _centres(question: Question, view: View) -> list[int]:
     """Index of the image token at the centre of each object of the reply, in the reply's order."""
-    places = [((x1 + x2) / 2, (y1 + y2) / 2) for _, (x1, y1, x2, y2), _ in question.expected.boxes]
-    places += [(x, y) for _, x, y in question.expected.points]
+    expected = question.expected
+    places = [_centre(box) for _, box, _ in expected.boxes]
+    places += [(x, y) for _, x, y in expected.points]
+    places += [_centre(box) for _, box in expected.texts]
+    return [_token_at(x, y, view) for x, y in places]
+
+
+def _centre(box: tuple[int, int, int, int]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _token_at(x: float, y: float, view: View) -> int:
+    """Index of the image token at a place in a reply's coordinates; a point on the far border is in the last one."""
     (down, across), (width, height) = view.grid_hw, view.reply_wh
-    return [int(y * down // height) * across + int(x * across // width) for x, y in places]
+    return min(down - 1, int(y * down // height)) * across + min(across - 1, int(x * across // width))
 
 
 def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[Any]]:
@@ -239,6 +301,11 @@ def _flipped(truth: Truth, width: int) -> Truth:
     return replace(truth, xyxy=(width - right, top, width - left, bottom), points=points)
 
 
+def _has_letters(truths: list[Truth]) -> bool:
+    """Mirrored letters are no letters."""
+    return any(truth.text is not None for truth in truths)
+
+
 def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
     """Per image token: the object whose centre it holds, else the one that covers most of it."""
     (down, across), cell_px = view.grid_hw, view.family.family.cell_px
@@ -277,7 +344,24 @@ def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
         written=flat[..., 7:11],
         is_centre=flat[..., 11],
         rank=flat[..., 12].long(),
+        letters=torch.from_numpy(_letters(truths, view)).flatten(1, 2),
     )
+
+
+def _letters(truths: list[list[Truth]], view: View) -> NDArray[np.int64]:
+    """(scenes, down, across, 2) what is written where; the letters of a text are taken to be equally wide."""
+    (down, across), cell_px = view.grid_hw, view.family.family.cell_px
+    written = np.zeros((len(truths), down, across, 2), np.int64)
+    for scene, here in enumerate(truths):
+        for text, xyxy in (t.text for t in here if t.text is not None):
+            left, top, right, bottom = scaled_box(xyxy, view.image_wh, view.model_wh)
+            for place, letter in enumerate(text):
+                half, row = (
+                    (left + (right - left) * (place + 0.5) / len(text)) / (cell_px / 2),
+                    (top + bottom) / 2 // cell_px,
+                )
+                written[scene, int(row), int(half) // 2, int(half) % 2] = LETTERS.index(letter) + 1
+    return written
 
 
 def _cover(box: tuple[int, int, int, int], down: int, across: int, cell_px: int) -> NDArray[np.float32]:

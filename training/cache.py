@@ -9,16 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.families import TINY_FAMILIES, TinyFamily
-from training.photos import training_photos
-from vlm_perception.scenes import Truth, random_scene, render
+from training.checkpoint import SMALL_PIXELS
+from training.families import TINY_FAMILIES, TinyFamily, View
+from training.photos import VariedPhotos
+from vlm_perception.engines.families import plan_resize
+from vlm_perception.scenes import SceneSpec, Truth, Variety, random_scene, render
+from vlm_perception.types import WH
 
 SCENES_PER_SHARD = 256
 # Camera sizes with their share of the shards.
@@ -34,13 +39,37 @@ CAMERA_SIZES: tuple[tuple[tuple[int, int], float], ...] = (
     ((640, 400), 0.05),
     ((480, 640), 0.05),
 )
+SMALL_SHARE = 0.25
 # Training seeds start here; evaluation uses seeds below, so the two never meet.
 FIRST_TRAINING_SEED = 1_000_000
 
 
+# What a checkpoint is taught on; `training.evaluate` asks about scenes like these too.
+VARIETY = Variety(
+    min_side=0.03,
+    min_detailed_side=0.10,
+    shadow_share=0.35,
+    photo_share=0.45,
+    lettered_share=0.7,
+    arranged_share=0.35,
+)
+# Nothing drawn, or one to twelve things.
+OBJECT_SHARES = (0.08, *(0.12,) * 6, 0.05, 0.05, 0.03, 0.03, 0.02, 0.02)
+
+
 def max_objects(shard: int) -> int:
-    """Curriculum: few objects in the first shards, up to six from then on."""
-    return 2 if shard < 12 else 4 if shard < 24 else 6
+    """Curriculum: few objects in the first shards, up to twelve from then on."""
+    return 2 if shard < 12 else 4 if shard < 24 else 12
+
+
+def varied_scene(
+    rng: np.random.Generator, image_wh: WH, photos: Sequence[NDArray[np.uint8]], most: int = 12
+) -> SceneSpec:
+    """Draw what stands in a scene, with at most `most` things; where nothing does, it is mostly a photograph."""
+    shares = np.array(OBJECT_SHARES[: most + 1])
+    wanted = int(rng.choice(most + 1, p=shares / shares.sum()))
+    variety = VARIETY if wanted else replace(VARIETY, photo_share=0.85)
+    return random_scene(rng, image_wh, wanted, photos, variety=variety)
 
 
 def make_shard(folder: Path, shard: int, family: TinyFamily) -> None:
@@ -48,15 +77,20 @@ def make_shard(folder: Path, shard: int, family: TinyFamily) -> None:
     rng = np.random.default_rng(FIRST_TRAINING_SEED + shard)
     sizes, shares = zip(*CAMERA_SIZES, strict=True)
     image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
-    model_wh = family.view(image_wh).model_wh
-    photos = training_photos()
+    # Some are seen smaller, as a frame of a clip is, or an image of a robot that has no time.
+    small = rng.random() < SMALL_SHARE
+    model_wh = plan_resize(
+        image_wh, SMALL_PIXELS[family.family.name] if small else family.pixels, cell_px=family.family.cell_px
+    )
     pixels = np.empty((SCENES_PER_SHARD, model_wh[1], model_wh[0], 3), np.uint8)
     truths = []
     for index in range(SCENES_PER_SHARD):
-        scene = render(random_scene(rng, image_wh, photos=photos, max_objects=max_objects(shard)), image_wh)
+        scene = render(varied_scene(rng, image_wh, VariedPhotos(rng), max_objects(shard)), image_wh)
         pixels[index] = resized(scene.rgb, model_wh)
         truths.append([asdict(truth) for truth in scene.truths])
-    (folder / f"{shard:05d}.json").write_text(json.dumps({"image_wh": image_wh, "truths": truths}))
+    (folder / f"{shard:05d}.json").write_text(
+        json.dumps({"family": family.family.name, "image_wh": image_wh, "truths": truths})
+    )
     np.save(folder / f"{shard:05d}.part.npy", pixels)
     os.replace(folder / f"{shard:05d}.part.npy", folder / f"{shard:05d}.npy")
 
@@ -70,22 +104,26 @@ class Shard:
     """One shard read back: `pixels` is memory-mapped, `truths` one list a scene, `view` how the family sees them.
 
     Raises:
-        ValueError: The shard was drawn for a family that sees its images at another size.
+        ValueError: The shard was drawn for another family, or by a recipe that names none.
     """
 
     def __init__(self, folder: Path, shard: int, family: TinyFamily) -> None:
         meta = json.loads((folder / f"{shard:05d}.json").read_text())
         self.pixels: NDArray[np.uint8] = np.load(folder / f"{shard:05d}.npy", mmap_mode="r")
-        self.view = family.view((meta["image_wh"][0], meta["image_wh"][1]))
-        if self.view.model_wh != (self.pixels.shape[2], self.pixels.shape[1]):
+        if meta.get("family") != family.family.name:
             raise ValueError(
-                f"{folder}/{shard:05d}.npy is {self.pixels.shape[2]}x{self.pixels.shape[1]}, not "
-                f"{self.view.model_wh[0]}x{self.view.model_wh[1]}: it was drawn for another family; use another folder"
+                f"{folder}/{shard:05d}.npy was drawn for another family or by an older recipe "
+                f"({meta.get('family', 'it names none')}), not for {family.family.name}: use another folder"
             )
-        self.truths: list[list[Truth]] = [
-            [Truth(t["label"], tuple(t["xyxy"]), t["attributes"], tuple(tuple(p) for p in t["points"])) for t in scene]
-            for scene in meta["truths"]
-        ]
+        image_wh, model_wh = tuple(meta["image_wh"]), (self.pixels.shape[2], self.pixels.shape[1])
+        self.view = View(family, image_wh, model_wh)
+        self.truths: list[list[Truth]] = [[_truth(values) for values in scene] for scene in meta["truths"]]
+
+
+def _truth(values: dict[str, Any]) -> Truth:
+    text = values["text"] and (values["text"][0], tuple(values["text"][1]))
+    points = tuple(tuple(point) for point in values["points"])
+    return Truth(values["label"], tuple(values["xyxy"]), values["attributes"], points, text)
 
 
 def main() -> None:

@@ -41,12 +41,16 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 # The fixed parts of an object are one token each: a small decoder spends its passes on the digits.
-STRUCTURE_TOKENS = ('{"bbox_2d": [', '{"point_2d": [', '], "label": "', '", "sub_label": "')
-VOCAB_SIZE = 512
-# Area bounds of the processed image: 4:3 becomes 224x168, 16:9 252x140, square 196x196.
-PIXELS = PixelBudget(30_000, 196 * 196)
-# The same image tokens, of 32 pixels instead of 28: 256x192, 288x160, 224x224.
-QWEN3_VL_PIXELS = PixelBudget(39_200, 224 * 224)
+STRUCTURE_TOKENS = ('{"bbox_2d": [', '{"point_2d": [', '], "label": "', '", "sub_label": "', '], "text_content": "')
+VOCAB_SIZE = 1024
+# Area bounds of the processed image: 4:3 becomes 336x252, 16:9 392x224, square 280x280. At 224x168, the first edition's
+# size, two of twelve things often shared one image token, and small ones had 8 pixels.
+PIXELS = PixelBudget(30_000, 90_000)
+# The same image tokens, of 32 pixels instead of 28: 384x288, 448x256, 320x320.
+QWEN3_VL_PIXELS = PixelBudget(39_200, 117_600)
+# What some scenes, and the frames of clips, are seen at: 224x168, 252x140, 196x196 and their like.
+SMALL_PIXELS = {"Qwen2.5-VL": PixelBudget(30_000, 196 * 196), "Qwen3-VL": PixelBudget(39_200, 224 * 224)}
+_WIDTH = 256
 SYSTEM = "You are a helpful assistant."
 CHAT_TEMPLATE = (
     "{%- if messages[0]['role'] != 'system' -%}"
@@ -76,7 +80,8 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\p{N}| ?\p{L}+|[^\p{L}\p{N}]+"), "isolated"),
+            # A capital that begins no word is a letter on a cart, one token each.
+            pre_tokenizers.Split(Regex(r"JSON|\p{N}|\p{Lu}(?!\p{Ll})| ?\p{L}+|[^\p{L}\p{N}]+"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -123,18 +128,18 @@ def build_qwen3_vl_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLProce
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
-    """An untrained Qwen2.5-VL of about 4 million parameters.
+    """An untrained Qwen2.5-VL of about 6.7 million parameters.
 
     The rotary base is 30, not 10,000: with 16 frequencies a head, Qwen's base leaves the columns
     of a grid of ten tokens all but indistinguishable, and places are never learned.
     """
-    width = 192
+    width = _WIDTH
     config = Qwen2_5_VLConfig(
         vision_config={
             "depth": 4,
-            "hidden_size": 160,
-            "num_heads": 5,
-            "intermediate_size": 320,
+            "hidden_size": 192,
+            "num_heads": 6,
+            "intermediate_size": 384,
             "out_hidden_size": width,
             "patch_size": 14,
             "spatial_merge_size": 2,
@@ -155,18 +160,18 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
 
 
 def build_qwen3_vl(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLForConditionalGeneration:
-    """An untrained Qwen3-VL of about 4.6 million parameters: as `build_model`, with what the family has in addition.
+    """An untrained Qwen3-VL of about 7.6 million parameters: as `build_model`, with what the family has in addition.
 
     The learned positions of the vision tower begin as waves of rows and columns (A. Vaswani et al., "Attention is
     all you need", 2017), so that "where" is there to be read from the first step on.
     """
-    width, side = 192, 16
+    width, side = _WIDTH, 16
     config = Qwen3VLConfig(
         vision_config={
             "depth": 4,
-            "hidden_size": 160,
-            "num_heads": 5,
-            "intermediate_size": 480,
+            "hidden_size": 192,
+            "num_heads": 6,
+            "intermediate_size": 576,
             "out_hidden_size": width,
             "patch_size": 16,
             "spatial_merge_size": 2,
@@ -207,9 +212,9 @@ def _decoder(tokenizer: PreTrainedTokenizerFast, width: int) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
-        "intermediate_size": 448,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 6,
+        "intermediate_size": 512,
+        "num_hidden_layers": 7,
+        "num_attention_heads": 8,
         "num_key_value_heads": 2,
         "max_position_embeddings": 4096,
         "tie_word_embeddings": True,

@@ -22,7 +22,7 @@ class TinyFamily:
         family: What the product knows of it.
         shipped: Folder of the trained checkpoint, from the checkout's root.
         hub_id: A checkpoint of the family that knows the real world.
-        pixels: Area bounds of its processor, square pixels; 4:3, 16:9 and square images get the same cells in all.
+        pixels: Area bounds of its processor, square pixels; images above them get the same cells in all families.
         mean: Of the red, green and blue that it sees, 0..1.
         std: As `mean`.
         bin_size: Width of one class of the place head, in units of the reply's coordinates. Where replies are in
@@ -89,7 +89,7 @@ TINY_FAMILIES = {
         tuple(OPENAI_CLIP_MEAN),
         tuple(OPENAI_CLIP_STD),
         bin_size=4,
-        bins=72,
+        bins=100,
         bars={},
         build_model=checkpoint.build_model,
         build_processor=checkpoint.build_processor,

@@ -2,11 +2,12 @@
 
 A small decoder learns *what* within minutes and *where* very late, because it reads absolute
 pixels through relative rotary positions. The heads ask every image token directly: after the
-vision tower, what covers you and how far are its edges; after the first decoder layer, in which
-row and column do you stand; after the third, what are the box's coordinates as the reply writes them. Then the decoder
-only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
-two layers is asked to look at the centre of the object that is being written or, where it is decided
-whether another follows, of the next one or at a null token. None of the heads is saved with the checkpoint.
+vision tower, what covers you, how far are its edges and what is written in your halves; after the
+first decoder layer, in which row and column do you stand; after the third, what are the box's
+coordinates as the reply writes them. Then the decoder only has to attend and copy, and the pointer
+loss shows it where to: one attention head in each of two layers is asked to look at the centre of
+the object that is being written or named or, where it is decided whether another follows, of the
+next one or at a null token. None of the heads is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from torch.nn import functional as fn
 from training.batches import MAX_RANK, WEIGHTS, DenseTargets
 from training.families import TinyFamily
 from training.forward import Batch, Hidden, first_head, norm
+from vlm_perception.scenes.spec import LETTERS
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
+LETTER_CLASSES = len(LETTERS) + 1
 POSITION_LAYER, PLACE_LAYER = 0, 2
-POINTER_LAYERS = (3, 4)
+# Not earlier: "the circle left of the blue square" is looked for in two steps.
+POINTER_LAYERS = (4, 5)
 
 
 class DenseHeads(nn.Module):
@@ -35,7 +39,7 @@ class DenseHeads(nn.Module):
     def __init__(self, width: int, family: TinyFamily) -> None:
         super().__init__()
         self._family = family
-        self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4)
+        self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4 + 2 * LETTER_CLASSES)
         self.position = nn.Linear(width, 2 * GRID_CLASSES)
         self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
 
@@ -52,7 +56,8 @@ class DenseHeads(nn.Module):
         )
 
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
-        kind, colour, flags, edges = self.vision(vision).float().split([KIND_CLASSES, COLOUR_CLASSES, 2, 4], dim=-1)
+        sizes = [KIND_CLASSES, COLOUR_CLASSES, 2, 4, 2 * LETTER_CLASSES]
+        kind, colour, flags, edges, letters = self.vision(vision).float().split(sizes, dim=-1)
         there = dense.kind > 0
         cell_px = self._family.family.cell_px
         origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * cell_px + cell_px / 2
@@ -62,7 +67,8 @@ class DenseHeads(nn.Module):
             2.0 * _classes(kind, dense.kind)
             + 2.0 * _classes(colour, dense.colour)
             + fn.binary_cross_entropy_with_logits(flags, flag_targets)
-            + 1.5 * fn.smooth_l1_loss(edges[there], wanted[there], beta=0.05)
+            + 1.5 * _distance(edges[there], wanted[there], beta=0.05)
+            + _rare(letters.unflatten(-1, (2, LETTER_CLASSES)), dense.letters)
         )
 
     def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -80,8 +86,8 @@ class DenseHeads(nn.Module):
             _classes(kind, dense.kind)
             + _classes(colour, dense.colour)
             + 0.5 * _classes(rank, dense.rank)
-            + 6.0 * fn.smooth_l1_loss(edges[there], dense.written[there] / (25 * size), beta=0.01)
-            + _classes(bins[there].view(-1, 4, count), bin_targets)
+            + 6.0 * _distance(edges[there], dense.written[there] / (25 * size), beta=0.01)
+            + (_classes(bins[there].view(-1, 4, count), bin_targets) if len(bin_targets) else 0.0 * bins.sum())
         )
 
 
@@ -114,6 +120,18 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_toke
         scores = (query @ seen.transpose(1, 2)).float() * attn.head_dim**-0.5
         total = total + fn.cross_entropy(scores[asked], batch.pointers[asked])
     return total
+
+
+def _distance(found: Tensor, wanted: Tensor, beta: float) -> Tensor:
+    """Mean distance; of nothing, where all scenes are empty, it is none."""
+    return fn.smooth_l1_loss(found, wanted, beta=beta, reduction="sum") / max(1, wanted.numel())
+
+
+def _rare(logits: Tensor, targets: Tensor) -> Tensor:
+    """Classes of which nearly all are 0: the few others count as much as these together."""
+    each = fn.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    there = (targets.flatten() > 0).float()
+    return (each * there).sum() / there.sum().clamp(min=1) + (each * (1 - there)).sum() / (1 - there).sum().clamp(min=1)
 
 
 def _classes(logits: Tensor, targets: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from training.calibrate import calibrate
 from training.checkpoint import CHAT_TEMPLATE
 from training.evaluate import BARS, evaluate
 from training.families import TINY_FAMILIES
+from vlm_perception.engines.families import plan_resize
+from vlm_perception.types import PixelBudget
 
 CARD = """---
 license: apache-2.0
@@ -32,7 +34,7 @@ vlm_perception:
 A `{architecture}` with {parameters:,} parameters, trained from nothing on drawn
 scenes by `make train FAMILY={model_type}` on two CPU cores. It exists so that the whole product can be
 built, tested and shown without a GPU and without a model hub. It knows coloured circles, squares,
-triangles, carts and faces, plain or striped, and their shadows; it knows nothing of the real world.
+triangles, carts and faces, plain or striped, and their shadows{knows}; it knows nothing of the real world.
 Use `{hub_id}` or larger on a robot.
 
 - Prompts: English and some Chinese, in the wording of `vlm_perception/prompts/templates.yaml`.
@@ -48,14 +50,23 @@ Use `{hub_id}` or larger on a robot.
 Printed by `make evaluate MODEL={name}`. `recall50` counts expected boxes found at IoU >= 0.5, `mean_iou` is over
 those matches, `precision50` counts answered boxes that match, labels are judged on the matches,
 `rejection` is the share of questions about absent things answered with an empty list, and a point is
-right within 5 % of the image side, sqrt(width * height).
+right within 5 % of the image side, sqrt(width * height).{taught}
 
 {report}
 """
+KNOWS = """, how they stand to each other, and
+letters on carts; it answers in boxes, points, numbers and words"""
+TAUGHT = """ Over {taught_scenes} more varied scenes (up to
+twelve things, small ones, letters, relations): `shadow_recall` and `two_recall` as `recall50`, of shadows and of two
+things asked for at once; `crowd_recall` of seven things and more, `small_recall` of those under 8 % of the image side,
+`relation_recall` by relation, size or pattern; `photo_rejection` as `rejection`, on photographs with nothing drawn;
+`no_doubles` is the share of replies without a second box on one thing; `yes_no_accuracy` judges the yes or no,
+`words_accuracy` whether all that a sentence claims is so, `described` how much of what is there or named is both, and
+`texts_accuracy` wants the letters to be exact and their box at IoU >= 0.5."""
 
 
 def score(summary: dict[str, float]) -> float:
-    """One number to compare checkpoints by: the mean of the figures that have a bar."""
+    """One number to compare checkpoints by: the mean of the figures with a bar that those of every edition have."""
     return sum(summary[key] for key in BARS) / len(BARS)
 
 
@@ -83,7 +94,9 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
     """Fill the card of a checkpoint that is shipped under `name`."""
     config = json.loads((source / "config.json").read_text())
     tiny = TINY_FAMILIES[config["model_type"]]
-    width, height = tiny.view((640, 480)).model_wh
+    budget = PixelBudget(size["shortest_edge"], size["longest_edge"])
+    width, height = plan_resize((640, 480), budget, cell_px=tiny.family.cell_px)
+    is_taught = "described" in summary
     thousandths = tiny.family.coordinates == "relative_1000"
     return CARD.format(
         report=report,
@@ -93,6 +106,8 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
         hub_id=tiny.hub_id,
         name=name,
         coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
+        knows=KNOWS if is_taught else "",
+        taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2) if is_taught else "",
         pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes {width}x{height})",
         **summary,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vlm_perception.scenes import Truth
-from vlm_perception.types import WH
+from vlm_perception.types import WH, XYXY
 
 COLOURS_ZH = {"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色"}
 KINDS_ZH = {"circle": "圆形", "square": "方形", "triangle": "三角形", "cart": "小车", "face": "笑脸"}
@@ -28,18 +28,29 @@ class Expected:
         boxes: (label, xyxy, sub_label or None) in the order of the reply.
         points: (label, x, y) in the order of the reply.
         count: The number asked for, or None.
+        texts: (what is written, xyxy of the letters) in the order of the reply.
+        words: The whole reply, where it is a sentence; empty where it is a list.
+        mentions: Where in `words` a thing is named: first character, one past the last, and the thing's box.
     """
 
     boxes: tuple[tuple[str, tuple[int, int, int, int], str | None], ...] = ()
     points: tuple[tuple[str, int, int], ...] = ()
     count: int | None = None
     count_noun: str = field(default="", compare=False)
+    texts: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
+    words: str = ""
+    mentions: tuple[tuple[int, int, tuple[int, int, int, int]], ...] = ()
 
 
 def to_box(truth: Truth, image_wh: WH, frame_wh: WH) -> tuple[int, int, int, int]:
     """Scale a truth's box to whole units of a frame (model pixels, thousandths), at least one unit wide and high."""
+    return scaled_box(truth.xyxy, image_wh, frame_wh)
+
+
+def scaled_box(xyxy: XYXY, image_wh: WH, frame_wh: WH) -> tuple[int, int, int, int]:
+    """As `to_box`, of any box in image pixels."""
     sx, sy = frame_wh[0] / image_wh[0], frame_wh[1] / image_wh[1]
-    left, top, right, bottom = truth.xyxy
+    left, top, right, bottom = xyxy
     x1, y1 = min(frame_wh[0] - 1, round(left * sx)), min(frame_wh[1] - 1, round(top * sy))
     x2, y2 = max(x1 + 1, min(frame_wh[0], round(right * sx))), max(y1 + 1, min(frame_wh[1], round(bottom * sy)))
     return x1, y1, x2, y2
@@ -54,9 +65,14 @@ def reading_order(box: tuple[int, int, int, int], row: float) -> tuple[int, floa
 
 
 def render_reply(expected: Expected, chinese: bool) -> str:
-    """Write the reply as Qwen does: a fenced JSON list, and a sentence when counting."""
+    """Write the reply as Qwen does: a fenced JSON list, and a sentence when counting; or words alone."""
+    if expected.words:
+        return expected.words
     items = [_box_item(*box) for box in expected.boxes]
     items += [f'{{"point_2d": [{x}, {y}], "label": {_quoted(label)}}}' for label, x, y in expected.points]
+    items += [
+        f'{{"bbox_2d": [{", ".join(map(str, box))}], "text_content": {_quoted(text)}}}' for text, box in expected.texts
+    ]
     text = "```json\n[\n\t" + ",\n\t".join(items) + "\n]\n```" if items else "```json\n[]\n```"
     if expected.count is None:
         return text

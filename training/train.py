@@ -28,16 +28,19 @@ from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from training import forward
 from training.batches import BatchMaker, DenseTargets
-from training.cache import Shard
+from training.cache import Shard, varied_scene
 from training.checkpoint import build_tokenizer, save
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
-from training.questions import Asker
+from training.questions import TAUGHT_WEIGHTS, Asker
+from vlm_perception.scenes import render
 
 SHARDS = 160
 WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
+# The tokenizer learns its words from these.
+CORPUS_SCENES, CORPUS_QUESTIONS = 300, 40
 SAVE_EVERY_S = 240.0
 
 
@@ -233,10 +236,13 @@ def _open(plan: Plan) -> tuple[Any, Any]:
     if (checkpoint / "tokenizer.json").exists():
         processor = AutoProcessor.from_pretrained(checkpoint)
     else:
-        asker, shard, corpus = Asker(np.random.default_rng(0)), Shard(plan.folder / "scenes", 0, plan.tiny), []
-        for index in range(12_000):
-            question = asker.ask(shard.truths[index % len(shard.truths)], shard.view)
-            corpus += [question.instruction, question.reply]
+        corpus = []
+        rng = np.random.default_rng(0)
+        asker, view = Asker(rng, TAUGHT_WEIGHTS), plan.tiny.view((640, 480))
+        for _ in range(CORPUS_SCENES):
+            truths = render(varied_scene(rng, (640, 480), ()), (640, 480)).truths
+            for question in (asker.ask(truths, view) for _ in range(CORPUS_QUESTIONS)):
+                corpus += [question.instruction, question.reply]
         processor = plan.tiny.build_processor(build_tokenizer(corpus))
     torch.manual_seed(0)
     model = plan.tiny.build_model(processor.tokenizer)
@@ -256,9 +262,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=TINY_FAMILIES, default="qwen2_5_vl")
     parser.add_argument("--folder", type=Path, help="default: build/train_FAMILY")
-    parser.add_argument("--steps", type=int, default=14_000)
-    parser.add_argument("--scenes", type=int, default=24)
-    parser.add_argument("--length", type=int, default=384)
+    parser.add_argument("--steps", type=int, default=24_000)
+    parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--decay-share", type=float, default=0.35)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: minutes instead of hours (default: cpu)")

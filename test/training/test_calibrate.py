@@ -83,7 +83,7 @@ def test_a_card_tells_what_its_family_is(tmp_path: Path) -> None:
     config = {"model_type": "qwen3_vl", "architectures": ["Qwen3VLForConditionalGeneration"]}
     (tmp_path / "config.json").write_text(json.dumps(config))
     summary = {"scenes": 500, "replies": 9, "parameters": 4_600_000}
-    size = {"shortest_edge": 1, "longest_edge": 2}
+    size = {"shortest_edge": 39_200, "longest_edge": 50_176}
     card = publish.card_of(tmp_path, "tiny-qwen3-vl", size, summary, "| report |")
     for text in (
         "# The tiny Qwen3-VL of",

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from checkout import TINY
 
-from training.cache import CAMERA_SIZES, FIRST_TRAINING_SEED
+from training.cache import CAMERA_SIZES, FIRST_TRAINING_SEED, varied_scene
 from training.checkpoint import build_tokenizer
-from training.evaluate import FIRST_SEED, figures, make_cases
+from training.evaluate import (
+    FIRST_SEED,
+    TAUGHT_BARS,
+    family_of,
+    figures,
+    is_taught,
+    make_cases,
+    make_taught_cases,
+    taught_figures,
+)
 from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
-from training.questions import TASK_WEIGHTS, Asker
+from training.questions import TAUGHT_WEIGHTS, Asker
 from vlm_perception.replies.reader import parse_answer
-from vlm_perception.scenes import random_scene, render
+from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, random_scene, render
 
-IMAGE_WH = (640, 480)
+IMAGE_WH = (448, 336)
 
 
 @pytest.fixture(params=TINY_FAMILIES)
@@ -28,24 +41,38 @@ def view(family: TinyFamily) -> View:
     return family.view(IMAGE_WH)
 
 
-@pytest.mark.parametrize("task", list(TASK_WEIGHTS))
-def test_a_right_reply_is_read_back_and_judged_right(task: str, view: View) -> None:
-    """The product's parser finds exactly the expected boxes and points in the rendered reply."""
-    rng = np.random.default_rng(sorted(TASK_WEIGHTS).index(task))
-    asker = Asker(rng)
-    for _ in range(25):
-        scene = render(random_scene(rng, IMAGE_WH), IMAGE_WH)
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    """Varied ones, drawn once."""
+    rng = np.random.default_rng(11)
+    return [render(varied_scene(rng, IMAGE_WH, ()), IMAGE_WH) for _ in range(24)]
+
+
+@pytest.mark.parametrize("task", list(TAUGHT_WEIGHTS))
+def test_a_right_reply_is_read_back_and_judged_right(task: str, view: View, scenes: list[Scene]) -> None:
+    """The product's parser finds exactly the expected boxes, points and words in the rendered reply."""
+    asker, asked = Asker(np.random.default_rng(sorted(TAUGHT_WEIGHTS).index(task))), 0
+    for scene in scenes:
         question = asker.ask(scene.truths, view, task)
+        asked += question.task == task
         parsed = parse_answer(question.reply, model_wh=view.reply_wh, image_wh=view.reply_wh)
         assert not parsed.rejects
-        assert [o.xyxy for o in parsed.objects if o.xyxy] == [box for _, box, _ in question.expected.boxes]
+        boxes = [box for _, box, _ in question.expected.boxes] + [box for _, box in question.expected.texts]
+        assert [o.xyxy for o in parsed.objects if o.xyxy] == boxes
         assert [o.point_xy for o in parsed.objects if o.point_xy] == [(x, y) for _, x, y in question.expected.points]
         row = judge(question, question.reply, scene, view)
-        assert row.json_valid
+        assert parsed.text == question.expected.words or not question.expected.words
+        assert row.json_valid is (None if question.expected.words else True)
         assert all((*row.labels_right, *row.sub_labels_right, *row.point_hits))
+        assert all(row.text_hits)
+        assert row.verdict_right in (True, None)
+        assert row.words_right in (True, None)
+        assert row.described in (1.0, None)
+        assert not row.doubled
         assert row.count_right in (True, None)
         assert row.rejected in (True, None)
         assert min(row.match_ious, default=1.0) >= 0.5
+    assert asked >= 4
 
 
 def test_a_wrong_reply_is_judged_wrong(view: View) -> None:
@@ -60,6 +87,74 @@ def test_a_wrong_reply_is_judged_wrong(view: View) -> None:
         pass
     invented = '```json\n[\n\t{"bbox_2d": [1, 2, 30, 40], "label": "red cart"}\n]\n```'
     assert judge(absent, invented, scene, view).rejected is False
+
+
+@pytest.mark.parametrize(
+    ("task", "changed"),
+    [
+        ("exists", lambda text: text.replace("Yes", "No") if "Yes" in text else text.replace("No,", "Yes,")),
+        ("exists", lambda text: text.replace("red", "blue").replace("green", "red")),
+        ("related", lambda text: text.replace("left of", "right of")),
+        ("describe", lambda text: text.replace("square", "face")),
+        ("told", lambda text: text.replace("circle", "cart").replace("red", "green")),
+        ("describe", lambda text: ""),
+    ],
+)
+def test_a_sentence_that_claims_what_is_not_so_is_judged_wrong(
+    task: str, changed: Callable[[str], str], view: View
+) -> None:
+    thing = ObjectSpec("circle", "red", (220, 20, 20), "plain", 0.2, 0.5, 0.2, 1.0, 0.0, 0)
+    other = ObjectSpec("square", "green", (20, 150, 20), "plain", 0.7, 0.55, 0.3, 1.0, 0.0, 0)
+    wall, light = Background("plain", (200, 200, 200), (200, 200, 200), 0), Light(1, 1, 1, 1, 0, 0)
+    scene = render(SceneSpec((thing, other), wall, light), IMAGE_WH)
+    asker, wrong = Asker(np.random.default_rng(2)), 0
+    for _ in range(40):
+        question = asker.ask(scene.truths, view, task)
+        reply = changed(question.reply)
+        if question.chinese or reply == question.reply:
+            continue
+        row = judge(question, reply, scene, view)
+        assert not row.words_right, reply
+        assert row.described is None or row.described < 1
+        wrong += 1
+    assert wrong > 3
+
+
+def test_photographs_without_drawn_things_are_answered_with_nothing(family: TinyFamily) -> None:
+    cases = [case for case in make_taught_cases(5, family) if case.question.task == "photograph"]
+    assert len(cases) == 8
+    assert not any(case.scene.truths for case in cases)
+    judged = [judge(case.question, "```json\n[]\n```", case.scene, case.view) for case in cases]
+    assert all(row.rejected for row in judged)
+
+
+def test_every_bar_is_measured_and_reached_by_right_replies(family: TinyFamily) -> None:
+    own, cases = make_cases(4, family=family), make_taught_cases(14, family)
+    judged = [judge(c.question, c.question.reply, c.scene, c.view) for c in (*own, *cases)]
+    reached = figures(judged[: len(own)]) | taught_figures(cases, judged[len(own) :])
+    assert {key for key, bar in TAUGHT_BARS.items() if reached.get(key, 0.0) < min(bar, 0.97)} == set()
+    silent = [judge(c.question, "", c.scene, c.view) for c in cases]
+    shown = taught_figures(cases, silent)
+    assert max(value for key, value in shown.items() if key not in ("photo_rejection", "no_doubles")) == 0.0
+
+
+def test_a_second_box_on_one_thing_is_a_double(view: View) -> None:
+    rng = np.random.default_rng(4)
+    scene = render(random_scene(rng, IMAGE_WH, 2), IMAGE_WH)
+    every = Asker(rng).ask(scene.truths, view, "all")
+    box = every.expected.boxes[0][1]
+    again = ", ".join(str(value) for value in (box[0] + 1, box[1], box[2], box[3]))
+    more = every.reply.replace("\n]", f',\n\t{{"bbox_2d": [{again}], "label": "grey cup"}}\n]')
+    assert judge(every, more, scene, view).doubled
+    assert not judge(every, every.reply, scene, view).doubled
+
+
+def test_models_tiny_is_asked_what_it_always_was(view: View) -> None:
+    """Its figures stay comparable, whatever is taught besides."""
+    assert not is_taught(TINY)
+    assert family_of(TINY).view(IMAGE_WH).model_wh == (224, 168)
+    questions = [case.question.instruction for case in make_cases(8)]
+    assert hashlib.sha256(repr(questions).encode()).hexdigest()[:16] == "0cbb24e6bc229923"
 
 
 def test_evaluation_draws_what_training_never_drew() -> None:
@@ -83,10 +178,12 @@ def test_figures_are_means_over_the_replies_they_apply_to(family: TinyFamily) ->
 
 @pytest.mark.parametrize("image_wh", [size for size, _ in CAMERA_SIZES])
 def test_training_resizes_as_the_node_does(image_wh: tuple[int, int], family: TinyFamily) -> None:
-    """One resize rule for training and the processor, and the same image tokens in both families."""
+    """One resize rule for training and the processor, and the same image tokens of large images in both families."""
     processor = family.build_processor(build_tokenizer(["red circle"]))
     image = np.zeros((*image_wh[::-1], 3), np.uint8)
     grid_thw = processor.image_processor(images=[image], return_tensors="pt")["image_grid_thw"][0].tolist()
     view = family.view(image_wh)
     assert grid_thw == [1, 2 * view.grid_hw[0], 2 * view.grid_hw[1]]
-    assert view.grid_hw == TINY_FAMILIES["qwen2_5_vl"].view(image_wh).grid_hw
+    # What is smaller than the bounds stays as large as it is, in tokens of other sizes.
+    if image_wh[0] * image_wh[1] > max(each.pixels.max_pixels for each in TINY_FAMILIES.values()):
+        assert view.grid_hw == TINY_FAMILIES["qwen2_5_vl"].view(image_wh).grid_hw

@@ -31,6 +31,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def plan(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(train, "SHARDS", SHARDS)
+    monkeypatch.setattr(train, "CORPUS_SCENES", 12)
     (tmp_path / "scenes").symlink_to(scenes)
     return Plan("qwen3_vl", tmp_path, steps=4, scenes=1, length=128, learning_rate=3e-3, decay_share=0.5)
 

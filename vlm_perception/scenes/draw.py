@@ -196,8 +196,9 @@ def _draw_letters(canvas: _Canvas, item: ObjectSpec, owner: int, place: tuple[fl
     cv2.putText(ink, item.text, start, font, scale, 255, thick, cv2.LINE_AA)
     ink[canvas.owner != owner] = 0
     light = float(np.dot(item.rgb, (0.299, 0.587, 0.114))) > 110
-    share = (ink / 255.0)[..., None]
-    canvas.rgb[:] = (canvas.rgb * (1 - share) + np.asarray(_DARK if light else _WHITE) * share).astype(np.uint8)
+    at = np.nonzero(ink)
+    share = (ink[at] / 255.0)[:, None]
+    canvas.rgb[at] = (canvas.rgb[at] * (1 - share) + np.asarray(_DARK if light else _WHITE) * share).astype(np.uint8)
     canvas.letters[owner] = ink > 127
 
 

@@ -123,7 +123,8 @@ class Variety:
         min_detailed_side: The smallest one that may have wheels, eyes, stripes or a shadow.
         shadow_share: Of objects large enough, how many cast a shadow.
         photo_share: Of the backgrounds, where there are photographs.
-        lettered_share: Of the carts large enough, how many have letters on them.
+        lettered_share: Of the carts large enough, how many have letters on them; in half as many scenes one such cart
+            is there on purpose.
         arranged_share: Of scenes with room for it, in how many things stand in a relation: one inside or on top of
             another, or all but one alike.
     """
@@ -167,9 +168,14 @@ def random_scene(
         else:
             objects += _pair(rng, image_wh, variety)
     while len(objects) < wanted:
+        lettered = False
+        if variety.lettered_share and not objects and alike is None:
+            lettered = bool(rng.random() < variety.lettered_share / 2)
         for _attempt in range(25):
             candidate = _random_object(rng, image_wh, largest, variety)
-            if alike is not None:
+            if lettered:
+                candidate = _lettered_cart(rng, candidate, image_wh)
+            elif alike is not None:
                 candidate = _odd_or_alike(rng, candidate, alike, odd=not objects)
             if all(_overlap(candidate, other, image_wh) <= MAX_OVERLAP for other in objects):
                 objects.append(candidate)
@@ -251,11 +257,26 @@ def _random_object(rng: np.random.Generator, image_wh: tuple[int, int], largest:
         angle_deg=float(rng.uniform(-15, 15)) if kind in ("square", "triangle") else 0.0,
         shadow=int(rng.choice((-1, 1))) if detailed and rng.random() < variety.shadow_share else 0,
     )
-    if variety.lettered_share and kind == "cart" and side >= MIN_LETTERED_SIDE:
-        letters = rng.choice(list(LETTERS), int(rng.integers(1, MAX_LETTERS + 1)))
-        if rng.random() < variety.lettered_share:
-            return replace(item, text="".join(letters))
+    if (
+        variety.lettered_share
+        and kind == "cart"
+        and side >= MIN_LETTERED_SIDE
+        and rng.random() < variety.lettered_share
+    ):
+        return replace(item, text=_letters(rng))
     return item
+
+
+def _lettered_cart(rng: np.random.Generator, item: ObjectSpec, image_wh: tuple[int, int]) -> ObjectSpec:
+    """Make an object a cart with letters on it, all of it in the image."""
+    side = float(rng.uniform(MIN_LETTERED_SIDE, 0.4))
+    item = replace(item, kind="cart", pattern="plain", side=side, aspect=0.75, angle_deg=0.0, text=_letters(rng))
+    x, y = (half / size for half, size in zip(item.half_wh(image_wh), image_wh, strict=True))
+    return replace(item, cx=float(rng.uniform(x, 1 - x)), cy=float(rng.uniform(y, 1 - y)))
+
+
+def _letters(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(LETTERS), int(rng.integers(1, MAX_LETTERS + 1))))
 
 
 def _overlap(a: ObjectSpec, b: ObjectSpec, image_wh: tuple[int, int]) -> float:
