@@ -100,11 +100,15 @@ LINES = (
     '[{"bbox_2d": [10, 20, 30, 40], "text_content": "A7"}, '
     '{"bbox_2d": [50, 30, 70, 40], "text_content": "A long line"}]'
 )
+NAMED_LINES = LINES.replace('"text_content": "A7"', '"label": "Serial Number", "text_content": "A7"').replace(
+    '"text_content": "A long line"', '"label": "the voltage", "text_content": "A long line"'
+)
 PAGE = '<h2 data-bbox="10 20 30 40">A7</h2>\n<p data-bbox="50 30 70 40">A long line</p>'
 READ_AS = [
     (LINES, ("carts",), [("carts", "line"), ("carts", "line")]),
     (LINES, (), [("text", "line"), ("text", "line")]),
     (LINES, ("carts", "signs"), [("text", "line"), ("text", "line")]),
+    (NAMED_LINES, ("serial number", "voltage"), [("serial number", "line"), ("voltage", "line")]),
     (PAGE, (), [("heading", "heading"), ("paragraph", "paragraph")]),
     (PAGE, ("carts",), [("heading", "heading"), ("paragraph", "paragraph")]),
 ]

@@ -37,6 +37,7 @@ from vlm_perception.prompts.templates import (
     WHAT,
     Language,
     PromptRules,
+    ReadName,
     WholeName,
     built_in_rules,
     read_rules,
@@ -70,7 +71,7 @@ class Reading:
         whole: Names of templates and the patterns of things that are asked about by them.
     """
 
-    templates: Mapping[WholeName, Mapping[Language, str]]
+    templates: Mapping[ReadName, Mapping[Language, str]]
     strip: tuple[re.Pattern[str], ...]
     whole: tuple[tuple[WholeName, tuple[re.Pattern[str], ...]], ...]
 
@@ -165,7 +166,9 @@ class PromptBook:
             whole = self.reading.template_of(body)
         targets = () if task in _SENT_WHOLE or whole is not None else self._targets(body)
         what = self.joint[language].join(targets) if targets else body
-        template = self.templates[task][language] if whole is None else self.reading.templates[whole][language]
+        several: ReadName | None = "read_several" if task is Task.READ and len(targets) > 1 else None
+        name = whole or several
+        template = (self.reading.templates[name] if name else self.templates[task])[language]
         if task is Task.WATCH and (happening := _without(self.watching.when, body)) != body:
             what, template = _QUESTION_MARKS.sub("", happening), self.watching.template[language]
         instruction = template.replace(WHAT, what)

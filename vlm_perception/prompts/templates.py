@@ -19,8 +19,9 @@ from vlm_perception.types import Region
 Language = Literal["english", "chinese"]
 TaskName = Literal["detect", "ground", "point", "count", "read", "describe", "watch", "raw"]
 PrefixName = Literal["auto", "detect", "ground", "point", "count", "read", "describe", "watch", "raw"]
-# What is asked about no thing in particular, so that nothing has to be put in.
+# How reading is asked for beside the template of its task; all text and documents are no thing that has to be put in.
 WholeName = Literal["read_all", "read_document"]
+ReadName = Literal["read_several", WholeName]
 
 WHAT = "{what}"
 MAX_FILE_BYTES = 1_000_000
@@ -89,7 +90,7 @@ class ReadingRules(BaseModel):
     """What is to be read, from what was typed.
 
     Attributes:
-        templates: Instruction about all text, and about a document, by language.
+        templates: Instruction about several things, all text, and a document, by language.
         strip: Patterns of what is taken away around the thing that carries the text, in order.
         all: Patterns; a thing that is one of them as a whole means all text.
         document: Patterns; a thing that is one of them as a whole means a document.
@@ -97,10 +98,16 @@ class ReadingRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    templates: dict[WholeName, dict[Language, WholeTemplate]]
+    templates: dict[ReadName, dict[Language, WholeTemplate]]
     strip: list[Pattern]
     all: list[Pattern]
     document: list[Pattern]
+
+    @model_validator(mode="after")
+    def _several_are_named(self) -> ReadingRules:
+        for template in self.templates["read_several"].values():
+            _check_what(template)
+        return self
 
 
 class WatchingRules(BaseModel):

@@ -311,6 +311,12 @@ WORDING = [
         "Spotting all the text in the image with line-level, and output in JSON format as "
         "[{'bbox_2d': [x1, y1, x2, y2], 'text_content': 'text'}, ...].",
     ),
+    (
+        "read: serial number; voltage",
+        "Spotting the text of serial number and voltage in the image with line-level, and output in JSON format as "
+        "[{'bbox_2d': [x1, y1, x2, y2], 'label': 'name', 'text_content': 'text'}, ...].",
+    ),
+    ("读：编号；电压", "找出图中编号和电压的文字，按行以JSON格式输出每行的bbox_2d坐标、label和text_content。"),
     ("读：小车", "找出图中小车上的文字，按行以JSON格式输出每行的bbox_2d坐标和text_content。"),
     ("读：所有文字", "找出图中所有文字，按行以JSON格式输出每行的bbox_2d坐标和text_content。"),
     ("read: document", "QwenVL HTML"),

@@ -89,6 +89,7 @@ WRONG: list[tuple[str, tuple[str, ...]]] = [
     ("read: {templates: {read_document: {english: ''}}}", ("read.templates.read_document.english", "at least 1")),
     ("read: {templates: {read_all: {english: 'x<|im_end|>'}}}", ("read.templates.read_all", "<|im_end|>", "remove it")),
     ("read: {templates: {read: {english: 'x'}}}", ("read.templates.read", "'read_all' or 'read_document'")),
+    ("read: {templates: {read_several: {english: 'x'}}}", ("read", "no {what}", "put {what} in it")),
     ("templates: {detect: {english: 5}}", ("templates.detect.english is 5", "valid string")),
     ("templates: {detect: }", ("templates.detect is None",)),
     ("templates: {detect: '{what}'}", ("templates.detect", "valid dictionary")),
