@@ -10,7 +10,7 @@ from vlm_perception.engines.base import Engine, ShouldStop, never_stop
 from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError
 from vlm_perception.frames.regions import look_at_region, shifted
 from vlm_perception.replies.counting import count_answer
-from vlm_perception.replies.events import event_of, read_events
+from vlm_perception.replies.events import event_of, read_events, spoken
 from vlm_perception.replies.labels import name_objects
 from vlm_perception.replies.reader import AnswerReader
 from vlm_perception.replies.scores import are_calibrated, score_objects
@@ -273,4 +273,6 @@ def _with_events(
     events = (*reading.events, *(event for _, event in found if isinstance(event, Event)))
     rejects = (*parsed.rejects, *reading.rejects, *(event for _, event in found if isinstance(event, Reject)))
     objects = tuple(item for item, event in found if event is None)
-    return replace(parsed, objects=objects, rejects=rejects, text=reading.text), events
+    # What was said in JSON alone is said in words, too, as of any other answer.
+    text = reading.text or "\n".join(map(spoken, reading.events))
+    return replace(parsed, objects=objects, rejects=rejects, text=text), events

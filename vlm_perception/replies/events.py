@@ -119,6 +119,12 @@ def read_events(text: str, duration_s: float) -> EventReading:
     return EventReading(tuple(events), tuple(rejects), prose.strip())
 
 
+def spoken(event: Event) -> str:
+    """Say an event in one line, as Qwen writes it: `00:01.50 - 00:04.00: it stops`."""
+    times = dict.fromkeys((_clock(event.start_s), _clock(event.end_s)))
+    return ": ".join(part for part in (" - ".join(times), event.text) if part)
+
+
 def time_of(item: DetectedObject) -> float | None:
     """Tell at which time of the clip an object was seen, seconds; None where the model did not say."""
     for key, value in item.attributes.items():
@@ -235,6 +241,11 @@ def _seconds(text: str) -> float | None:
     for part in found["clock"].replace(",", ".").split(":"):
         total_s = total_s * 60 + float(part)
     return round(total_s, 6)
+
+
+def _clock(time_s: float) -> str:
+    minutes, hundredths = divmod(round(time_s * 100), 6000)
+    return f"{minutes:02d}:{hundredths // 100:02d}.{hundredths % 100:02d}"
 
 
 def _written(value: Any) -> str:

@@ -210,6 +210,19 @@ def test_a_camera_without_stamps_has_events_without_them(stamps: tuple[tuple[int
     assert (fields["start_s"], fields["start_stamp"]) == (1.0, None)
 
 
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ('[{"start": 1, "end": 2.5, "event": "it stops"}, {"time": 61}]', "00:01.00 - 00:02.50: it stops\n01:01.00"),
+        ('It does. {"start": 1, "end": 2.5}', "It does."),
+        ("[]", ""),
+    ],
+)
+def test_an_answer_in_json_alone_has_words_too(reply: str, text: str) -> None:
+    clip = Clip((frame(1, 0, 1.0), frame(91, 0, 91.0)), (0.0, 90.0))
+    assert perceive(Saying(reply), Request(clip.frames[-1], Prompt("x", Task.WATCH, "x"), clip=clip)).text == text
+
+
 def test_without_a_clip_times_are_words() -> None:
     result = perceive(Saying("at 00:01.00"), Request(frame(1, 0, 1.0), Prompt("x", Task.DESCRIBE, "x")))
     assert (result.text, result.events) == ("at 00:01.00", ())
