@@ -104,9 +104,9 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
-    """Wrap the tokenizer with Qwen's image processor at the tiny model's pixel bounds."""
-    size = {"shortest_edge": PIXELS.min_pixels, "longest_edge": PIXELS.max_pixels}
+def build_processor(tokenizer: PreTrainedTokenizerFast, pixels: PixelBudget = PIXELS) -> Qwen2_5_VLProcessor:
+    """Wrap the tokenizer with Qwen's image processor at these bounds of the processed image's area."""
+    size = {"shortest_edge": pixels.min_pixels, "longest_edge": pixels.max_pixels}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
         tokenizer=tokenizer,

@@ -14,7 +14,7 @@ from checkout import TINY
 from transformers import AutoProcessor, AutoTokenizer
 
 from benchmarks.plain import PlainModel
-from training.checkpoint import build_model, build_processor, build_tokenizer
+from training.checkpoint import SMALL_PIXELS, build_model, build_processor, build_tokenizer
 from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.types import Frame, FrameHeader, PixelBudget, Prompt, Request, Task
@@ -24,13 +24,13 @@ RequestMaker = Callable[..., Request]
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an untrained tiny model: it writes random bytes and hardly ever stops."""
+    """A folder with an untrained tiny model: it sees few pixels, writes random bytes and hardly ever stops."""
     folder = tmp_path_factory.mktemp("random_checkpoint")
     tokenizer = build_tokenizer(["red circle", "蓝色的圆", '```json\n[{"bbox_2d": [1, 2, 3, 4]}]\n```'])
     torch.manual_seed(3)
     model = build_model(tokenizer)
     model.save_pretrained(folder)
-    build_processor(tokenizer).save_pretrained(folder)
+    build_processor(tokenizer, SMALL_PIXELS["Qwen2.5-VL"]).save_pretrained(folder)
     return folder
 
 

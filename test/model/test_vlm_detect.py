@@ -154,7 +154,7 @@ def test_the_page_s_examples_run_as_they_stand(
         assert cli.main(arguments, lambda settings: engine) == 0, capsys.readouterr().err
         outs.append(capsys.readouterr().out)
     assert [path.name for path in (tmp_path / "pictures").iterdir() if path.name not in written] == []
-    one, folder, pattern, points, stream, coco, yolo = (out.splitlines() for out in outs)
+    one, folder, pattern, points, stream, coco, yolo, film = (out.splitlines() for out in outs)
     assert len(json.loads(one[0])["objects"]) == 3
     assert folder == []
     assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 6
@@ -168,6 +168,8 @@ def test_the_page_s_examples_run_as_they_stand(
     data = sv.DetectionDataset.from_yolo("dataset/images", "dataset/labels", data_yaml_path="dataset/data.yaml")
     assert data.classes[:2] == ["red face", "red cart"]
     assert [len(found) for _, _, found in data] == [1, 1]
+    (watched,) = map(json.loads, film)
+    assert (watched["task"], watched["clip"]["frames"] > 1) == ("watch", True)
 
 
 def test_the_page_names_every_option_and_exit_code() -> None:

@@ -455,7 +455,14 @@ def test_files_of_the_machine_cannot_be_asked_about(server: Any, tmp_path: Path)
         config = json.load(answer)
     file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     kinds = {component["id"]: component["type"] for component in config["components"]}
-    given = {"image": file, "video": file, "textbox": "the red cart", "dropdown": "auto", "slider": 0}
+    given = {
+        "image": file,
+        "video": file,
+        "textbox": "the red cart",
+        "dropdown": "auto",
+        "slider": 0,
+        "checkbox": False,
+    }
     taking = [
         function for function in config["dependencies"] if {"image", "video"} & {*map(kinds.get, function["inputs"])}
     ]
