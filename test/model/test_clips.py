@@ -96,6 +96,12 @@ def wh_of(subject: Subject) -> tuple[int, int]:
     return (224, 168) if not subject.family.times_in_text else (128, 96)
 
 
+def assert_written(answer: Answer, expected: str) -> None:
+    """All of it, or what comes before the loop that the engine ends and a random model may fall into."""
+    whole = answer.finish_reason != "repetition"
+    assert answer.text == (expected if whole else expected[: len(answer.text)])
+
+
 # Transformers places text behind a Qwen2.5-VL video right only where it has more columns than ticks.
 EVEN = [(1, 2.0), (2, 8.0), (5, 8.0), (6, 8.0)]
 
@@ -105,7 +111,7 @@ def test_evenly_spaced_frames_give_what_generate_gives(subject: Subject, count: 
     clip = a_clip([index / rate_hz for index in range(count)], wh_of(subject))
     answer = subject.engine.answer(asked(clip), never_stop)
     assert answer.model_wh == wh_of(subject)
-    assert answer.text == subject.written(subject.prepare(clip, rate_hz))
+    assert_written(answer, subject.written(subject.prepare(clip, rate_hz)))
     assert answer.tokens
 
 
@@ -125,7 +131,7 @@ def test_the_times_of_the_frames_are_what_the_model_is_told(subject: Subject) ->
         expected = subject.written(inputs)
     else:
         expected = written_with_positions(subject, inputs, times_s)
-    assert subject.engine.answer(asked(clip), never_stop).text == expected
+    assert_written(subject.engine.answer(asked(clip), never_stop), expected)
     even = a_clip([float(index) for index in range(7)], wh_of(subject))
     told = [subject.engine.answer(asked(each), never_stop).tokens for each in (clip, even)]
     assert told[0] != told[1], "the same pixels at other times are something else"
