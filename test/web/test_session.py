@@ -204,6 +204,7 @@ def test_objects_appear_as_they_are_written(open_session: OpenSession, picture: 
         ({"prompt": "   "}, "names nothing to look for", True),
         ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, f"characters, the limit is {MAX_PROMPT_CHARS}", True),
         ({"task": "dance"}, "task is", True),
+        ({"prompt": "watch: what happened?"}, "ask vlm-detect FILM --task watch, or the node", True),
         ({"score_threshold": 2.0}, "score_threshold is 2.0", True),
         ({"score_threshold": "high"}, "numbers", True),
         ({"max_pixels": 10}, "max_pixels is 10", True),

@@ -194,7 +194,6 @@ class DocumentReader:
     def __init__(self, *, model_wh: WH, image_wh: WH, coordinates: CoordinateFrame = "absolute") -> None:
         self._image_wh, self._scale = image_wh, image_scale(model_wh, image_wh, coordinates)
         self._splitter = SectionSplitter()
-        self._raw = ""
         self._passed = 0
         self._apart: list[Span] = []
         self._begin(0)
@@ -211,7 +210,7 @@ class DocumentReader:
     @property
     def text(self) -> str:
         """The reply so far."""
-        return self._raw
+        return self._splitter.text
 
     @property
     def told(self) -> int:
@@ -224,11 +223,6 @@ class DocumentReader:
         Args:
             chunk: What comes next, of any length.
         """
-        # Python appends to a string in place, in constant time, only while nothing else holds it.
-        raw, self._raw = self._raw, ""
-        raw += chunk
-        self._raw = raw
-        del raw
         return self._pass(self._splitter.feed(chunk))
 
     def finish(self) -> ParsedAnswer:
@@ -244,14 +238,14 @@ class DocumentReader:
             block = element.begins
             if block is not None:
                 span = block.tag_span if block.holds_blocks else (block.tag_span[0], raw_end)
-                self._validator.reject("cut off", span, self._raw)
+                self._validator.reject("cut off", span, self.text)
         if begun and any(kind_of(word) in ("box", "place") for word in re.findall(r"[\w-]+", begun[0])[1:]):
-            self._validator.reject("cut off", (raw_end - len(begun[0]), raw_end), self._raw)
+            self._validator.reject("cut off", (raw_end - len(begun[0]), raw_end), self.text)
         return ParsedAnswer(
             tuple(self._validator.objects),
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
             _lines(_FENCE.sub("\n", "".join(self._prose))),
-            without_tags("".join(self._raw[slice(*span)] for span in self._apart)),
+            without_tags("".join(self.text[slice(*span)] for span in self._apart)),
             self._validator.remarks + ((ENDS_THINKING,) if self._splitter.is_thinking else ()),
         )
 
@@ -310,9 +304,9 @@ class DocumentReader:
             return None
         start, end = event.span
         written = re.search(
-            rf"""{re.escape(key)}\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", self._raw[start:end], re.IGNORECASE
+            rf"""{re.escape(key)}\s*=\s*("[^"]*"|'[^']*'|[^\s>]*)""", self.text[start:end], re.IGNORECASE
         )
-        found = NUMBER.finditer(self._raw, start + written.start(1), start + written.end(1)) if written else ()
+        found = NUMBER.finditer(self.text, start + written.start(1), start + written.end(1)) if written else ()
         level = event.tag[1] if _HEADING.fullmatch(event.tag) else ""
         return _Block(
             _kind(event.tag, attributes.get("class") or attributes.get("data-label", "")),
@@ -330,7 +324,7 @@ class DocumentReader:
             return
         while self._open[-1].tag != tag:
             self._close_last(at)
-        closing = self._raw.find(">", at) + 1
+        closing = self.text.find(">", at) + 1
         self._close_last(closing or at)
 
     def _close_last(self, at: int) -> None:
@@ -360,14 +354,14 @@ class DocumentReader:
         (self._prose if block is None else block.parts).append(text)
 
     def _tell(self, block: _Block, end: int) -> None:
-        words = [self._raw[slice(*number)] for number in block.numbers]
+        words = [self.text[slice(*number)] for number in block.numbers]
         first = block.numbers[0][0] if block.numbers else block.tag_span[1]
         evidence = EvidenceSpans(block.numbers, (), (block.tag_span[0], first), tuple(block.text_spans))
         span = block.tag_span if block.holds_blocks else (block.tag_span[0], end)
         size = AREA if len(words) > 4 and len(words) % 2 == 0 else 4
         attributes = {"level": block.level} if block.level else {}
         candidate = Candidate(block.box_key, words, size, block.kind, span, evidence, attributes)
-        self._validator.accept(candidate._replace(kind=block.kind, text=_lines("".join(block.parts))), self._raw)
+        self._validator.accept(candidate._replace(kind=block.kind, text=_lines("".join(block.parts))), self.text)
 
 
 def _kind(tag: str, classes: str) -> str:

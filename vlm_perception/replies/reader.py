@@ -83,7 +83,6 @@ class AnswerReader:
         self._image_wh, self._scale = image_wh, image_scale(model_wh, image_wh, coordinates)
         self._validator = Validator(self._image_wh, self._scale)
         self._splitter, self._decoder, self._scanner = SectionSplitter(), StringDecoder(), JsonScanner()
-        self._raw = ""
         self._apart: list[Span] = []
         self._read_to = 0
         self._looked_to = 0
@@ -95,7 +94,7 @@ class AnswerReader:
     @property
     def text(self) -> str:
         """The reply so far."""
-        return self._raw
+        return self._splitter.text
 
     @property
     def told(self) -> int:
@@ -108,11 +107,6 @@ class AnswerReader:
         Args:
             chunk: What comes next, of any length.
         """
-        # Python appends to a string in place, in constant time, only while nothing else holds it.
-        raw, self._raw = self._raw, ""
-        raw += chunk
-        self._raw = raw
-        del raw
         return self._pass(self._splitter.feed(chunk))
 
     def finish(self) -> ParsedAnswer:
@@ -124,7 +118,7 @@ class AnswerReader:
             tuple(self._validator.objects),
             tuple(sorted(self._validator.rejects, key=lambda reject: reject.span)),
             "\n".join(part for part in (prose, *self._said) if part),
-            without_tags("".join(self._raw[slice(*span)] for span in self._apart)),
+            without_tags("".join(self.text[slice(*span)] for span in self._apart)),
             self._validator.remarks + ((ENDS_THINKING,) if self._splitter.is_thinking else ()),
         )
 
@@ -164,7 +158,7 @@ class AnswerReader:
             return
         self._take(segment.span)
         if segment.kind == "broken":
-            self._validator.reject(segment.reason, segment.span, self._raw)
+            self._validator.reject(segment.reason, segment.span, self.text)
         elif segment.candidate is not None:
             self._accept([segment.candidate])
         elif segment.item is not None:
@@ -195,7 +189,7 @@ class AnswerReader:
                 self._name_boxes(None)
                 self._take(form.span)
                 if form.reason:
-                    self._validator.reject(form.reason, form.span, self._raw)
+                    self._validator.reject(form.reason, form.span, self.text)
                 self._accept(form.candidates)
         # A name after its box stands in the same line.
         self._name_boxes(None)
@@ -238,7 +232,7 @@ class AnswerReader:
 
     def _accept(self, candidates: Iterable[Candidate]) -> None:
         for candidate in candidates:
-            self._validator.accept(candidate, self._raw)
+            self._validator.accept(candidate, self.text)
 
     def _take(self, span: Span) -> None:
         self._taken.append(span)

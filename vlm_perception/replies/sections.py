@@ -46,10 +46,14 @@ class ReplySection(NamedTuple):
 
 
 class SectionSplitter:
-    """Parts one reply, in chunks of any length."""
+    """Parts one reply, in chunks of any length.
+
+    Attributes:
+        text: The reply so far.
+    """
 
     def __init__(self) -> None:
-        self._held = ""
+        self.text = self._held = ""
         self._apart = False
         self._answers = 0
 
@@ -60,6 +64,11 @@ class SectionSplitter:
 
     def feed(self, chunk: str) -> Iterable[ReplySection]:
         """Take more of the reply and return what is certain of it, in order."""
+        # Python appends to a string in place, in constant time, only while nothing else holds it.
+        whole, self.text = self.text, ""
+        whole += chunk
+        self.text = whole
+        del whole
         text = self._held + chunk
         if not _BEGINS_TAG.search(text):
             self._held = ""

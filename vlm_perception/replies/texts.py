@@ -50,8 +50,7 @@ class TextReader:
         self._sizes = (model_wh, image_wh, coordinates)
         self._splitter = SectionSplitter()
         self._chosen: AnswerReader | DocumentReader | None = None
-        # The reply, and the end of what is its answer, until the form is known.
-        self._held: list[str] = []
+        # The end of what is its answer, until the form is known.
         self._answer_end = ""
         # A wrong size is told at once.
         self._reader()
@@ -64,7 +63,7 @@ class TextReader:
     @property
     def text(self) -> str:
         """The reply so far."""
-        return self._chosen.text if self._chosen is not None else "".join(self._held)
+        return self._splitter.text
 
     @property
     def told(self) -> int:
@@ -80,25 +79,21 @@ class TextReader:
         form: re.Match[str] | None = None
         for kind, text in self._splitter.feed(chunk):
             if kind == "forget":
-                if self._chosen is not None:
-                    self._held, self._chosen = [self._chosen.text], None
-                self._answer_end, form = "", None
+                self._chosen, self._answer_end, form = None, "", None
             elif kind == "answer" and self._chosen is None and form is None:
                 form = _FORM.search(self._answer_end + text)
                 self._answer_end = (self._answer_end + text)[-_LONGEST_SIGN:]
         if self._chosen is None:
-            self._held.append(chunk)
             if form is None:
                 return ()
-            self._chosen = self._reader(is_document=form["html"] is not None)
-            chunk, self._held = "".join(self._held), []
+            self._chosen, chunk = self._reader(is_document=form["html"] is not None), self._splitter.text
         return self._as_texts(self._chosen.feed(chunk))
 
     def finish(self) -> ParsedAnswer:
         """End the reply and return all of it."""
         if self._chosen is None:
             self._chosen = self._reader()
-            self._chosen.feed("".join(self._held))
+            self._chosen.feed(self._splitter.text)
         parsed = self._chosen.finish()
         return replace(parsed, objects=self._as_texts(parsed.objects))
 

@@ -44,7 +44,6 @@ _TASKS = (
     ("count: a number", Task.COUNT.value),
     ("read: text", Task.READ.value),
     ("describe: words", Task.DESCRIBE.value),
-    ("watch: what happened when", Task.WATCH.value),
     ("raw: sent as it is", Task.RAW.value),
 )
 # On a phone, and for the examples, the answer would appear where nobody looks.
@@ -164,7 +163,9 @@ def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
         elem_id="prompt",
     )
     with gr.Row():
-        task = gr.Dropdown(list(_TASKS), value=settings.task.value, label="Task", filterable=False, elem_id="task")
+        tasks = [name for _, name in _TASKS]
+        chosen = settings.task.value if settings.task.value in tasks else Task.AUTO.value
+        task = gr.Dropdown(list(_TASKS), value=chosen, label="Task", filterable=False, elem_id="task")
         threshold = gr.Slider(0.0, 1.0, settings.score_threshold, step=0.01, label="Least score", elem_id="score")
     with gr.Accordion("More", open=False):
         area = gr.Slider(

@@ -19,7 +19,7 @@ from vlm_perception.errors import ImageError, ModelLoadError, PromptError, Setti
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader, Request, Result
+from vlm_perception.types import Frame, FrameHeader, Request, Result, Task
 
 _log = logging.getLogger(__name__)
 _CAMERA = "web page"
@@ -158,6 +158,12 @@ class Session:
         if question.image is None:
             raise ImageError("there is no image: upload one, or take one with the camera", cause="no_image")
         prompt = self._prompts.build(question.prompt, settings.task)
+        if prompt.task is Task.WATCH:
+            # Answered about one picture, it would tell of what it never saw.
+            raise PromptError(
+                f"{prompt.text[:80]!r} is asked about a whole video, and the page shows one picture to the model: ask "
+                f"vlm-detect FILM --task watch, or the node"
+            )
         rgb = read_upload(question.image, question.image_name)
         frame = Frame(rgb, FrameHeader(0, 0, _CAMERA), _CAMERA, time.monotonic())
         return Request(frame, prompt, settings.budget, settings.max_new_tokens)
