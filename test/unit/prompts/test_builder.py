@@ -470,7 +470,7 @@ def test_every_task_has_its_place_everywhere() -> None:
     assert set(rules.templates) == set(rules.prefixes) - {"auto"} == set(rules.auto) | {"detect"} == named
     assert {task.value for task in _AUTO_ORDER} == named
     assert set(get_args(TaskName)) == set(get_args(PrefixName)) - {"auto"} == named
-    # Read as text, since it needs Gradio.
+    # Read as text, since it needs Gradio. It shows one picture, so its session refuses what asks about a film.
     page = ROOT / "vlm_perception" / "apps" / "web" / "page.py"
     offered = {node.attr for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Attribute)}
-    assert {task.name for task in Task} <= offered
+    assert {task.name for task in Task} - {Task.WATCH.name} <= offered
