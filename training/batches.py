@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from training.cache import Shard
-from training.checkpoint import STRUCTURE_TOKENS, SYSTEM
+from training.checkpoint import STRUCTURE_TOKENS, SYSTEM, TICKS_PER_S
+from training.clips import ClipShard, mirrored
 from training.families import TinyFamily, View
 from training.forward import Batch
-from training.questions import TAUGHT_WEIGHTS, Asker, Question
+from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker, Question
 from training.replies import reading_order, scaled_box, to_box
+from training.watching import STEP_S, ask
+from vlm_perception.engines.transformers.clip_positions import clip_positions, grid_times_s, ticks_of
 from vlm_perception.scenes import COLOURS, KINDS, Truth
+from vlm_perception.scenes.clips import DIRECTIONS, Happening
 from vlm_perception.scenes.spec import LETTERS
 
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
@@ -43,6 +47,8 @@ class DenseTargets:
         written: float32 (..., 4) the same box in a reply's coordinates.
         is_centre: float32, 1 where the object's box centre lies in this token.
         rank: int64, place of the object in reading order, 0 for nothing.
+        motion: int64, which way the covering object moves between the two frames of a clip: 0 for none, then
+            `DIRECTIONS`.
         letters: int64 (..., 2) what is written in the left and the right half of the token: 0 for nothing, then
             `LETTERS`.
     """
@@ -55,6 +61,7 @@ class DenseTargets:
     is_centre: Tensor
     rank: Tensor
     letters: Tensor
+    motion: Tensor
 
 
 class BatchMaker:
@@ -107,6 +114,72 @@ class BatchMaker:
         rows = [self._pack(t, shard.view, length, text_first) for t in truths]
         batch = _stack(rows, patchify(np.stack(pixels), shard.view.family), (grid[0] * 2, grid[1] * 2))
         return batch, dense_targets(truths, shard.view)
+
+    def make_clips(self, shard: ClipShard, clips: int, length: int) -> tuple[Batch, DenseTargets]:
+        """As `make`, of clips; `length` is of questions and replies alone."""
+        picked = self._rng.choice(len(shard.pixels), clips, replace=False)
+        rows, frames, truths, moving = [], [], [], []
+        for index in picked:
+            pixels, here = np.asarray(shard.pixels[index]), shard.truths[index]
+            happenings = shard.happenings[index]
+            if self._rng.random() < 0.5 and not any(_has_letters(pair) for pair in here):
+                pixels, happenings = pixels[:, :, ::-1], tuple(map(mirrored, happenings))
+                here = [[_flipped(t, shard.view.image_wh[0]) for t in pair] for pair in here]
+            frames.append(pixels)
+            truths.append(here)
+            moving.append(happenings)
+            rows.append(self._pack_clip(len(pixels), happenings, shard.still[index], shard.view, length))
+        stacked, view, grid = np.stack(frames), shard.view, shard.view.grid_hw
+        pairs = stacked.shape[1] // 2
+        patches = patchify(
+            stacked[:, ::2].reshape(-1, *stacked.shape[2:]),
+            view.family,
+            stacked[:, 1::2].reshape(-1, *stacked.shape[2:]),
+        )
+        batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
+        dense = dense_targets([pair for clip in truths for pair in clip], view)
+        dense = replace(dense, motion=_motion(dense, truths, moving, view))
+        joined = {field.name: getattr(dense, field.name) for field in fields(dense)}
+        return replace(batch, grid_t=pairs), DenseTargets(
+            **{name: value.view(clips, -1, *value.shape[2:]) for name, value in joined.items()}
+        )
+
+    def _pack_clip(
+        self, frames: int, happenings: tuple[Happening, ...], still: list[str], view: View, length: int
+    ) -> dict[str, NDArray[Any]]:
+        """One sequence: the frames as the processor writes them, then questions with their replies."""
+        (down, across), times_s = view.grid_hw, [frame * STEP_S for frame in range(frames)]
+        pads = [self._tokenizer.convert_tokens_to_ids("<|video_pad|>")] * (down * across)
+        in_text = view.family.family.name != "Qwen2.5-VL"
+        ids, words = self._ids(self._prefix), list[int]()
+        before = len(ids)
+        for grid in grid_times_s(times_s, 2):
+            if in_text:
+                ids += self._ids(f"<{sum(grid) / 2:.1f} seconds><|vision_start|>")
+            elif not words:
+                ids += self._ids("<|vision_start|>")
+            words.append(len(ids) - before)
+            ids += pads + (self._ids("<|vision_end|>") if in_text else [])
+            before = len(ids) - in_text
+        ids += [] if in_text else self._ids("<|vision_end|>")
+        ticks = None if in_text else ticks_of(times_s, 2, TICKS_PER_S)
+        places, behind = clip_positions(words, down, across, ticks)
+        # What ends the clip stands behind its last grid.
+        tail = torch.arange(behind, behind + len(ids) - places.shape[1]).expand(3, -1)
+        positions = torch.cat([places, tail], dim=1).numpy()
+        columns = [_unasked(np.array(ids, np.int64), positions)]
+        start, used = int(positions.max()) + 1, 0
+        while True:
+            instruction, expected = ask(happenings, still, self._rng, chinese=bool(self._rng.random() < CHINESE_SHARE))
+            asked = Question("watch", instruction, expected.words, expected, False)
+            prompt = self._ids(f"{instruction}<|im_end|>\n<|im_start|>assistant\n")
+            reply = self._ids(f"{asked.reply}<|im_end|>")
+            used += len(prompt) + len(reply)
+            if used > length and len(columns) > 1:
+                return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
+            columns.append(self._branch(prompt, reply, len(columns), start, asked, view))
+            # Nowhere to look: the thing is somewhere else in each frame.
+            columns[-1]["pointers"][:] = -1
 
     def _pack(self, truths: list[Truth], view: View, length: int, text_first: bool) -> dict[str, NDArray[Any]]:
         """One sequence: shared prefix with the image, then every question with its reply."""
@@ -203,6 +276,7 @@ class BatchMaker:
         answered = np.flatnonzero(labels >= 0)
         weights = np.where(np.isin(labels, self._function), WEIGHTS["structure"], WEIGHTS["said"]).astype(np.float32)
         weights[answered[0]] = WEIGHTS["decision"]
+        weights[np.isin(labels, self._begins)] = WEIGHTS["decision"]
         return weights
 
     def _in_text(self, reply: list[int]) -> NDArray[np.bool_]:
@@ -248,12 +322,16 @@ def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> 
     place[1, at : at + count] = at + rows
     place[2, at : at + count] = at + columns
     place[:, at + count :] = at + max(grid) + np.arange(len(ids) - at - count)
-    nothing = np.full(len(ids), -100, np.int64)
+    return _unasked(array, place)
+
+
+def _unasked(ids: NDArray[np.int64], positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The shared prefix, of which nothing is predicted."""
     return {
-        "input_ids": array,
+        "input_ids": ids,
         "segments": np.zeros(len(ids), np.int64),
-        "positions": place,
-        "labels": nothing,
+        "positions": positions,
+        "labels": np.full(len(ids), -100, np.int64),
         "weights": np.zeros(len(ids), np.float32),
         "pointers": np.full(len(ids), -1, np.int64),
     }
@@ -284,15 +362,27 @@ def _stack(rows: list[dict[str, NDArray[Any]]], patches: Tensor, grid_hw: tuple[
     )
 
 
-def patchify(pixels: NDArray[np.uint8], family: TinyFamily) -> Tensor:
-    """(n, h, w, 3) uint8 to (n, patches, values) float32 as Qwen's image processor lays them out."""
+def patchify(pixels: NDArray[np.uint8], family: TinyFamily, later: NDArray[np.uint8] | None = None) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, patches, values) float32 as Qwen's processors lay them out.
+
+    Args:
+        pixels: Images, or the first frames of pairs.
+        family: How it sees them.
+        later: The second frames; of an image it is the image itself.
+    """
+    count, side = len(pixels), family.family.cell_px // 2
+    first = _ordered(pixels, family)
+    twice = np.stack([first, first if later is None else _ordered(later, family)], axis=6)
+    return torch.from_numpy(twice.reshape(count, -1, 3 * 2 * side * side))
+
+
+def _ordered(pixels: NDArray[np.uint8], family: TinyFamily) -> NDArray[np.float32]:
+    """(n, rows, columns, 2, 2, 3, side, side): patches in groups of four, channels first."""
     count, height, width, _ = pixels.shape
     cell, side = family.family.cell_px, family.family.cell_px // 2
     scaled = (pixels.astype(np.float32) / 255.0 - np.float32(family.mean)) / np.float32(family.std)
     grid = scaled.reshape(count, height // cell, 2, side, width // cell, 2, side, 3)
-    ordered = grid.transpose(0, 1, 4, 2, 5, 7, 3, 6)[:, :, :, :, :, :, None]
-    twice = np.broadcast_to(ordered, (*ordered.shape[:6], 2, side, side))
-    return torch.from_numpy(np.ascontiguousarray(twice).reshape(count, -1, 3 * 2 * side * side))
+    return grid.transpose(0, 1, 4, 2, 5, 7, 3, 6)
 
 
 def _flipped(truth: Truth, width: int) -> Truth:
@@ -345,7 +435,28 @@ def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
         is_centre=flat[..., 11],
         rank=flat[..., 12].long(),
         letters=torch.from_numpy(_letters(truths, view)).flatten(1, 2),
+        motion=torch.zeros(len(truths), down * across, dtype=torch.int64),
     )
+
+
+def _motion(
+    dense: DenseTargets, truths: list[list[list[Truth]]], moving: list[tuple[Happening, ...]], view: View
+) -> Tensor:
+    """(pairs of all clips, tokens) which way what covers a token goes between the two frames of its pair."""
+    motion, place = torch.zeros_like(dense.kind), 0
+    kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
+    for clip, happenings in zip(truths, moving, strict=True):
+        for pair in range(len(clip)):
+            first_s, later_s = 2 * pair * STEP_S, (2 * pair + 1) * STEP_S
+            for one in happenings:
+                colour, kind = one.label.split()
+                if one.start_s < later_s and one.end_s > first_s:
+                    mine = (dense.kind[place] == kinds.index(kind) + 1) & (
+                        dense.colour[place] == colours.index(colour) + 1
+                    )
+                    motion[place][mine] = DIRECTIONS.index(one.direction) + 1
+            place += 1
+    return motion
 
 
 def _letters(truths: list[list[Truth]], view: View) -> NDArray[np.int64]:

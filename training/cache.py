@@ -117,10 +117,11 @@ class Shard:
             )
         image_wh, model_wh = tuple(meta["image_wh"]), (self.pixels.shape[2], self.pixels.shape[1])
         self.view = View(family, image_wh, model_wh)
-        self.truths: list[list[Truth]] = [[_truth(values) for values in scene] for scene in meta["truths"]]
+        self.truths: list[list[Truth]] = [[truth_of(values) for values in scene] for scene in meta["truths"]]
 
 
-def _truth(values: dict[str, Any]) -> Truth:
+def truth_of(values: dict[str, Any]) -> Truth:
+    """Read a truth back as `asdict` wrote it."""
     text = values["text"] and (values["text"][0], tuple(values["text"][1]))
     points = tuple(tuple(point) for point in values["points"])
     return Truth(values["label"], tuple(values["xyxy"]), values["attributes"], points, text)

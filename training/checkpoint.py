@@ -50,6 +50,8 @@ PIXELS = PixelBudget(30_000, 90_000)
 QWEN3_VL_PIXELS = PixelBudget(39_200, 117_600)
 # What some scenes, and the frames of clips, are seen at: 224x168, 252x140, 196x196 and their like.
 SMALL_PIXELS = {"Qwen2.5-VL": PixelBudget(30_000, 196 * 196), "Qwen3-VL": PixelBudget(39_200, 224 * 224)}
+# Of Qwen2.5-VL's axis of time: frames of half a second are two apart.
+TICKS_PER_S = 4
 _WIDTH = 256
 SYSTEM = "You are a helpful assistant."
 CHAT_TEMPLATE = (
@@ -146,6 +148,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
             "temporal_patch_size": 2,
             "window_size": 112,
             "fullatt_block_indexes": [0, 1, 2, 3],
+            "tokens_per_second": TICKS_PER_S,
         },
         text_config={
             **_decoder(tokenizer, width),

@@ -24,13 +24,14 @@ class Batch:
     """Scenes with several questions each, all images of one grid.
 
     Attributes:
-        patches: (scenes, grid_h * grid_w, values of a patch) float32, in the processor's patch order.
+        patches: (scenes, grid_t * grid_h * grid_w, values of a patch) float32, in the processor's patch order.
         grid_hw: Patches down and across.
         input_ids: (scenes, length) int64.
         segments: (scenes, length) int64; 0 shared prefix, 1.. question, -1 padding.
         positions: (3, scenes, length) int64, multimodal rotary positions.
         labels: (scenes, length) int64, -100 where nothing is predicted; already shifted.
         weights: (scenes, length) float32 loss weights beside `labels`.
+        grid_t: Pairs of frames of a clip, one behind the other in `patches`; 1 for images.
         pointers: (scenes, length) int64, the image token that holds the centre of the object which
             the label is part of or, where the label decides whether another object follows, of the
             next one; the number of image tokens where none follows; -1 where nothing is asked.
@@ -44,6 +45,7 @@ class Batch:
     labels: Tensor
     weights: Tensor
     pointers: Tensor
+    grid_t: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,15 @@ class Hidden:
 
 def run(model: Any, batch: Batch) -> Hidden:
     """Forward a batch through vision and language model."""
-    vision, deep = encode_images(model.model.visual, batch.patches, batch.grid_hw)
+    # Pairs of frames do not see each other in the vision tower: to it they are images.
+    scenes, count, values = batch.patches.shape
+    frames = batch.patches.view(scenes * batch.grid_t, count // batch.grid_t, values)
+    vision, deep = encode_images(model.model.visual, frames, batch.grid_hw)
+    vision, *deep = (tokens.reshape(scenes, -1, tokens.shape[-1]) for tokens in (vision, *deep))
     text = model.model.language_model
     embeds = text.embed_tokens(batch.input_ids).to(vision.dtype)
-    is_image = (batch.input_ids == model.config.image_token_id).unsqueeze(-1)
+    seen = model.config.video_token_id if batch.grid_t > 1 else model.config.image_token_id
+    is_image = (batch.input_ids == seen).unsqueeze(-1)
     embeds = embeds.masked_scatter(is_image, vision)
     cos, sin = text.rotary_emb(embeds, batch.positions)
     mask = attention_mask(batch.segments)

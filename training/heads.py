@@ -19,10 +19,11 @@ from torch.nn import functional as fn
 from training.batches import MAX_RANK, WEIGHTS, DenseTargets
 from training.families import TinyFamily
 from training.forward import Batch, Hidden, first_head, norm
+from vlm_perception.scenes.clips import DIRECTIONS
 from vlm_perception.scenes.spec import LETTERS
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
-LETTER_CLASSES = len(LETTERS) + 1
+LETTER_CLASSES, MOTION_CLASSES = len(LETTERS) + 1, len(DIRECTIONS) + 1
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
 POINTER_LAYERS = (4, 5)
@@ -39,7 +40,7 @@ class DenseHeads(nn.Module):
     def __init__(self, width: int, family: TinyFamily) -> None:
         super().__init__()
         self._family = family
-        self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4 + 2 * LETTER_CLASSES)
+        self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4 + 2 * LETTER_CLASSES + MOTION_CLASSES)
         self.position = nn.Linear(width, 2 * GRID_CLASSES)
         self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
 
@@ -48,7 +49,7 @@ class DenseHeads(nn.Module):
         at_image = batch.input_ids == image_token
         scenes, tokens = dense.kind.shape
         at = [layer[at_image].view(scenes, tokens, -1) for layer in hidden.layers[: PLACE_LAYER + 1]]
-        rows, columns = _grid(batch.grid_hw, scenes, hidden.vision.device)
+        rows, columns = _grid(batch, hidden.vision.device)
         return (
             self._vision_loss(hidden.vision, dense, rows, columns),
             self._position_loss(at[POSITION_LAYER], rows, columns),
@@ -56,8 +57,8 @@ class DenseHeads(nn.Module):
         )
 
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
-        sizes = [KIND_CLASSES, COLOUR_CLASSES, 2, 4, 2 * LETTER_CLASSES]
-        kind, colour, flags, edges, letters = self.vision(vision).float().split(sizes, dim=-1)
+        sizes = [KIND_CLASSES, COLOUR_CLASSES, 2, 4, 2 * LETTER_CLASSES, MOTION_CLASSES]
+        kind, colour, flags, edges, letters, motion = self.vision(vision).float().split(sizes, dim=-1)
         there = dense.kind > 0
         cell_px = self._family.family.cell_px
         origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * cell_px + cell_px / 2
@@ -69,6 +70,7 @@ class DenseHeads(nn.Module):
             + fn.binary_cross_entropy_with_logits(flags, flag_targets)
             + 1.5 * _distance(edges[there], wanted[there], beta=0.05)
             + _rare(letters.unflatten(-1, (2, LETTER_CLASSES)), dense.letters)
+            + _rare(motion, dense.motion)
         )
 
     def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -98,7 +100,9 @@ def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[
     each = fn.cross_entropy(logits, batch.labels[asked], reduction="none")
     weights = batch.weights[asked]
     digits = weights == WEIGHTS["coordinate"]
-    return (each * weights).sum() / weights.sum(), each[digits].mean().detach()
+    # A clip has none.
+    plain = each[digits].sum() / digits.sum().clamp(min=1)
+    return (each * weights).sum() / weights.sum(), plain.detach()
 
 
 def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_token: int, null_token: int) -> Tensor:
@@ -111,6 +115,8 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_toke
     # In the sequence the null token comes right behind the image tokens.
     at_image = (batch.input_ids == image_token) | (batch.input_ids == null_token)
     asked = batch.pointers >= 0
+    if not asked.any():
+        return hidden.last.new_zeros((), dtype=torch.float32)
     cos, sin = hidden.rotary
     total = hidden.last.new_zeros((), dtype=torch.float32)
     for index in POINTER_LAYERS:
@@ -138,7 +144,8 @@ def _classes(logits: Tensor, targets: Tensor) -> Tensor:
     return fn.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
-def _grid(grid_hw: tuple[int, int], scenes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    down, across = grid_hw[0] // 2, grid_hw[1] // 2
-    index = torch.arange(down * across, device=device).expand(scenes, -1)
+def _grid(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row and column of every image token, (scenes, tokens)."""
+    down, across = batch.grid_hw[0] // 2, batch.grid_hw[1] // 2
+    index = torch.arange(down * across, device=device).repeat(batch.grid_t).expand(len(batch.input_ids), -1)
     return index // across, index % across

@@ -30,6 +30,8 @@ class Expected:
         count: The number asked for, or None.
         texts: (what is written, xyxy of the letters) in the order of the reply.
         words: The whole reply, where it is a sentence; empty where it is a list.
+        events: Start and end in seconds after the clip's first frame, and what it is, of a question "when"; `words` has
+            them in the form of the reply.
         mentions: Where in `words` a thing is named: first character, one past the last, and the thing's box.
     """
 
@@ -39,6 +41,7 @@ class Expected:
     count_noun: str = field(default="", compare=False)
     texts: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
     words: str = ""
+    events: tuple[tuple[float, float, str], ...] = ()
     mentions: tuple[tuple[int, int, tuple[int, int, int, int]], ...] = ()
 
 

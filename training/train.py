@@ -30,17 +30,24 @@ from training import forward
 from training.batches import BatchMaker, DenseTargets
 from training.cache import Shard, varied_scene
 from training.checkpoint import build_tokenizer, save
+from training.clips import ClipShard
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
 from training.questions import TAUGHT_WEIGHTS, Asker
+from training.watching import ask
 from vlm_perception.scenes import render
+from vlm_perception.scenes.clips import DrawnClip
 
 SHARDS = 160
 WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
 # The tokenizer learns its words from these.
 CORPUS_SCENES, CORPUS_QUESTIONS = 300, 40
+CLIP_SHARDS = 24
+# One step in so many is of clips, once images are known a little; a clip costs about as much as four scenes.
+CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 6, 0.08, 4
+CLIP_LENGTH = 256
 SAVE_EVERY_S = 240.0
 
 
@@ -76,6 +83,10 @@ class Plan:
         progress = step / self.steps
         return range(12) if progress < 0.03 else range(24) if progress < 0.08 else range(12, SHARDS)
 
+    def is_of_clips(self, step: int) -> bool:
+        """Whether a step learns from clips."""
+        return step % CLIP_EVERY == CLIP_EVERY - 1 and step / self.steps >= CLIPS_FROM
+
 
 class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
     """The batches of all steps from `first` on, made in worker processes in turn."""
@@ -85,12 +96,19 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
         torch.set_num_threads(1)
-        shards = dict[int, Shard]()
+        shards, clips = dict[int, Shard](), dict[int, ClipShard]()
         maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
         worker = get_worker_info()
         first, stride = (self._first + worker.id, worker.num_workers) if worker else (self._first, 1)
         for step in range(first, self._plan.steps, stride):
             rng = np.random.default_rng([1000, step])
+            if self._plan.is_of_clips(step):
+                pick = int(rng.integers(CLIP_SHARDS))
+                if pick not in clips:
+                    clips[pick] = ClipShard(self._drawn("clips", pick), pick, self._plan.tiny)
+                maker.reseed(rng)
+                yield maker.make_clips(clips[pick], max(1, self._plan.scenes // SCENES_A_CLIP), CLIP_LENGTH)
+                continue
             pick = int(rng.choice(self._plan.shards(step)))
             if pick not in shards:
                 shards[pick] = self._open(pick)
@@ -98,10 +116,14 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
             yield maker.make(shards[pick], self._plan.scenes, self._plan.length)
 
     def _open(self, pick: int) -> Shard:
-        scenes = self._plan.folder / "scenes"
-        while not (scenes / f"{pick:05d}.npy").exists():
+        return Shard(self._drawn("scenes", pick), pick, self._plan.tiny)
+
+    def _drawn(self, kind: str, pick: int) -> Path:
+        """Folder of a shard, once that is drawn."""
+        folder = self._plan.folder / kind
+        while not (folder / f"{pick:05d}.npy").exists():
             time.sleep(1)
-        return Shard(scenes, pick, self._plan.tiny)
+        return folder
 
 
 class Trainer:
@@ -161,8 +183,9 @@ class Trainer:
             hidden = forward.run(self.model, batch)
             embedding = self.model.model.language_model.embed_tokens.weight
             token, digit = next_token_losses(hidden, batch, embedding)
-            vision, position, place = self.heads(hidden, batch, dense, self.model.config.image_token_id)
             config = self.model.config
+            seen = config.video_token_id if batch.grid_t > 1 else config.image_token_id
+            vision, position, place = self.heads(hidden, batch, dense, seen)
             layers = self.model.model.language_model.layers
             pointer = pointer_loss(layers, hidden, batch, config.image_token_id, config.vision_end_token_id)
             # The heads lead early on; near the end the answers are what counts.
@@ -243,6 +266,10 @@ def _open(plan: Plan) -> tuple[Any, Any]:
             truths = render(varied_scene(rng, (640, 480), ()), (640, 480)).truths
             for question in (asker.ask(truths, view) for _ in range(CORPUS_QUESTIONS)):
                 corpus += [question.instruction, question.reply]
+            happenings = DrawnClip(rng, (640, 480), 8.0)
+            for chinese in (False, False, False, True):
+                instruction, expected = ask(happenings.happenings, happenings.still, rng, chinese=chinese)
+                corpus += [instruction, expected.words]
         processor = plan.tiny.build_processor(build_tokenizer(corpus))
     torch.manual_seed(0)
     model = plan.tiny.build_model(processor.tokenizer)
@@ -254,7 +281,9 @@ def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
     """Start workers that draw the missing shards."""
     command = [sys.executable, "-m", "training.cache", str(plan.folder / "scenes"), plan.family]
     count = plan.workers + 1
-    return [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
+    clips = [sys.executable, "-m", "training.clips", str(plan.folder / "clips"), plan.family, str(CLIP_SHARDS)]
+    drawing = [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
+    return [*drawing, subprocess.Popen(clips)]
 
 
 def main() -> None:

@@ -10,14 +10,17 @@ import torch
 from PIL import Image
 
 from training import batches
+from training import clips as clip_shards
 from training.batches import WEIGHTS, BatchMaker
 from training.cache import Shard, resized
 from training.checkpoint import build_tokenizer
+from training.clips import ClipShard, make_clip_shard
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import run
 from training.questions import TAUGHT_WEIGHTS, Asker
 from training.things import objects_of, things_of
 from vlm_perception.scenes import Truth, Variety, random_scene, render
+from vlm_perception.scenes.clips import Happening
 from vlm_perception.scenes.spec import LETTERS
 
 IMAGE_WH = (320, 240)
@@ -153,3 +156,67 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
     wanted_px = [x * view.model_wh[0] / IMAGE_WH[0] for x in (115, 145)]
     half_px = family.family.cell_px / 2
     assert halves[:, 1].tolist() == [int(x // half_px) for x in wanted_px]
+
+
+@pytest.fixture(scope="module")
+def clips(family: TinyFamily, tmp_path_factory: pytest.TempPathFactory) -> ClipShard:
+    """A shard of two clips."""
+    folder = tmp_path_factory.mktemp("clips")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_shards, "CLIPS_PER_SHARD", 2)
+        patch.setattr(clip_shards, "_FRAMES", (6,))
+        make_clip_shard(folder, 0, family)
+    return ClipShard(folder, 0, family)
+
+
+def test_a_packed_clip_gives_the_logits_of_the_plain_model(
+    family: TinyFamily, processor: Any, clips: ClipShard
+) -> None:
+    """Upstream's forward pass on each question alone, at positions in absolute time."""
+    torch.manual_seed(0)
+    model = family.build_model(processor.tokenizer).eval()
+    batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make_clips(clips, 1, 100)
+    with torch.no_grad():
+        packed = model.lm_head(run(model, batch).last)[0]
+    video_token = model.config.video_token_id
+    grids, tokens = batch.grid_t, batch.grid_hw[0] * batch.grid_hw[1] // 4
+    assert int((batch.input_ids[0] == video_token).sum()) == grids * tokens == dense.kind.shape[1]
+    # Qwen3-VL, whose grids stand apart in the text, is given each as a video of one grid.
+    apart = family.family.name != "Qwen2.5-VL"
+    for number in range(1, int(batch.segments.max()) + 1):
+        at = torch.nonzero((batch.segments[0] == 0) | (batch.segments[0] == number))[:, 0]
+        ids = batch.input_ids[:, at]
+        with torch.no_grad():
+            plain = model(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                position_ids=batch.positions[:, :, at],
+                pixel_values_videos=batch.patches[0],
+                video_grid_thw=torch.tensor([[1, *batch.grid_hw]] * grids if apart else [[grids, *batch.grid_hw]]),
+                mm_token_type_ids=2 * (ids == video_token).int(),
+            ).logits[0]
+        torch.testing.assert_close(packed[at], plain, atol=2e-4, rtol=1e-3)
+
+
+def test_patches_of_a_clip_are_laid_out_as_the_processor_lays_them_out(
+    family: TinyFamily, processor: Any, clips: ClipShard
+) -> None:
+    """Two frames that follow each other become one step in time."""
+    frames = np.array(clips.pixels[0])
+    wanted = processor.video_processor(videos=[frames], do_resize=False, do_sample_frames=False, return_tensors="pt")
+    patches = batches.patchify(frames[::2], family, frames[1::2])
+    torch.testing.assert_close(
+        patches.flatten(0, 1), torch.as_tensor(wanted["pixel_values_videos"]), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, clips: ClipShard) -> None:
+    view = family.view(IMAGE_WH)
+    truth = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"})
+    still = Truth("blue face", (220.0, 20.0, 300.0, 100.0), {"pattern": "plain"})
+    one = Happening("red cart", "moves", "left", 1.2, 1.9)
+    pairs = [[truth, still]] * 3
+    dense = batches.dense_targets(pairs, view)
+    motion = batches._motion(dense, [pairs], [(one,)], view)
+    assert [sorted(set(pair.tolist())) for pair in motion] == [[0], [0, 1], [0]]
+    assert torch.equal(motion[1] > 0, dense.kind[1] == 4)

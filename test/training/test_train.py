@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from training import cache, train
+from training import cache, clips, train
 from training.cache import make_shard
 from training.families import TINY_FAMILIES
 from training.train import Plan, Stream, Trainer
@@ -90,6 +91,30 @@ def test_the_schedule_follows_the_steps(plan: Plan) -> None:
     assert plan.factor(750) == pytest.approx(0.5)
     assert plan.factor(999) == pytest.approx(0.002)
     assert [plan.shards(step) for step in (0, 40, 100)] == [range(12), range(24), range(12, SHARDS)]
+
+
+def test_some_steps_are_of_clips_once_images_are_known(plan: Plan) -> None:
+    plan = replace(plan, steps=1000)
+    of_clips = [step for step in range(1000) if plan.is_of_clips(step)]
+    assert min(of_clips) >= train.CLIPS_FROM * 1000
+    assert {b - a for a, b in itertools.pairwise(of_clips)} == {train.CLIP_EVERY}
+
+
+def test_a_step_of_clips_is_learned_from(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All losses that a clip has are numbers; nothing is pointed to in one."""
+    monkeypatch.setattr(train, "CLIP_EVERY", 1)
+    monkeypatch.setattr(train, "CLIPS_FROM", 0.0)
+    monkeypatch.setattr(train, "CLIP_SHARDS", 1)
+    monkeypatch.setattr(clips, "CLIPS_PER_SHARD", 1)
+    monkeypatch.setattr(clips, "_FRAMES", (4,))
+    (tmp_path / "clips").mkdir()
+    clips.make_clip_shard(tmp_path / "clips", 0, plan.tiny)
+    trainer = Trainer(plan)
+    batch, dense = next(iter(Stream(plan, trainer.processor.tokenizer, 0)))
+    losses = trainer._learn(batch, dense)
+    assert torch.isfinite(losses).all()
+    assert losses[0] > 0
+    assert losses[-1] == 0
 
 
 def test_shards_of_another_family_are_refused(scenes: Path) -> None:

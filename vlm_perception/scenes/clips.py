@@ -12,6 +12,7 @@ from vlm_perception.scenes.spec import ObjectSpec, SceneSpec, random_scene
 
 Direction = Literal["left", "right", "up", "down"]
 What = Literal["moves", "comes", "leaves"]
+DIRECTIONS: tuple[Direction, ...] = ("left", "right", "up", "down")
 _KINDS: tuple[What, ...] = ("moves", "comes", "leaves")
 _STEPS: dict[Direction, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 # Smaller things would be less than two tokens of a clip's small frames.
@@ -47,7 +48,11 @@ class DrawnClip:
     Args:
         rng: Source of chance.
         image_wh: Camera image size in pixels.
-        duration_s: How long it is, seconds; 2 or more.
+        duration_s: How long it is, seconds; 1.5 or more.
+
+    Attributes:
+        happenings: What happens, by time.
+        still: Labels of what stays where it is and that nothing else has.
     """
 
     def __init__(self, rng: np.random.Generator, image_wh: tuple[int, int], duration_s: float) -> None:
@@ -60,6 +65,8 @@ class DrawnClip:
         # What moves is drawn last: it passes in front of the others.
         self._spec = replace(spec, objects=tuple(item for item in spec.objects if item not in chosen))
         self._moving = [_Path.drawn(rng, item, image_wh, duration_s) for item in chosen]
+        moved = [item.label for item in chosen]
+        self.still = [label for label in labels if labels.count(label) == 1 and label not in moved]
         self.happenings = tuple(sorted((path.happening for path in self._moving), key=lambda one: one.start_s))
 
     def spec_at(self, time_s: float) -> SceneSpec:
@@ -82,7 +89,7 @@ class _Path:
     @classmethod
     def drawn(cls, rng: np.random.Generator, item: ObjectSpec, image_wh: tuple[int, int], duration_s: float) -> _Path:
         what = _KINDS[int(rng.integers(3))]
-        direction = tuple(_STEPS)[int(rng.integers(4))]
+        direction = DIRECTIONS[int(rng.integers(4))]
         axis = 0 if direction in ("left", "right") else 1
         forward = sum(_STEPS[direction])
         half = item.half_wh(image_wh)[axis] / image_wh[axis]
