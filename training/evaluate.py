@@ -3,8 +3,8 @@
 500 scenes from seeds and photographs that training never draws, each asked several questions;
 replies are read by the product's own parser and compared with the truth in camera pixels. Prints
 tables by task and by number of objects and writes `build/evaluation.json`. A checkpoint that was taught
-words, relations and letters is asked for these too, about half as many more varied scenes; one of the first edition
-is asked what it was always asked, and the figures of the two can be compared.
+words, relations, letters and clips is asked for these too, about half as many more varied scenes; one of the first
+edition is asked what it was always asked, and the figures of the two can be compared.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import Judged, judge
 from training.photos import evaluation_photos
 from training.questions import Asker, Question
+from training.watched import watch_figures
 from vlm_perception.scenes import Scene, Variety, random_scene, render
 from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import PixelBudget
@@ -65,6 +66,9 @@ TAUGHT_BARS = {
     "words_accuracy": 0.85,
     "described": 0.85,
     "texts_accuracy": 0.85,
+    "watch_said": 0.80,
+    "watch_when": 0.80,
+    "watch_timed": 0.80,
 }
 FIRST_TAUGHT_SEED = 600_000
 # In the order of their questions; those that the scene has nothing for are left out.
@@ -72,6 +76,8 @@ TAUGHT_TASKS = ("all", "two", "shadow", "count", "parts", "describe", "exists", 
 TAUGHT_TASKS += ("relation", "superlative", "attribute", "read")
 # Of the varied scenes, one in so many is a photograph without anything drawn.
 PHOTO_EVERY = 4
+# One clip, with four questions, for so many scenes.
+SCENES_A_CLIP = 5
 CROWD = 7
 SMALL_SIDE = 0.08
 # The first edition's vocabulary has no words for sentences.
@@ -280,6 +286,8 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
     model, bars = AutoModelForImageTextToText.from_pretrained(folder), bars_of(folder)
     # The figures that every edition has are over the same questions in all.
     summary = figures(judged[:own]) | taught_figures(cases[own:], judged[own:])
+    if is_taught(folder):
+        summary |= watch_figures(folder, max(1, scenes // SCENES_A_CLIP), family_of(folder).pixels)
     summary |= {"scenes": scenes, "replies": len(judged), "parameters": model.num_parameters()}
     lines = ["| figure | reached | bar |", "| --- | --- | --- |"]
     lines += [

@@ -16,7 +16,7 @@ from transformers import AutoProcessor
 
 from training.calibrate import calibrate
 from training.checkpoint import CHAT_TEMPLATE
-from training.evaluate import BARS, evaluate
+from training.evaluate import BARS, SCENES_A_CLIP, evaluate
 from training.families import TINY_FAMILIES
 from vlm_perception.engines.families import plan_resize
 from vlm_perception.types import PixelBudget
@@ -55,14 +55,17 @@ right within 5 % of the image side, sqrt(width * height).{taught}
 {report}
 """
 KNOWS = """, how they stand to each other, and
-letters on carts; it answers in boxes, points, numbers and words"""
+letters on carts, and what moves, comes and leaves in a clip; it answers in boxes, points, numbers and words"""
 TAUGHT = """ Over {taught_scenes} more varied scenes (up to
 twelve things, small ones, letters, relations): `shadow_recall` and `two_recall` as `recall50`, of shadows and of two
 things asked for at once; `crowd_recall` of seven things and more, `small_recall` of those under 8 % of the image side,
 `relation_recall` by relation, size or pattern; `photo_rejection` as `rejection`, on photographs with nothing drawn;
 `no_doubles` is the share of replies without a second box on one thing; `yes_no_accuracy` judges the yes or no,
 `words_accuracy` whether all that a sentence claims is so, `described` how much of what is there or named is both, and
-`texts_accuracy` wants the letters to be exact and their box at IoU >= 0.5."""
+`texts_accuracy` wants the letters to be exact and their box at IoU >= 0.5. Over
+{clips} clips of four seconds, two frames a second: `watch_said` is the share of "what happened" told rightly, which
+thing did what and which way, and nothing else; `watch_timed`, of what is rightly told, with start and end within half
+a second; `watch_when` the share of "when" with just those times."""
 
 
 def score(summary: dict[str, float]) -> float:
@@ -107,7 +110,9 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
         name=name,
         coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
         knows=KNOWS if is_taught else "",
-        taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2) if is_taught else "",
+        taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2, clips=int(summary["scenes"]) // SCENES_A_CLIP)
+        if is_taught
+        else "",
         pixels=f"{size['shortest_edge']} to {size['longest_edge']} pixels (4:3 becomes {width}x{height})",
         **summary,
     )

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from training.replies import Expected, in_chinese
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.scenes import COLOURS, KINDS
 from vlm_perception.scenes.clips import Direction, Happening, What
 
 # Frames are half a second apart, and nobody can know better.
 STEP_S = 0.5
 _OPPOSITE: dict[Direction, Direction] = {"left": "right", "right": "left", "up": "down", "down": "up"}
-_SIDE = {"left": "the left", "right": "the right", "up": "the top", "down": "the bottom"}
-_SIDE_ZH = {"left": "左", "right": "右", "up": "上", "down": "下"}
+_SIDE: dict[Direction, str] = {"left": "the left", "right": "the right", "up": "the top", "down": "the bottom"}
+_SIDE_ZH: dict[Direction, str] = {"left": "左", "right": "右", "up": "上", "down": "下"}
 _ASKED: dict[What, tuple[str, str]] = {
     "moves": ("move", "移动"),
     "comes": ("come", "进入"),
     "leaves": ("leave", "离开"),
 }
+
+# In both languages, as no word of one is one of the other.
+_LABELS = {name: label for label in (f"{c} {k}" for c in COLOURS for k in KINDS) for name in (label, in_chinese(label))}
+_VERBS: dict[str, What] = {what: what for what in _ASKED} | {zh: what for what, (_, zh) in _ASKED.items()}
+_SIDES = {name.removeprefix("the "): to for to, name in _SIDE.items()} | {name: to for to, name in _SIDE_ZH.items()}
+_LABEL = rf"(?P<label>{'|'.join(_LABELS)})"
+_CLAIMS = (
+    re.compile(rf"{_LABEL} (?P<verb>moves|comes|leaves) (?:to|from) the (?P<side>left|right|top|bottom)"),
+    re.compile(rf"{_LABEL}(?:在[\d:. -]+)?[从向](?P<side>[左右上下])边?(?P<verb>移动|进入|离开)"),
+)
+
+Claim = tuple[str, What, Direction]
+"""Label of a thing, what it did, and which way it went."""
 
 
 def ask(
@@ -67,6 +83,15 @@ def clause(one: Happening) -> str:
     if one.what == "comes":
         return f"{one.label} comes from {_SIDE[_OPPOSITE[one.direction]]}"
     return f"{one.label} {one.what} to {_SIDE[one.direction]}"
+
+
+def claims(text: str) -> Counter[Claim]:
+    """Read back what sentences of this form claim, in both languages."""
+    read: Counter[Claim] = Counter()
+    for found in (found for pattern in _CLAIMS for found in pattern.finditer(text)):
+        what, side = _VERBS[found["verb"]], _SIDES[found["side"]]
+        read[_LABELS[found["label"]], what, _OPPOSITE[side] if what == "comes" else side] += 1
+    return read
 
 
 def times(one: Happening) -> tuple[float, float]:
