@@ -28,7 +28,7 @@ from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import Judged, judge
 from training.photos import evaluation_photos
 from training.questions import Asker, Question
-from training.watched import watch_figures
+from training.watched import ask_clips, make_watch_cases, watch_figures
 from vlm_perception.scenes import Scene, Variety, random_scene, render
 from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import PixelBudget
@@ -287,7 +287,8 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
     # The figures that every edition has are over the same questions in all.
     summary = figures(judged[:own]) | taught_figures(cases[own:], judged[own:])
     if is_taught(folder):
-        summary |= watch_figures(folder, max(1, scenes // SCENES_A_CLIP), family_of(folder).pixels)
+        clips = make_watch_cases(max(1, scenes // SCENES_A_CLIP))
+        summary |= watch_figures(ask_clips(folder, clips, family_of(folder).pixels))
     summary |= {"scenes": scenes, "replies": len(judged), "parameters": model.num_parameters()}
     lines = ["| figure | reached | bar |", "| --- | --- | --- |"]
     lines += [

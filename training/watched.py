@@ -93,19 +93,24 @@ def watched(expected: Expected, text: str, events: Sequence[Event]) -> Watched:
     return Watched(is_said, None, timed)
 
 
-def watch_figures(folder: Path, clips: int, pixels: PixelBudget) -> dict[str, float]:
-    """Ask a checkpoint about held-out clips, as large as `pixels`; a figure without a case is left out."""
+def ask_clips(folder: Path, cases: Sequence[WatchCase], pixels: PixelBudget) -> list[Watched]:
+    """Ask a checkpoint about clips and judge its replies; each frame is seen within `pixels`."""
     engine = open_engine(folder, device="cpu", dtype="float32")
     rows = []
     try:
-        for case in make_watch_cases(clips):
+        for case in cases:
             prompt = Prompt(case.instruction, Task.WATCH, case.instruction)
             request = Request(case.clip.frames[-1], prompt, pixels, MAX_NEW_TOKENS, clip=case.clip)
             result = perceive(engine, request)
             rows.append(watched(case.expected, result.text, result.events))
     finally:
         engine.close()
-    parts = {
+    return rows
+
+
+def watch_figures(rows: Sequence[Watched]) -> dict[str, float]:
+    """Summary over judged replies; a figure without a case is left out."""
+    parts: dict[str, list[bool]] = {
         "watch_said": [row.said for row in rows if row.said is not None],
         "watch_when": [row.when for row in rows if row.when is not None],
         "watch_timed": [right for row in rows for right in row.timed],

@@ -25,6 +25,8 @@ from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
 from training.questions import TAUGHT_WEIGHTS, Asker
+from training.watched import make_watch_cases, watch_figures, watched
+from vlm_perception.replies.events import read_events
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, random_scene, render
 
@@ -132,6 +134,8 @@ def test_every_bar_is_measured_and_reached_by_right_replies(family: TinyFamily) 
     own, cases = make_cases(4, family=family), make_taught_cases(14, family)
     judged = [judge(c.question, c.question.reply, c.scene, c.view) for c in (*own, *cases)]
     reached = figures(judged[: len(own)]) | taught_figures(cases, judged[len(own) :])
+    told = [(case.expected, case.expected.words) for case in make_watch_cases(6)]
+    reached |= watch_figures([watched(right, words, read_events(words, 4.0).events) for right, words in told])
     assert {key for key, bar in TAUGHT_BARS.items() if reached.get(key, 0.0) < min(bar, 0.97)} == set()
     silent = [judge(c.question, "", c.scene, c.view) for c in cases]
     shown = taught_figures(cases, silent)
