@@ -1,13 +1,16 @@
-"""vision_msgs and tf2_msgs in this environment are wire compatible with upstream, whoever built them."""
+"""The packages in `interfaces/`: those of ROS are wire compatible with upstream, whoever built them; ours explains itself."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import rclpy
+from checkout import ROOT
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -91,3 +94,51 @@ def test_array_survives_the_wire(node: Node) -> None:
     until(lambda: executor.spin_once(timeout_sec=0.1) or received)
     executor.shutdown()
     assert received == [sent]
+
+
+OURS = ROOT / "interfaces" / "vlm_perception_msgs"
+DEFINITIONS = sorted(path for kind in ("msg", "srv", "action") for path in OURS.glob(f"{kind}/*.{kind}"))
+
+
+def parts_of(path: Path) -> list[list[tuple[str, str]]]:
+    """The (name, comment above) of each field, constants left out, in each part between `---`."""
+    parts: list[list[tuple[str, str]]] = [[]]
+    said = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line == "---":
+            parts.append([])
+        elif line.startswith("#"):
+            said += line[1:]
+        elif line and "=" not in line:
+            parts[-1].append((line.split()[1], said))
+        if not line.startswith("#"):
+            said = ""
+    return parts
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.name)
+def test_every_field_of_ours_is_explained_and_built(path: Path) -> None:
+    kind = getattr(import_module(f"vlm_perception_msgs.{path.suffix[1:]}"), path.stem)
+    sides = {".msg": [kind]}.get(path.suffix) or [
+        getattr(kind, name) for name in ("Goal", "Request", "Result", "Response", "Feedback") if hasattr(kind, name)
+    ]
+    assert [[name for name, _ in part] for part in parts_of(path)] == [
+        list(side.get_fields_and_field_types()) for side in sides
+    ], "built from an older definition? run scripts/build_interfaces.py"
+    # What says whether and why not is one thing; elsewhere each field says what it is, and times are of a type with units.
+    unsaid = {name for part in parts_of(path) for name, comment in part if not comment} - {"success", "answer"}
+    assert not unsaid
+    plain = {name for side in sides for name, of in side.get_fields_and_field_types().items() if of == "double"}
+    assert not plain, f"{plain}: use a type that has a unit"
+
+
+def test_ours_declares_what_it_is_made_of_and_has_the_version_of_the_product() -> None:
+    package, product = (ElementTree.parse(folder / "package.xml").getroot() for folder in (OURS, ROOT))
+    assert package.findtext("version") == product.findtext("version")
+    used = {word.split("/")[0] for path in DEFINITIONS for word in path.read_text().split() if "_msgs/" in word}
+    used |= {"builtin_interfaces", "action_msgs"}
+    declared = {element.text for element in package.findall("depend")}
+    cmake = (OURS / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert declared == used
+    for name in used:
+        assert f"find_package({name} REQUIRED)" in cmake

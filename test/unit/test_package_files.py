@@ -90,8 +90,9 @@ def test_every_command_leads_to_a_main(module: str) -> None:
     assert callable(import_module(module).main)
 
 
-def test_own_message_definitions_are_hidden_from_colcon() -> None:
-    assert (ROOT / "interfaces" / "COLCON_IGNORE").exists()
+def test_colcon_sees_our_own_interfaces_and_not_those_that_are_of_ros() -> None:
+    folders = {path.parent for path in (ROOT / "interfaces").glob("*/package.xml")}
+    assert {path.name for path in folders if not (path / "COLCON_IGNORE").exists()} == {"vlm_perception_msgs"}
     assert not (ROOT / "vision_msgs").exists(), "would shadow the installed vision_msgs when run from the checkout"
 
 
