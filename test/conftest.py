@@ -33,7 +33,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side, take files from all folders alike, so that some wait while others compute; short ones come last."""
     folder_of = {item.path: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("rerunfailures") else ():
         if folder_of[item.path] in _PROCESSES_OF_THEIR_OWN:
             item.add_marker(pytest.mark.flaky(reruns=1))
     if not hasattr(config, "workerinput"):

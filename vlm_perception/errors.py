@@ -7,7 +7,7 @@
     ├── GeometryError       an image size the model family cannot process
     ├── OutputError         a file or folder that results cannot be written to
     ├── LifecycleError      a change of the node's state that is not possible now
-    ├── DetectOnceError     a single answer that was asked for and cannot be given
+    ├── NoAnswerError       an answer that somebody waits for and that cannot be given
     └── EngineError         the model
         ├── ModelLoadError  it cannot be loaded: wrong path, no hub, too little memory
         └── InferenceError  it failed while answering
@@ -56,8 +56,8 @@ class LifecycleError(VlmPerceptionError):
     """The node's state cannot change like that now; the message says what is possible."""
 
 
-class DetectOnceError(VlmPerceptionError):
-    """One answer was asked for and cannot be given: no prompt, no camera, paused, no model, or a bad frame."""
+class NoAnswerError(VlmPerceptionError):
+    """Somebody waits for an answer that cannot be given: no prompt, no camera, paused, no model, or a bad frame."""
 
 
 class EngineError(VlmPerceptionError):

@@ -21,7 +21,7 @@ _CONFIG_HEAD = """\
 """
 # The page says it once above the table.
 _OF_FILE = "; empty: as in config_file."
-_SHORT = {"subscribe": "sub", "publish": "pub", "reply": "srv"}
+_SHORT = {"subscribe": "sub", "publish": "pub", "reply": "srv", "execute": "act"}
 
 
 def parameter_table() -> str:
@@ -59,14 +59,14 @@ def launch_table() -> str:
 
 
 def topic_table() -> str:
-    """Return the table of topics and services."""
+    """Return the table of topics, services and actions."""
     return _table(
         ("", "name", "type", "QoS", "what"),
         (
             (
                 _SHORT[use.access],
                 f"`{use.name}`",
-                use.kind.replace("/msg/", "/").replace("/srv/", "/"),
+                use.kind.replace("/msg/", "/").replace("/srv/", "/").replace("/action/", "/"),
                 note.qos,
                 note.text,
             )

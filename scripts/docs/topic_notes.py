@@ -63,6 +63,8 @@ NOTES = {
     "/diagnostics": Note("rates, latency, age, drops and errors by cause, state: [values](#diagnostics)", _RELIABLE),
     "~/enable": Note("pauses and resumes; the running answer is aborted, the model stays loaded"),
     "~/detect_once": Note("one answer on the newest image, its JSON in `message`"),
+    "~/detect": Note("a program's own question, answered to it alone, while objects are told: [goals](#goals)"),
+    "~/detect_at": Note("the same about the image of a stamp: [goals](#goals)"),
 }
 
 # Packages of what every managed ROS node has; docs/topics.md says so in a sentence.

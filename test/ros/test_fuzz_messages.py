@@ -14,11 +14,13 @@ from hypothesis import given
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
+from vlm_perception_msgs.msg import Answer as AnswerMessage
 
 from vlm_perception.errors import ImageError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.reader import AnswerReader
 from vlm_perception.replies.texts import TextReader
+from vlm_perception.ros.goals import answer_message
 from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
@@ -50,6 +52,8 @@ def test_any_reply_goes_over_the_wire(kind: type[AnswerReader | TextReader], tex
     request = Request(frame, build_prompt("cup"), PixelBudget(3136, 50176), 10)
     answer = Answer(text, wh, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
     result = Result(request, answer, parsed.objects, parsed.rejects, parsed.text)
+    told = deserialize_message(serialize_message(answer_message(result, None, 1.0, None)), AnswerMessage)
+    assert (len(told.detections.detections), len(told.rejects)) == (len(parsed.objects), len(parsed.rejects))
     arrived = deserialize_message(serialize_message(detections_message(result)), Detection2DArray)
     assert len(arrived.detections) == len(parsed.objects)
     serialize_message(marker_message(result))

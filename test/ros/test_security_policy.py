@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from xml.etree import ElementTree
 
 import pytest
+from rclpy.action import get_action_server_names_and_types_by_node
 
 from vlm_perception.ros.topics import SINCE_JAZZY, policy_xml, uses
 
@@ -14,6 +15,7 @@ GRAPH = {
     "subscribe": "get_subscriber_names_and_types_by_node",
     "reply": "get_service_names_and_types_by_node",
     "request": "get_client_names_and_types_by_node",
+    "execute": "",
 }
 
 
@@ -36,9 +38,18 @@ def allowed(policy: str) -> dict[str, set[str]]:
 
 
 def used(node) -> dict[str, dict[str, list[str]]]:
-    return {
-        access: dict(getattr(node, method)(node.get_name(), node.get_namespace())) for access, method in GRAPH.items()
+    name, namespace = node.get_name(), node.get_namespace()
+    found = {
+        access: {
+            there: kinds
+            for there, kinds in getattr(node, method)(name, namespace)
+            # What an action is made of.
+            if "/_action/" not in there
+        }
+        for access, method in GRAPH.items()
+        if method
     }
+    return found | {"execute": dict(get_action_server_names_and_types_by_node(node, name, namespace))}
 
 
 @pytest.mark.parametrize(

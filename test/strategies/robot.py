@@ -111,8 +111,7 @@ class Robot:
         self.context, self._client_context = rclpy.Context(), rclpy.Context()
         for context in (self.context, self._client_context):
             rclpy.init(context=context, domain_id=domain_id)
-        self._stop = threading.Event()
-        self._spinning: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
+        self._spinning: list[tuple[Node, SingleThreadedExecutor, threading.Thread, threading.Event]] = []
         self._processes: list[subprocess.Popen[str]] = []
         self._callers: dict[str, Client] = {}
         self.nodes: list[VlmPerceptionNode] = []
@@ -124,15 +123,23 @@ class Robot:
 
     def spin(self, node: Node) -> None:
         """Give a node an executor and a thread of its own, as a process of its own would."""
-        executor = SingleThreadedExecutor(context=node.context)
+        executor, stop = SingleThreadedExecutor(context=node.context), threading.Event()
         executor.add_node(node)
 
         def loop() -> None:
-            while not self._stop.is_set():
+            while not stop.is_set():
                 executor.spin_once(timeout_sec=0.05)
 
-        self._spinning.append((node, executor, threading.Thread(target=loop)))
-        self._spinning[-1][-1].start()
+        thread = threading.Thread(target=loop)
+        self._spinning.append((node, executor, thread, stop))
+        thread.start()
+
+    def as_client(self, function: Callable[[], Any]) -> Any:
+        """Return what a function gives that is called on the client's thread, as a callback of it would be."""
+        (executor,) = (executor for node, executor, *_ in self._spinning if node is self.client)
+        done = executor.create_task(function)
+        self.until(done.done, "the client does it")
+        return done.result()
 
     def node(
         self,
@@ -260,11 +267,14 @@ class Robot:
         request = SetParametersAtomically.Request(parameters=wanted)
         return self.call(SetParametersAtomically, "set_parameters_atomically", request).result
 
-    def stop_spinning(self) -> None:
-        """End all executors, before a test destroys a node of its own."""
-        self._stop.set()
-        for _, _, thread in self._spinning:
-            thread.join(PATIENCE_S)
+    def stop_spinning(self, node: Node | None = None) -> None:
+        """End all executors, or that of one node, before a test destroys a node of its own."""
+        for spun, _, _, stop in self._spinning:
+            if node in (None, spun):
+                stop.set()
+        for spun, _, thread, _ in self._spinning:
+            if node in (None, spun):
+                thread.join(PATIENCE_S)
 
     def close(self) -> None:
         """End everything."""
@@ -278,7 +288,7 @@ class Robot:
             assert node.close(PATIENCE_S)
         for node in (self.client, self._witness):
             node.destroy_node()
-        for _, executor, _ in self._spinning:
+        for _, executor, *_ in self._spinning:
             executor.shutdown()
         for context in (self.context, self._client_context):
             context.shutdown()

@@ -11,8 +11,9 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from checkout import ROOT
@@ -75,6 +76,9 @@ VERBS = {
     ),
     "topic list": _verb("", f"{_ASKING} -t,--show-types -c,--count-topics -v,--verbose", "--spin-time"),
     "node list": _verb("", f"{_ASKING} -a,--all -c,--count-nodes", "--spin-time"),
+    "action send_goal": _verb("name kind goal", "-f,--feedback"),
+    "service call": _verb("name kind values?", options="-r,--rate"),
+    "interface show": _verb("kind", "--all-comments --no-comments"),
     "param set": _verb("node name value", f"{_ASKING} --include-hidden-nodes", "--spin-time"),
     "lifecycle set": _verb("node transition", f"{_ASKING} --include-hidden-nodes", "--spin-time"),
     "doctor": _verb("", "-r,--report -rf,--report-failed -ep,--exclude-packages -iw,--include-warnings"),
@@ -205,6 +209,36 @@ def _pub(given: argparse.Namespace) -> str:
     return "" if given.once or given.times or given.rate else "publishes again and again, and the prompt begins anew"
 
 
+def _asking(given: argparse.Namespace) -> str:
+    """A goal or request: of an action or service that the node has, with fields that its type has."""
+    kinds = {use.name.replace("~", NODE): use.kind for use, _ in described()}
+    if kinds.get(given.name) != given.kind:
+        return f"{given.name} is of type {kinds.get(given.name)}"
+    kind = getattr(import_module(given.kind.rpartition("/")[0].replace("/", ".")), given.kind.rpartition("/")[2])
+    try:
+        fields = yaml.safe_load(vars(given).get("goal", vars(given).get("values")) or "{}")
+    except yaml.YAMLError as error:
+        return str(error)
+    return _unknown_field((kind.Goal if hasattr(kind, "Goal") else kind.Request)(), fields)
+
+
+def _unknown_field(message: Any, fields: Any) -> str:
+    """Name the first field that a message does not have; empty when it has all."""
+    if not isinstance(fields, dict):
+        return ""
+    for name, value in fields.items():
+        if name not in message.get_fields_and_field_types():
+            return f"{type(message).__name__} has no field {name}"
+        if problem := _unknown_field(getattr(message, name), value):
+            return problem
+    return ""
+
+
+def _interface(given: argparse.Namespace) -> str:
+    package, kind, name = given.kind.split("/")
+    return "" if hasattr(import_module(f"{package}.{kind}"), name) else f"no {given.kind}"
+
+
 def _topic(given: argparse.Namespace) -> tuple[str, str] | None:
     """The type of one of the node's topics, and its QoS in words."""
     for use, note in described():
@@ -240,6 +274,9 @@ _CHECKS = {
     "run": _run,
     "topic echo": _echo,
     "topic pub": _pub,
+    "action send_goal": _asking,
+    "service call": _asking,
+    "interface show": _interface,
     "param set": _param_set,
     "lifecycle set": _lifecycle,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -12,32 +12,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.timer import Timer
-
-# The executor is held for at most this long while somebody waits for an answer.
-_LOOK_S = 0.002
-
-
-class Done:
-    """Awaits a future of another thread.
-
-    rclpy looks at a waiting callback again and again; each look waits a moment, so that it does
-    not take a whole core from the model.
-
-    Args:
-        future: What is waited for.
-        give_up: Looked at meanwhile; once it is true the future is cancelled.
-    """
-
-    def __init__(self, future: Future[Any], give_up: Callable[[], bool] = lambda: False) -> None:
-        self._future, self._give_up = future, give_up
-
-    def __await__(self) -> Generator[Any, None, None]:
-        """See the class."""
-        while not self._future.done():
-            if self._give_up():
-                self._future.cancel()
-            wait([self._future], _LOOK_S)
-            yield
 
 
 class OnExecutor:
@@ -61,6 +35,30 @@ class OnExecutor:
     def _call_all(self) -> None:
         while self._waiting:
             self._waiting.popleft()()
+
+
+class Done:
+    """Awaits a future of another thread.
+
+    rclpy looks at a waiting callback whenever its executor wakes: with every message and timer, and, because it is
+    woken for that, with the future.
+
+    Args:
+        future: What is waited for.
+        executor: Of the node that waits.
+        give_up: Looked at meanwhile; once it is true the future is cancelled.
+    """
+
+    def __init__(self, future: Future[Any], executor: OnExecutor, give_up: Callable[[], bool] = lambda: False) -> None:
+        self._future, self._executor, self._give_up = future, executor, give_up
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """See the class."""
+        self._future.add_done_callback(lambda _: self._executor.call(lambda: None))
+        while not self._future.done():
+            if self._give_up():
+                self._future.cancel()
+            yield
 
 
 def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:

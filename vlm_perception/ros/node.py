@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from diagnostic_msgs.msg import DiagnosticArray
@@ -39,6 +39,9 @@ from vlm_perception.settings import Settings
 from vlm_perception.startup.environment import describe_environment
 from vlm_perception.worker.tracking import Tracking
 from vlm_perception.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from vlm_perception.ros.goal_server import GoalServer
 
 _WATCH_PERIOD_S = 0.25
 _STOP_TIMEOUT_S = 1.5
@@ -78,6 +81,7 @@ class VlmPerceptionNode(Node):
         self._lifecycle = LifecycleServices(context, self)
         self._prompts = PromptTopic(context, self._worker, self._cameras, self._lifecycle)
         Services(context, self._worker, self._cameras, reporter)
+        self._goals = self._offer_goals(reporter)
         self._hang, self._qos = HangGuard(context, self._worker), QosWatch(context)
         self._names, self._clock_watch = NameWatch(context), ClockWatch(context)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -110,6 +114,8 @@ class VlmPerceptionNode(Node):
             Whether the worker's thread has ended; a model being loaded cannot be interrupted.
         """
         ended = self._worker.stop(timeout_s)
+        if self._goals is not None:
+            self._goals.close()
         self.destroy_node()
         return ended
 
@@ -144,6 +150,23 @@ class VlmPerceptionNode(Node):
         return self.cleanup()
 
     # On the executor.
+
+    def _offer_goals(self, reporter: Reporter) -> GoalServer | None:
+        """Offer what programs ask by where its interfaces are built; the node is of use without them."""
+        try:
+            from vlm_perception.ros.goal_server import GoalServer
+            from vlm_perception.ros.goals import Goals
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "vlm_perception_msgs":
+                raise
+            self._shared.counters.total.count_error("no_goals")
+            remedy = "run `make setup`, or build it by colcon as in docs/robot.md"
+            self.get_logger().warning(f"there is no ~/detect and no ~/detect_at: no vlm_perception_msgs; {remedy}")
+            return None
+        context, worker, cameras = self._shared, self._worker, self._cameras
+        return GoalServer(
+            context, worker, cameras, Goals(context, worker, cameras, self._prompts, self._outputs, reporter)
+        )
 
     def _greet(self) -> None:
         """Say where the node runs, and which of its parameters mean nothing."""

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError
 from rclpy.callback_groups import ReentrantCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
-from vlm_perception.errors import DetectOnceError
+from vlm_perception.errors import NoAnswerError
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import Done
 from vlm_perception.ros.inputs.cameras import Cameras
@@ -54,15 +54,15 @@ class Services:
 
         def is_hopeless() -> bool:
             # An image that has come is answered, however long the model takes.
-            waited_s = time.monotonic() - max(asked_s, self._cameras.usable_s)
+            waited_s = time.monotonic() - max(asked_s, self._cameras.usable_s())
             return not self._worker.answering and waited_s > self._context.settings.no_image_warning_s
 
-        await Done(future, is_hopeless)
+        await Done(future, self._context.executor, is_hopeless)
         try:
             response.message, response.success = self._reporter.written(future.result()), True
         except CancelledError:
             waited = f"no image that can be read for {self._context.settings.no_image_warning_s:.1f} s"
             response.message = f"{waited}; start the camera, or see the log for its topic or what is wrong with them"
-        except DetectOnceError as error:
+        except NoAnswerError as error:
             response.message = str(error)
         return response

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 from xml.etree import ElementTree
 
-Access = Literal["publish", "subscribe", "reply"]
+Access = Literal["publish", "subscribe", "reply", "execute"]
 NODE = "vlm_perception"
 # The last parts of an image topic, which tell nothing about which camera it is.
 _TELLING_NOTHING = frozenset(
@@ -28,12 +28,12 @@ SINCE_JAZZY = ("~/get_type_description",)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One topic or service of the node.
+    """One topic, service or action of the node.
 
     Attributes:
-        access: `reply` is a service that the node offers; it calls none.
+        access: `reply` is a service and `execute` an action that the node offers; it calls none.
         name: As ROS resolves it: `/absolute`, `relative` to the namespace, or `~/private` to the node.
-        kind: Message or service type.
+        kind: Message, service or action type.
     """
 
     access: Access
@@ -82,6 +82,8 @@ _ALWAYS = (
     Use("publish", "~/active_prompt", "std_msgs/msg/String"),
     Use("reply", "~/enable", "std_srvs/srv/SetBool"),
     Use("reply", "~/detect_once", "std_srvs/srv/Trigger"),
+    Use("execute", "~/detect", "vlm_perception_msgs/action/Detect"),
+    Use("reply", "~/detect_at", "vlm_perception_msgs/srv/DetectAt"),
     Use("publish", "/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
     Use("publish", "~/transition_event", "lifecycle_msgs/msg/TransitionEvent"),
     *(Use("reply", f"~/{name}", f"lifecycle_msgs/srv/{kind}") for name, kind in _LIFECYCLE_SERVICES.items()),
@@ -194,7 +196,8 @@ def policy_xml(used: Sequence[Use], *, namespace: str = "/", node: str = NODE) -
     enclave = ElementTree.SubElement(ElementTree.SubElement(policy, "enclaves"), "enclave", path=path)
     profiles = ElementTree.SubElement(enclave, "profiles")
     profile = ElementTree.SubElement(profiles, "profile", ns=namespace, node=node)
-    for access, what in (("subscribe", "topic"), ("publish", "topic"), ("reply", "service")):
+    groups = (("subscribe", "topic"), ("publish", "topic"), ("reply", "service"), ("execute", "action"))
+    for access, what in groups:
         names = sorted(use.name for use in used if use.access == access)
         group = ElementTree.SubElement(profile, f"{what}s", {access: "ALLOW"})
         for name in names:

@@ -7,6 +7,9 @@ no newer frame waits, or may pass the rate gate, is the frame at hand asked the 
 cheap, because the engine has read it already. Under the policy `every` no frame may be left out,
 so all prompts are put to one frame before the next.
 
+Goals are questions that somebody waits for. All together they have the share of one more camera of mean weight, first
+come, first served; neither the standing prompts, a pause, the policy nor the rate gate holds them up.
+
 An engine that can answer several turns at once is asked further ones while earlier ones are on their way, up to `room`
 of each camera. Where the model is what all wait for, the fair queue gives each place that becomes free to one of those
 that have a frame (SFQ(D): Jin, Chase and Kaur, SIGMETRICS 2004), so that shares of answers stay as the weights are.
@@ -20,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from vlm_perception.engines.base import EngineState
 from vlm_perception.scheduling.fair_queue import FairQueue
 from vlm_perception.scheduling.frame_queue import FrameQueue, PendingFrame
+from vlm_perception.scheduling.goals import Goal
 from vlm_perception.scheduling.rate import Clock, RateGate
 from vlm_perception.scheduling.turns import News, OnceRequest, Turn
 from vlm_perception.settings import FramePolicy, Settings
@@ -30,6 +34,10 @@ _OVERFLOW: Mapping[FramePolicy, DropCause] = {
     "every": DropCause.QUEUE_FULL,
     "on_demand": DropCause.NOT_ASKED,
 }
+
+
+# Their place in the fair queue, which no topic can have.
+_GOALS = ""
 
 
 class Scheduler:
@@ -67,11 +75,16 @@ class Scheduler:
         self._n_turns = 0
         self._active: list[Turn] = []
         self._once: list[OnceRequest] = []
+        self._goals: list[Goal] = []
+        self._fair.set_weights({_GOALS: 1.0})
         self._drops: list[tuple[str, DropCause]] = []
 
     def put(self, pending: PendingFrame) -> None:
         """Let a new frame wait."""
         queue = self._queues.get(pending.camera)
+        for goal in self._goals:
+            if queue is not None and goal.fits(pending.camera):
+                goal.frame = pending
         if queue is None:
             self._drop(pending.camera, DropCause.CAMERA_GONE, 1)
         elif (cause := self._halted()) is not None:
@@ -92,7 +105,7 @@ class Scheduler:
         for queue in self._queues.values():
             if queue.begun is not None:
                 queue.begun.owed = [prompt for prompt in queue.begun.owed if prompt in prompts]
-        self._end([turn for turn in self._active if turn.prompt not in prompts], DropCause.PROMPT_CHANGED)
+        self._end([turn for turn in self._standing if turn.prompt not in prompts], DropCause.PROMPT_CHANGED)
         return True
 
     def set_cameras(self, weights: Mapping[str, float]) -> None:
@@ -100,15 +113,19 @@ class Scheduler:
         for camera in self._queues.keys() - weights.keys():
             self._drop(camera, DropCause.CAMERA_GONE, self._queues[camera].clear())
         self._queues = {camera: self._queues.get(camera) or FrameQueue(self._capacity) for camera in weights}
-        self._fair.set_weights(weights)
+        self._fair.set_weights({**weights, _GOALS: sum(weights.values()) / len(weights) if weights else 1.0})
         self._asked = {key: turn for key, turn in self._asked.items() if key[0] in weights}
         self._asked_s = {camera: done_s for camera, done_s in self._asked_s.items() if camera in weights}
-        self._end([turn for turn in self._active if turn.camera not in weights], DropCause.CAMERA_GONE)
+        gone = [turn for turn in self._active if turn.camera not in weights]
+        self._end([turn for turn in gone if turn.goal is None or not turn.goal.is_given], DropCause.CAMERA_GONE)
+        for goal in self._goals:
+            if goal.frame is not None and not goal.is_given and goal.frame.camera not in weights:
+                goal.frame = None
 
     def pause(self) -> None:
         """Drop all frames until `resume`."""
         self.paused = True
-        self._halt(DropCause.PAUSED)
+        self._halt(DropCause.PAUSED, self._standing)
 
     def resume(self) -> None:
         """Take frames again."""
@@ -117,7 +134,7 @@ class Scheduler:
     def deactivate(self) -> None:
         """Drop all frames until `activate`."""
         self.active = False
-        self._halt(DropCause.INACTIVE)
+        self._halt(DropCause.INACTIVE, self._active)
 
     def activate(self) -> None:
         """Take frames again, unless paused."""
@@ -130,7 +147,7 @@ class Scheduler:
     def stop(self) -> None:
         """Drop all frames and take no more until `start`."""
         self.stopping = True
-        self._halt(DropCause.STOPPED)
+        self._halt(DropCause.STOPPED, self._active)
 
     def apply(self, settings: Settings) -> None:
         """Use other limits, or another policy, from now on."""
@@ -139,15 +156,25 @@ class Scheduler:
         for camera, queue in self._queues.items():
             self._drop(camera, self._overflow_cause(), queue.resize(self._capacity))
         if settings.frame_policy == "on_demand":
-            self._end([turn for turn in self._active if not turn.once], DropCause.NOT_ASKED)
+            self._end([turn for turn in self._standing if not turn.once], DropCause.NOT_ASKED)
 
     def ask_once(self, once: OnceRequest) -> None:
         """Let somebody wait for one answer."""
         self._once.append(once)
 
+    def ask(self, goal: Goal) -> None:
+        """Let somebody's own question be asked."""
+        self._goals.append(goal)
+
+    def withdraw(self, goal: Goal) -> None:
+        """End a goal, wherever it is: what is complete of its answer is the answer."""
+        goal.withdrawn = True
+        self._end([turn for turn in self._active if turn.goal is goal], DropCause.NOT_ASKED)
+
     def pick(self, limit: int) -> list[Turn]:
         """Choose what is asked now, in one pass: at most `limit` turns, none when there is nothing to do."""
-        return (self._pick_once() or self._pick_fair(limit)) if self._may_ask() else []
+        once = self._pick_once() if self._may_ask() else []
+        return once or self._pick_fair(limit)
 
     def mark_passed(self, turns: Sequence[Turn]) -> None:
         """Count frames at the rate gate: those that these turns, now about to be asked, begin."""
@@ -181,15 +208,17 @@ class Scheduler:
     def done(self, turns: Sequence[Turn]) -> None:
         """Turns that were picked are through; who got no answer because of a change waits for the next."""
         self._once += [once for turn in turns if turn.over for once in turn.once if not once.future.done()]
-        self._asked_s.update((turn.camera, turn.picked_s) for turn in turns if turn.over is None)
+        self._asked_s.update((turn.camera, turn.picked_s) for turn in turns if turn.over is None and turn.goal is None)
         self._active = [turn for turn in self._active if turn not in turns]
 
     def take_news(self) -> News:
         """Return what has to be told, each once."""
-        refused = tuple((once, reason) for once in self._once if (reason := self._refusal(once)))
+        refused = [(once, reason) for once in self._once if (reason := self._refusal(once))]
         self._once = [once for once in self._once if not self._refusal(once) and not once.future.cancelled()]
+        hopeless = [(goal, reason) for goal in self._goals if (reason := self._goal_refusal(goal))]
+        self._goals = [goal for goal in self._goals if not self._goal_refusal(goal)]
         drops, self._drops = tuple(self._drops), []
-        return News(drops, refused)
+        return News(drops, (*refused, *hopeless))
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -207,8 +236,13 @@ class Scheduler:
         Who wants an answer after that is not served by it. 0 before the first; a turn that a change had made void does
         not count.
         """
-        asking = any(turn.camera == camera for turn in self._active)
+        asking = any(turn.camera == camera for turn in self._standing)
         return math.inf if asking else self._asked_s.get(camera, 0.0)
+
+    @property
+    def _standing(self) -> list[Turn]:
+        """Turns on their way of the standing prompts."""
+        return [turn for turn in self._active if turn.goal is None]
 
     @property
     def _capacity(self) -> int:
@@ -226,10 +260,10 @@ class Scheduler:
             return DropCause.INACTIVE
         return DropCause.PAUSED if self.paused else None
 
-    def _halt(self, cause: DropCause) -> None:
+    def _halt(self, cause: DropCause, turns: Sequence[Turn]) -> None:
         for camera, queue in self._queues.items():
             self._drop(camera, cause, queue.clear())
-        self._end(self._active, cause)
+        self._end(turns, cause)
 
     def _overflow_cause(self) -> DropCause:
         """Why a frame has to make room for others."""
@@ -239,20 +273,34 @@ class Scheduler:
 
     def _refusal(self, once: OnceRequest) -> str:
         """Why a request for one answer is hopeless; empty when it is not."""
-        if self.engine_state is EngineState.FAILED:
-            return f"the model cannot be used: {self.engine_detail}"
-        if self.stopping or self.engine_state is EngineState.STOPPED:
-            return "detection is stopped, the model is not loaded; configure and activate the node first"
-        if not self.active:
-            return "the node is not active: wait while it loads its model, or activate it"
+        if reason := self._outage():
+            return reason
         if self.paused:
             return "detection is paused; resume it with ~/enable first"
         if not self.prompts:
             return "there is no prompt; send one to ~/prompt first"
-        if not any(map(once.fits, self._queues)):
-            known = ", ".join(self._queues) or "none; set image_topics"
-            return f"there is no camera {once.camera or ''}".rstrip() + f"; known cameras: {known}"
-        return ""
+        return self._missing(once.camera)
+
+    def _goal_refusal(self, goal: Goal) -> str:
+        """Why a goal is hopeless; empty when it is not."""
+        if goal.withdrawn:
+            return "it was withdrawn before the model was asked"
+        return self._outage() or ("" if goal.is_given else self._missing(goal.camera))
+
+    def _outage(self) -> str:
+        """Why nothing is answered at all; empty when it is, or may soon be."""
+        if self.engine_state is EngineState.FAILED:
+            return f"the model cannot be used: {self.engine_detail}"
+        if self.stopping or self.engine_state is EngineState.STOPPED:
+            return "detection is stopped, the model is not loaded; configure and activate the node first"
+        return "" if self.active else "the node is not active: wait while it loads its model, or activate it"
+
+    def _missing(self, camera: str | None) -> str:
+        """Why no frame of a camera, or of any for None, can come; empty when one can."""
+        if self._queues if camera is None else camera in self._queues:
+            return ""
+        known = ", ".join(self._queues) or "none; set image_topics"
+        return f"there is no camera {camera or ''}".rstrip() + f"; known cameras: {known}"
 
     def _pick_once(self) -> list[Turn]:
         """Take the newest frame that somebody asked for; it does not wait for the rate gate."""
@@ -267,35 +315,42 @@ class Scheduler:
         return [self._take(newest, served)]
 
     def _pick_fair(self, limit: int) -> list[Turn]:
-        if self._settings.frame_policy == "on_demand":
-            return []
-        gate_is_open = self._gate.wait_s() == 0.0
         turns: list[Turn] = []
+        if self.engine_state is not EngineState.READY or self.stopping or not self.active:
+            return turns
+        may_ask = self._may_ask() and self._settings.frame_policy != "on_demand"
+        gate_is_open = may_ask and self._gate.wait_s() == 0.0
         while len(turns) < limit:
-            roomy = filter(self._has_room, self._queues)
-            ready = {camera: frame for camera in roomy if (frame := self._candidate(camera, gate_is_open))}
-            if not ready:
+            roomy = filter(self._has_room, self._queues if may_ask else ())
+            frames = {camera: frame for camera in roomy if (frame := self._candidate(camera, gate_is_open))}
+            goals = [(goal, goal.frame) for goal in self._goals if goal.frame is not None and self._has_room(_GOALS)]
+            if not frames and not goals:
                 break
-            turns.append(self._take(ready[self._fair.next(ready)]))
+            chosen = self._fair.next([*frames, _GOALS] if goals else frames)
+            turns.append(self._take_goal(*goals[0]) if chosen == _GOALS else self._take(frames[chosen]))
         return turns
 
     def _has_room(self, camera: str) -> bool:
-        """Whether one more turn of a camera may be on its way."""
-        own, share = sum(turn.camera == camera for turn in self._active), self._fair.share(camera)
+        """Whether one more turn of a camera, or of the goals, may be on its way."""
+        share = self._fair.share(camera)
+        own = sum(camera == (turn.camera if turn.goal is None else _GOALS) for turn in self._active)
         # One more than its share, or what it is owed could never be made up for. What is rounded is no greater weight.
         own_room = self.room if share < 1.0 + 1e-6 else self.room * share + 1
-        return own < own_room and len(self._active) < self.room * len(self._queues)
+        if camera == _GOALS:
+            return own < own_room
+        return own < own_room and len(self._standing) < self.room * len(self._queues)
 
     def _before(self, turn: Turn) -> list[Turn]:
         """Return what was asked before about earlier frames: by the same prompt, or under `every` by any."""
-        if self.room == math.inf:
+        if self.room == math.inf or turn.goal is not None:
             # Told in the order in which they were picked.
             return []
         every, earlier = self._settings.frame_policy == "every", self._active[: self._active.index(turn)]
         return [
             each
             for each in earlier
-            if (each.over, each.camera) == (None, turn.camera)
+            if each.goal is None
+            and (each.over, each.camera) == (None, turn.camera)
             and each.pending is not turn.pending
             and (every or each.prompt == turn.prompt)
         ]
@@ -330,6 +385,13 @@ class Scheduler:
         self._n_turns += 1
         self._asked[camera, prompt] = self._n_turns
         turn = Turn(pending, prompt, begins, once, self._clock())
+        self._active.append(turn)
+        return turn
+
+    def _take_goal(self, goal: Goal, frame: PendingFrame) -> Turn:
+        self._goals.remove(goal)
+        goal.picked = True
+        turn = Turn(frame, goal.prompt, False, (), self._clock(), goal)
         self._active.append(turn)
         return turn
 

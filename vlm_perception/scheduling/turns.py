@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from vlm_perception.errors import DetectOnceError
+from vlm_perception.errors import NoAnswerError
 from vlm_perception.scheduling.frame_queue import PendingFrame
+from vlm_perception.scheduling.goals import Goal
 from vlm_perception.types import DropCause, Prompt, Result
 
 
@@ -34,7 +35,7 @@ class OnceRequest:
     def fail(self, reason: str) -> None:
         """Say why there will be no answer, unless nobody waits any more."""
         if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(DetectOnceError(reason))
+            self.future.set_exception(NoAnswerError(reason))
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +48,7 @@ class Turn:
         begins: Whether it is the first prompt about this frame.
         once: Who waits for this answer in particular.
         picked_s: When it was chosen, monotonic seconds.
+        goal: Whose own question it is, and who alone is told; None for the standing prompts.
         over: Why nothing of it may be delivered any more; None while it may.
     """
 
@@ -55,12 +57,18 @@ class Turn:
     begins: bool
     once: tuple[OnceRequest, ...]
     picked_s: float
+    goal: Goal | None = None
     over: DropCause | None = None
 
     @property
     def camera(self) -> str:
         """Resolved topic name."""
         return self.pending.camera
+
+    @property
+    def waiting(self) -> tuple[OnceRequest | Goal, ...]:
+        """Who waits for this answer in particular."""
+        return self.once if self.goal is None else (self.goal,)
 
     @property
     def is_wanted(self) -> bool:
@@ -74,11 +82,11 @@ class News:
 
     Attributes:
         drops: Camera and cause of every frame that was dropped.
-        refused: Requests for one answer that will not get one, and why.
+        refused: Who waits for an answer that will not come, and why.
     """
 
     drops: tuple[tuple[str, DropCause], ...]
-    refused: tuple[tuple[OnceRequest, str], ...]
+    refused: tuple[tuple[OnceRequest | Goal, str], ...]
 
     def __bool__(self) -> bool:
         return bool(self.drops or self.refused)

@@ -26,7 +26,7 @@ from vlm_perception.errors import (
 )
 from vlm_perception.frames.history import clip_of
 from vlm_perception.frames.regions import look_at_region
-from vlm_perception.pipeline import Follower, look_closer
+from vlm_perception.pipeline import Follower, OnPartial, look_closer
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.turns import Turn
 from vlm_perception.settings import Settings
@@ -138,6 +138,8 @@ class Inference:
         readable: list[Turn] = []
         for turn in turns:
             if turn.pending.broken:
+                for waiting in turn.waiting:
+                    waiting.fail(f"{_frame_of(turn)} could not be read; see the log")
                 continue
             try:
                 frame = turn.pending.read()
@@ -146,7 +148,7 @@ class Inference:
             else:
                 readable.append(turn)
                 self._listener.on_asked(frame)
-                if self._tracking is not None:
+                if self._tracking is not None and turn.goal is None:
                     self._tracking.ask(frame)
         return readable
 
@@ -215,9 +217,11 @@ class Inference:
                 self._listener.on_partial(claimed, partial(self._delivery.publish, turn))
 
         request = self._request(turn, budget, settings)
-        if self._tracking is not None:
+        told: OnPartial | None = on_partial if settings.publish_partial else None
+        if turn.goal is not None:
+            told = turn.goal.on_partial
+        elif self._tracking is not None:
             request = replace(request, moves=self._tracking.moves(request.frame, request.prompt))
-        told = on_partial if settings.publish_partial else None
         return Attempt(turn, Follower(self._engine, request, settings.score_threshold, told), clock.deadline())
 
     def _look_closer(self, attempt: Attempt, result: Result, settings: Settings) -> Result:
@@ -291,6 +295,9 @@ class Inference:
             return result if self._tracking is None else self._tracking.identify(result)
 
     def _finish(self, turn: Turn, result: Result) -> None:
+        if turn.goal is not None:
+            turn.goal.answer(result, turn.over)
+            return
         delivered = False
 
         def deliver_whole(publish: Callable[[], None]) -> bool:
@@ -324,8 +331,8 @@ class Inference:
 
     def _fail(self, turn: Turn, error: Exception) -> None:
         self._listener.on_drop(turn.camera, _cause_of(error), error)
-        for once in turn.once:
-            once.fail(f"the frame of {turn.camera} could not be answered: {describe(error)}")
+        for waiting in turn.waiting:
+            waiting.fail(f"{_frame_of(turn)} could not be answered: {describe(error)}")
 
 
 @contextmanager
@@ -346,6 +353,10 @@ def contained() -> Iterator[None]:
 def describe(error: Exception) -> str:
     """Say what went wrong, with its type when it was not raised on purpose."""
     return str(error) if isinstance(error, VlmPerceptionError) else f"{type(error).__name__}: {error}"
+
+
+def _frame_of(turn: Turn) -> str:
+    return f"the frame of {turn.camera}" if turn.camera else "the image of the goal"
 
 
 def _cause_of(error: Exception) -> str:

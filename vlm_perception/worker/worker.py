@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from vlm_perception.engines.base import Engine, EngineState
 from vlm_perception.frames.history import FrameHistories
 from vlm_perception.scheduling.frame_queue import PendingFrame
+from vlm_perception.scheduling.goals import Goal
 from vlm_perception.scheduling.rate import Clock
 from vlm_perception.scheduling.scheduler import Scheduler
 from vlm_perception.scheduling.turns import News, OnceRequest, Turn
@@ -204,13 +205,23 @@ class Worker:
             camera: Resolved topic name; None takes the newest frame of all.
 
         Returns:
-            The result to come, or a DetectOnceError that says why there is none. Who does not want
+            The result to come, or a NoAnswerError that says why there is none. Who does not want
             to wait any longer cancels it.
         """
         once = OnceRequest(camera)
         with self._changing() as scheduler:
             scheduler.ask_once(once)
         return once.future
+
+    def ask(self, goal: Goal) -> None:
+        """Ask somebody's own question, paused or not; its future has the answer, which nobody else is told."""
+        with self._changing() as scheduler:
+            scheduler.ask(goal)
+
+    def withdraw(self, goal: Goal) -> None:
+        """End a goal within one decoder pass; what is complete by then is its answer."""
+        with self._changing() as scheduler:
+            scheduler.withdraw(goal)
 
     def offer(self, pending: PendingFrame) -> None:
         """Hand in a new frame without waiting; on one thread."""
@@ -256,8 +267,8 @@ class Worker:
     def _tell(self, news: News) -> None:
         for camera, cause in news.drops:
             self._listener.on_drop(camera, cause.value, None)
-        for once, reason in news.refused:
-            once.fail(reason)
+        for waiting, reason in news.refused:
+            waiting.fail(reason)
 
     def _run(self) -> None:
         failure = self._load()

@@ -32,6 +32,9 @@ PRINTED = [
     f"{RUN} vlm_perception_node --check-environment",
     f"{RUN} vlm_perception_node --ros-args -r __ns:=/robot1 -r image:=/front/image_raw"
     " --enclave /robot1/vlm_perception",
+    f"ros2 action send_goal --feedback {NODE}/detect vlm_perception_msgs/action/Detect \"{{prompt: 'red cup'}}\"",
+    f"ros2 service call {NODE}/detect_at vlm_perception_msgs/srv/DetectAt"
+    " \"{prompt: 'cup', stamp: {sec: 12, nanosec: 0}}\"",
     f"ros2 lifecycle set {NODE} configure",
     f"ros2 lifecycle set {NODE} activate",
     f"ros2 lifecycle set {NODE} deactivate",

@@ -16,10 +16,12 @@ SCHEMA = {
     "enclaves": (set(), {"enclave"}),
     "enclave": ({"path"}, {"profiles"}),
     "profiles": (set(), {"profile"}),
-    "profile": ({"ns", "node"}, {"topics", "services"}),
+    "profile": ({"ns", "node"}, {"topics", "services", "actions"}),
     "topics": ({"publish", "subscribe"}, {"topic"}),
     "services": ({"reply", "request"}, {"service"}),
+    "actions": ({"call", "execute"}, {"action"}),
     "topic": (set(), set()),
+    "action": (set(), set()),
     "service": (set(), set()),
 }
 
@@ -40,10 +42,10 @@ def test_the_policy_keeps_the_schema(policy: str) -> None:
 
 def test_nothing_is_allowed_by_a_pattern_and_no_service_may_be_called() -> None:
     root = ElementTree.parse(SHIPPED).getroot()
-    for group in (*root.iter("topics"), *root.iter("services")):
+    for group in (*root.iter("topics"), *root.iter("services"), *root.iter("actions")):
         assert list(group.attrib.values()) == ["ALLOW"]
-        assert "request" not in group.attrib
-    names = [element.text or "" for element in (*root.iter("topic"), *root.iter("service"))]
+        assert not {"request", "call"} & group.attrib.keys()
+    names = [element.text or "" for kind in ("topic", "service", "action") for element in root.iter(kind)]
     assert names
     assert not any(set(name) & set("*?[]") for name in names)
 

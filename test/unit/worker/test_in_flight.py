@@ -14,7 +14,7 @@ from scripted_engine import PATIENCE_S
 from worker_bench import WorkerBench
 
 from vlm_perception.engines.base import EngineState
-from vlm_perception.errors import DetectOnceError, DeviceLostError, ImageError, InferenceError
+from vlm_perception.errors import DeviceLostError, ImageError, InferenceError, NoAnswerError
 from vlm_perception.settings import Settings
 from vlm_perception.worker.tracking import Tracking
 
@@ -290,7 +290,7 @@ def test_a_lost_device_ends_what_is_beside_it_and_who_waits_hears_of_it(bench):
     failing.fail(DeviceLostError("it is gone"))
     b.wait(lambda: b.states[-1][0] is EngineState.FAILED)
     for each in (waiting, later):
-        with pytest.raises(DetectOnceError, match="it is gone"):
+        with pytest.raises(NoAnswerError, match="it is gone"):
             each.result(PATIENCE_S)
 
 

@@ -12,12 +12,12 @@ from worker_bench import WorkerBench
 
 from vlm_perception.engines.base import EngineState
 from vlm_perception.errors import (
-    DetectOnceError,
     DeviceLostError,
     GeometryError,
     ImageError,
     InferenceError,
     ModelLoadError,
+    NoAnswerError,
     ServerUnavailableError,
 )
 
@@ -113,7 +113,7 @@ def test_whatever_fails_costs_one_frame_and_who_waits_for_its_answer_hears_why(b
     b.offer(1, age_s=61.0 if cause == "stale" else 0.0, failure=failure if where == "frame" else None)
     b.wait(lambda: b.drops == [(cause, failure)])
     if failure:
-        with pytest.raises(DetectOnceError, match=str(failure)):
+        with pytest.raises(NoAnswerError, match=str(failure)):
             waiting.result(PATIENCE_S)
     b.engine.error, b.on_partial = None, lambda result, deliver: None
     b.offer(2)
@@ -131,7 +131,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_once_and_can_be_tried_again(b
     b.start()
     assert b.states == [(EngineState.LOADING, ""), (EngineState.FAILED, detail)]
     assert b.engine.closed
-    with pytest.raises(DetectOnceError, match=detail):
+    with pytest.raises(NoAnswerError, match=detail):
         waiting.result(PATIENCE_S)
     b.offer(1)
     b.offer(2)
@@ -217,7 +217,7 @@ def test_why_there_is_no_answer_is_said_at_once(bench):
     b.worker.stop(PATIENCE_S)
     later.append((b.worker.detect_once(), "configure and activate"))
     for future, reason in refused + later:
-        with pytest.raises(DetectOnceError, match=reason):
+        with pytest.raises(NoAnswerError, match=reason):
             future.result(0)
 
 
@@ -293,7 +293,7 @@ def test_a_model_that_fails_again_and_again_or_has_no_device_has_failed(bench, f
     b.wait(lambda: b.states[-1][0] is EngineState.FAILED)
     assert b.engine.closed
     assert str(failure) in b.states[-1][1]
-    with pytest.raises(DetectOnceError, match="the model cannot be used: "):
+    with pytest.raises(NoAnswerError, match="the model cannot be used: "):
         b.worker.detect_once().result(PATIENCE_S)
 
 

@@ -68,6 +68,8 @@ MESSAGES = (
     ("visualization_msgs", "ImageMarker"),
     ("vision_msgs", "Detection2DArray"),
 )
+# What programs ask by; the node is of use without.
+_GOALS = ("vlm_perception_msgs", "Answer")
 
 
 def check_installation() -> Iterator[Finding]:
@@ -199,6 +201,7 @@ def check_ros_setup() -> Iterator[Finding]:
     yield rclpy
     if not rclpy.remedy:
         yield from (check_messages(package, name) for package, name in MESSAGES)
+        yield check_goals(run_python(["-c", _MESSAGE.format(package=_GOALS[0], name=_GOALS[1])]))
 
 
 def check_distro(environ: Mapping[str, str]) -> Finding:
@@ -237,6 +240,20 @@ def check_messages(package: str, name: str) -> Finding:
         apt = f"ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-{package.replace('_', '-')}"
         remedy = f"sudo apt install {apt}; without a sourced ROS 2: `make setup`"
         return error("Messages cannot be loaded", f"{package}: {probe.problem}", remedy)
+    return ok("Messages", package)
+
+
+def check_goals(probe: Probe) -> Finding:
+    """Check that programs can ask by `~/detect` and `~/detect_at`."""
+    package, _ = _GOALS
+    if probe.unseen:
+        return _unseen(package, probe)
+    if probe.problem:
+        remedy = (
+            f"`make setup` builds {package} for the node alone, and colcon for all, by the command in docs/robot.md; "
+            "source the workspace afterwards"
+        )
+        return warning("There is no ~/detect and no ~/detect_at", f"{package}: {probe.problem}", remedy)
     return ok("Messages", package)
 
 

@@ -15,6 +15,7 @@ from vlm_perception.errors import ImageError, SettingsError
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
+from vlm_perception.ros.inputs.recent_images import RecentImage, RecentImages
 from vlm_perception.ros.inputs.silence_watch import SilenceWatch
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import camera_info_topic
@@ -36,6 +37,7 @@ class _Camera:
     watch: SilenceWatch
     last_image_s: float
     served_s: float
+    usable_s: float = 0.0
 
 
 class Cameras:
@@ -47,7 +49,7 @@ class Cameras:
         on_bad_image: Told of an image that contradicts itself: its resolved topic, the cause and the error.
 
     Attributes:
-        usable_s: When an image that can be read last came from any camera, monotonic seconds.
+        recent: The last images, for who asks by stamp.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Cameras:
     ) -> None:
         self._context, self._node = context, context.node
         self._worker, self._on_bad_image = worker, on_bad_image
-        self.usable_s = 0.0
+        self.recent = RecentImages()
         self._every = False
         self._cameras: dict[str, _Camera] = {}
         self._wanted_s = 0.0
@@ -73,15 +75,7 @@ class Cameras:
         """
         resolved: list[str] = []
         for topic in settings.image_topics or ("image",):
-            try:
-                validate_topic_name(topic)
-            except InvalidTopicNameException as error:
-                remedy = "use one like /front/image_raw"
-                raise SettingsError(f"image_topics has {topic!r}, no topic name: {error}; {remedy}") from error
-            name = self._node.resolve_topic_name(topic)
-            # image_transport's own naming; a remapping that already has the suffix is left alone.
-            if settings.image_transport == "compressed" and not name.endswith("/compressed"):
-                name += "/compressed"
+            name = self.full_name(topic, settings)
             if name in resolved:
                 raise SettingsError(f"image_topics names {name} more than once; name each camera once")
             for followed in (name, camera_info_topic(name)):
@@ -89,12 +83,30 @@ class Cameras:
             resolved.append(name)
         return tuple(resolved)
 
+    def full_name(self, topic: str, settings: Settings, given_in: str = "image_topics") -> str:
+        """Return the full name of a camera's topic, of which `given_in` says for people where it stands.
+
+        Raises:
+            SettingsError: It is no topic name.
+        """
+        try:
+            validate_topic_name(topic)
+        except InvalidTopicNameException as error:
+            remedy = "use one like /front/image_raw"
+            raise SettingsError(f"{given_in} has {topic!r}, no topic name: {error}; {remedy}") from error
+        name = self._node.resolve_topic_name(topic)
+        # image_transport's own naming; a remapping that already has the suffix is left alone.
+        if settings.image_transport == "compressed" and not name.endswith("/compressed"):
+            name += "/compressed"
+        return name
+
     def use(self, topics: Sequence[str], every: bool) -> None:
         """Look at these resolved topics from now on, and lose no frame if `every`; one that stays is not disturbed."""
         self._every = every
         for gone in [topic for topic in self._cameras if topic not in topics]:
             self._cameras.pop(gone).inbox.close()
         self._cameras = {topic: self._cameras.get(topic) or self._open(topic) for topic in topics}
+        self.recent.keep(topics)
         self._follow()
 
     def look_after(self) -> None:
@@ -135,9 +147,17 @@ class Cameras:
             counters.count_frame()
         try:
             self._worker.offer(pending_frame(message, camera, received_s))
-            self.usable_s = received_s
+            if camera in self._cameras:
+                self._cameras[camera].usable_s = received_s
+            limit_bytes = self._context.settings.kept_images_mb * 1_000_000
+            self.recent.add(RecentImage(camera, message, received_s), limit_bytes)
         except ImageError as error:
             self._on_bad_image(camera, error.cause, error)
+
+    def usable_s(self, camera: str | None = None) -> float:
+        """Return when an image that can be read last came from a camera, or from any, monotonic seconds; 0 if never."""
+        looked_at = self._cameras if camera is None else self._cameras.keys() & {camera}
+        return max((self._cameras[topic].usable_s for topic in looked_at), default=0.0)
 
     def silent_s(self) -> dict[str, float]:
         """Return the seconds since each camera's last image, or since it was asked for."""

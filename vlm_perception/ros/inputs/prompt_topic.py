@@ -16,7 +16,7 @@ from vlm_perception.ros.inputs.prompt_subscription import PromptSubscription
 from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.settings import Settings
-from vlm_perception.types import Prompt
+from vlm_perception.types import Prompt, Task
 from vlm_perception.worker.worker import Worker
 
 # Kept and offered to everyone who comes later.
@@ -79,6 +79,16 @@ class PromptTopic:
             PromptError: It cannot be used.
         """
         return parse_prompts(text, self._prompts.build, settings.task)
+
+    def build(self, text: str, task: Task) -> Prompt:
+        """Make one prompt of somebody's own question, whatever is asked beside it.
+
+        Raises:
+            PromptError: It cannot be used.
+        """
+        prompt = self._prompts.build(text, task)
+        self._tell_neutralised(prompt.neutralised)
+        return prompt
 
     def use(self, text: str, prompts: tuple[Prompt, ...]) -> None:
         """Ask these prompts from now on, and publish the text that they were made of."""

@@ -163,7 +163,7 @@ class LifecycleServices:
             self._node.get_logger().warning(str(error))
             response.success = False
             return response
-        await Done(over)
+        await Done(over, self._executor)
         response.success = over.result()
         return response
 

@@ -123,6 +123,18 @@ def test_missing_vision_msgs_are_named_with_their_package(
 
 
 @pytest.mark.parametrize(
+    ("probe", "level"),
+    [
+        (Probe({}), Severity.OK),
+        (Probe({}, problem="No module named 'vlm_perception_msgs'"), Severity.WARN),
+    ],
+)
+def test_without_its_own_interfaces_the_node_is_of_use(probe: Probe, level: Severity) -> None:
+    found = installation.check_goals(probe)
+    assert (found.level, "colcon" in (found.remedy or "")) == (level, level is Severity.WARN)
+
+
+@pytest.mark.parametrize(
     ("distro", "level"),
     [("", Severity.OK), *((d, Severity.OK) for d in installation.SUPPORTED_DISTROS), ("foxy", Severity.WARN)],
 )

@@ -1,0 +1,87 @@
+"""The last images of all cameras, as they came, so that a program can ask about one by its stamp."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from vlm_perception.errors import NoAnswerError
+
+# Half the time between two images of a slow camera: a stamp of another sensor lies between two of ours.
+TOLERANCE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RecentImage:
+    """One image that is kept.
+
+    Attributes:
+        camera: Resolved topic.
+        message: As it came; not to be changed.
+        received_s: Its arrival, monotonic seconds.
+    """
+
+    camera: str
+    message: Image | CompressedImage
+    received_s: float
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of its header."""
+        return stamp_ns(self.message.header.stamp)
+
+
+class RecentImages:
+    """Keeps images of all cameras together, the newest, as many as fit. Used on the executor."""
+
+    def __init__(self) -> None:
+        self._images: deque[RecentImage] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._images)
+
+    def add(self, image: RecentImage, limit_bytes: int) -> None:
+        """Keep an image, and let go of the oldest until all are within the limit."""
+        self._images.append(image)
+        self._bytes += len(image.message.data)
+        while self._bytes > limit_bytes:
+            self._bytes -= len(self._images.popleft().message.data)
+
+    def keep(self, cameras: Sequence[str]) -> None:
+        """Let go of the images of all other cameras."""
+        self._images = deque(image for image in self._images if image.camera in cameras)
+        self._bytes = sum(len(image.message.data) for image in self._images)
+
+    def nearest(self, stamp: Time, camera: str | None = None) -> RecentImage:
+        """Return the image nearest to a stamp, of one camera or of any.
+
+        Raises:
+            NoAnswerError: None is kept that is within `TOLERANCE_S` of it.
+        """
+        wanted_ns = stamp_ns(stamp)
+        images = [image for image in self._images if camera in (None, image.camera)]
+        found = min(images, key=lambda image: abs(image.stamp_ns - wanted_ns), default=None)
+        if found is not None and abs(found.stamp_ns - wanted_ns) <= TOLERANCE_S * 1e9:
+            return found
+        of = f" of {camera}" if camera else ""
+        kept = "none is kept"
+        if found is not None:
+            first_s, last_s = (edge(image.stamp_ns for image in images) * 1e-9 for edge in (min, max))
+            kept = (
+                f"{len(images)} are kept, of {first_s:.3f} to {last_s:.3f}, the nearest of {found.stamp_ns * 1e-9:.3f}"
+            )
+        raise NoAnswerError(
+            f"no image{of} is within {TOLERANCE_S:g} s of stamp {wanted_ns * 1e-9:.3f}: {kept}; give the stamp of an "
+            f"image, ask sooner, or raise kept_images_mb"
+        )
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
