@@ -1,229 +1,344 @@
-"""One question for every row of the feature table, about a drawn scene, with what is right.
+"""The ladder of tasks, a row each: what is drawn, and what is asked about it in both languages, with what is right.
 
-For benchmarks/levels.py, which asks them without ROS, and test/ros/test_levels.py, which asks them
-through the node.
+benchmarks/levels.py asks them through the node. Wordings are those a person would type, and those the tiny models are
+taught where they have to be taught one.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.replies import COLOURS_ZH, KINDS_ZH, in_chinese
-from vlm_perception.scenes import MovingScene, Scene, Truth
-from vlm_perception.scenes.matching import iou, match_boxes
-from vlm_perception.types import WH, XY, XYXY, Task
+import numpy as np
+from numpy.typing import NDArray
 
-IMAGE_WH: WH = (640, 480)
-POINT_TOLERANCE = 0.05
+from benchmarks.level_answers import IMAGE_WH, SIDE_PX, Asked, Wanted
+from benchmarks.level_table import draw_table
+from training.grammar import RELATIONS_ZH, with_article
+from training.replies import COLOURS_ZH, KINDS_ZH, OTHERS_ZH, in_chinese
+from vlm_perception.scenes import KINDS, ObjectSpec, SceneSpec, Truth, Variety, random_scene, render
+from vlm_perception.scenes.clips import DrawnClip, Happening, What
+from vlm_perception.scenes.matching import iou
+from vlm_perception.scenes.relations import odd_one_out, on_top_of
+from vlm_perception.scenes.spec import PLAIN
+from vlm_perception.types import Task
+
 # The smallest object of a scene, fraction of the image side: what a person would call clear.
 SMALLEST_SIDE = 0.17
-SHADOW = "shadow"
+# Things that touch share a row of pixels.
+MOST_OVERLAP = 0.02
+STEP_S, CLIP_FRAMES = 0.5, 8
+_SHADOW = "shadow"
+_ARRANGED = Variety(arranged_share=1.0)
+_LETTERED = Variety(lettered_share=1.0)
+_VERBS: dict[What, tuple[str, str]] = {
+    "moves": ("move", "移动"),
+    "comes": ("come", "进入"),
+    "leaves": ("leave", "离开"),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One published thing, image pixels; `sub_label` is None when it has none."""
-
-    label: str
-    xyxy: XYXY | None
-    point_xy: XY | None
-    sub_label: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question about a scene and what is right.
+class Shown:
+    """What is shown.
 
     Attributes:
-        prompt: What is typed.
-        task: What it should be taken for.
-        boxes: Label, box and, where it is asked for, sub_label of each thing.
-        points: Name and place of each point.
-        count: The number, where one is asked for.
+        frames: (h, w, 3) uint8 RGB each, oldest first; one of a picture.
+        objects: What is in the last one but shadows.
+        shadows: Its shadows.
+        happenings: What happens in a clip.
     """
 
-    prompt: str
-    task: Task
-    boxes: tuple[tuple[str, XYXY, str | None], ...] = ()
-    points: tuple[tuple[str, XY], ...] = ()
-    count: int | None = None
-
-    def faults(self, seen: Sequence[Seen], count: int | None, count_agrees: bool | None) -> list[str]:
-        """Name everything that is wrong with an answer; empty when it is right."""
-        faults = self._box_faults(seen) + self._point_faults(seen)
-        if count != self.count:
-            faults.append(f"counted {count}, there are {self.count}")
-        if self.count is not None and count_agrees is not True:
-            faults.append("the number does not agree with the boxes")
-        return faults
-
-    def _box_faults(self, seen: Sequence[Seen]) -> list[str]:
-        found = [(item, item.xyxy) for item in seen if item.xyxy is not None]
-        pairs = match_boxes([box for _, box in found], [box for _, box, _ in self.boxes])
-        faults = [f"{len(found)} boxes, expected {len(self.boxes)}"] if len(found) != len(self.boxes) else []
-        good = {j: found[i][0] for i, j, overlap in pairs if overlap >= 0.5}
-        for index, (label, box, sub_label) in enumerate(self.boxes):
-            item = good.get(index)
-            if item is None:
-                faults.append(f"{label} at {box} is not found")
-            elif item.label != label or (sub_label is not None and item.sub_label != sub_label):
-                faults.append(f"{label} ({sub_label}) is called {item.label} ({item.sub_label})")
-        return faults
-
-    def _point_faults(self, seen: Sequence[Seen]) -> list[str]:
-        found = [(item.label, item.point_xy) for item in seen if item.point_xy is not None]
-        faults = [f"{len(found)} points, expected {len(self.points)}"] if len(found) != len(self.points) else []
-        near = POINT_TOLERANCE * math.sqrt(IMAGE_WH[0] * IMAGE_WH[1])
-        for name, place in self.points:
-            if not any(said == name and math.dist(place, xy) <= near for said, xy in found):
-                faults.append(f"{name} at {place} is not found")
-        return faults
+    frames: tuple[NDArray[np.uint8], ...]
+    objects: tuple[Truth, ...]
+    shadows: tuple[Truth, ...]
+    happenings: tuple[Happening, ...] = ()
 
 
-Ask = Callable[[Sequence[Truth], Sequence[Truth]], Asked | None]
+Draw = Callable[[int], Shown | None]
+Ask = Callable[[Shown, bool], Asked | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the feature table.
+    """A row of the ladder.
 
     Attributes:
         name: Its level and what it is, as a name in JSON and of a test.
-        n_objects: How many objects to place in a scene.
-        ask: Makes the question from the scene's objects and shadows; None when the scene has
-            nothing to ask about.
+        draw: Makes what is shown from a seed; None where it is not clear enough to ask about.
+        ask: Makes the question, in Chinese or not; None where there is nothing to ask about.
     """
 
     name: str
-    n_objects: int
+    draw: Draw
     ask: Ask
 
-
-def scene_of(row: Row, seed: int) -> Scene:
-    """Draw a scene for a row; the same seed gives the same scene."""
-    return MovingScene(seed, IMAGE_WH, n_objects=row.n_objects).at(0.0)
-
-
-def question_of(row: Row, scene: Scene) -> Asked | None:
-    """Ask about a scene, or None when it has small or covered objects or nothing to ask about."""
-    objects = [truth for truth in scene.truths if truth.label != SHADOW]
-    side = math.sqrt(IMAGE_WH[0] * IMAGE_WH[1])
-    small = any(max(_size(truth)) < SMALLEST_SIDE * side for truth in objects)
-    covered = any(iou(a.xyxy, b.xyxy) > 0 for a, b in itertools.combinations(objects, 2))
-    crowded = small or covered or len(objects) < row.n_objects
-    return None if crowded else row.ask(objects, scene.truths[len(objects) :])
+    def question(self, seed: int, *, chinese: bool) -> tuple[Shown, Asked] | None:
+        """Draw and ask; the same seed gives the same. None where there is nothing to ask about."""
+        shown = self.draw(seed)
+        asked = None if shown is None else self.ask(shown, chinese)
+        return None if shown is None or asked is None else (shown, asked)
 
 
-def _size(truth: Truth) -> tuple[float, float]:
-    left, top, right, bottom = truth.xyxy
-    return right - left, bottom - top
+def _picture(n_objects: int, wants: Callable[[Sequence[ObjectSpec]], bool] = bool, variety: Variety = PLAIN) -> Draw:
+    """Draw scenes of large, uncovered things; `wants` looks at what is to be drawn, because drawing takes longer."""
+
+    def draw(seed: int) -> Shown | None:
+        spec = random_scene(np.random.default_rng(seed), IMAGE_WH, n_objects, variety=variety)
+        if len(spec.objects) < n_objects or not all(map(_in_view, spec.objects)) or not wants(spec.objects):
+            return None
+        return _shown(spec)
+
+    return draw
 
 
-def _labelled(truths: Sequence[Truth], label: str) -> list[Truth]:
-    return [truth for truth in truths if truth.label == label]
+def _shown(spec: SceneSpec) -> Shown | None:
+    scene = render(spec, IMAGE_WH)
+    objects = tuple(truth for truth in scene.truths if truth.label != _SHADOW)
+    covered = any(iou(a.xyxy, b.xyxy) > MOST_OVERLAP for a, b in itertools.combinations(objects, 2))
+    if covered or len(objects) < len(spec.objects):
+        return None
+    return Shown((scene.rgb,), objects, scene.truths[len(objects) :])
 
 
-def _boxes(truths: Sequence[Truth], *, described: bool = False) -> tuple[tuple[str, XYXY, str | None], ...]:
-    return tuple((t.label, t.xyxy, t.attributes["pattern"] if described else None) for t in truths)
+def _in_view(item: ObjectSpec) -> bool:
+    halves = item.half_wh(IMAGE_WH)
+    inside = all(
+        half <= place * size <= size - half
+        for half, place, size in zip(halves, (item.cx, item.cy), IMAGE_WH, strict=True)
+    )
+    return inside and item.side >= SMALLEST_SIDE
 
 
-def _kind_of(truth: Truth) -> str:
+def _clip(seed: int) -> Shown | None:
+    clip = DrawnClip(np.random.default_rng(seed), IMAGE_WH, (CLIP_FRAMES - 1) * STEP_S)
+    if not clip.happenings:
+        return None
+    scenes = [clip.at(number * STEP_S) for number in range(CLIP_FRAMES)]
+    return Shown(tuple(scene.rgb for scene in scenes), scenes[-1].truths, (), clip.happenings)
+
+
+def _table(seed: int) -> Shown | None:
+    rgb, table = draw_table(seed, IMAGE_WH)
+    return Shown((rgb,), (table,), ())
+
+
+def _kind(truth: Truth) -> str:
     return truth.label.split()[1]
 
 
-def _every_object(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    return Asked("find every object", Task.DETECT, _boxes(objects))
+def _striped(truth: Truth) -> bool:
+    return truth.attributes["pattern"] == "striped"
 
 
-def _one_thing(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    label = objects[0].label
-    return Asked(f"where is the {label}?", Task.DETECT, _boxes(_labelled(objects, label)))
+def _named(label: str, chinese: bool) -> str:
+    return in_chinese(label) if chinese else label
 
 
-def _attributes(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    if len({truth.attributes["pattern"] for truth in objects}) < 2:
-        return None
-    return Asked("each object, and describe it", Task.GROUND, _boxes(objects, described=True))
+def _noun(truth: Truth, chinese: bool) -> str:
+    striped = ("条纹" if chinese else "striped ") if _striped(truth) else ""
+    return striped + _named(truth.label, chinese)
 
 
-def _several_things(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    first, second = objects[0].label, objects[1].label
+def _boxes(truths: Sequence[Truth], chinese: bool, *, described: bool = False) -> tuple[Wanted, ...]:
+    return tuple(Wanted(t.xyxy, _named(t.label, chinese), _striped(t) if described else None) for t in truths)
+
+
+def _places(truths: Sequence[Truth]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for truth in truths for _, x, y in truth.points)
+
+
+def _labelled(shown: Shown, label: str) -> list[Truth]:
+    return [truth for truth in shown.objects if truth.label == label]
+
+
+def _every_object(shown: Shown, chinese: bool) -> Asked | None:
+    text = "找出所有物体" if chinese else "find every object"
+    return Asked(text, Task.DETECT, _boxes(shown.objects, chinese))
+
+
+def _one_thing(shown: Shown, chinese: bool) -> Asked | None:
+    label = shown.objects[0].label
+    name = _named(label, chinese)
+    text = f"{name}在哪里？" if chinese else f"where is the {name}?"
+    return Asked(text, Task.DETECT, _boxes(_labelled(shown, label), chinese))
+
+
+def _several_things(shown: Shown, chinese: bool) -> Asked | None:
+    first, second = shown.objects[0].label, shown.objects[1].label
     if first == second:
         return None
-    meant = _labelled(objects, first) + _labelled(objects, second)
-    return Asked(f"{first}; {second}", Task.DETECT, _boxes(meant))
+    text = f"{_named(first, chinese)}{'；' if chinese else '; '}{_named(second, chinese)}"
+    return Asked(text, Task.DETECT, _boxes(_labelled(shown, first) + _labelled(shown, second), chinese))
 
 
-def _described(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    label = objects[0].label
-    meant = _labelled(objects, label)
-    return Asked(f"each {label}, and describe it", Task.GROUND, _boxes(meant, described=True))
-
-
-def _counted(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    kind = _kind_of(objects[0])
-    meant = [truth for truth in objects if _kind_of(truth) == kind]
-    if not 2 <= len(meant) < len(objects):
+def _attributes(shown: Shown, chinese: bool) -> Asked | None:
+    if len({_striped(truth) for truth in shown.objects}) < 2:
         return None
-    return Asked(f"how many {kind}s are there?", Task.COUNT, _boxes(meant), count=len(meant))
+    text = "找出每个物体并描述" if chinese else "each object, and describe it"
+    return Asked(text, Task.GROUND, _boxes(shown.objects, chinese, described=True))
 
 
-def _pointed(owner: str, part: str, prompt: str) -> Ask:
-    def ask(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-        owners = [truth for truth in objects if _kind_of(truth) == owner]
-        if not owners or any(len(truth.points) < 2 for truth in owners):
+def _absent(shown: Shown, chinese: bool) -> Asked | None:
+    """Ask for the kind of one object in a colour that nothing has."""
+    here = {truth.label.split()[0] for truth in shown.objects}
+    colour = next(name for name in COLOURS_ZH if name not in here)
+    return Asked(_named(f"{colour} {_kind(shown.objects[0])}", chinese), Task.DETECT, ())
+
+
+def _described(shown: Shown, chinese: bool) -> Asked | None:
+    label = shown.objects[0].label
+    text = f"找出{_named(label, True)}并描述" if chinese else f"each {label}, and describe it"
+    return Asked(text, Task.GROUND, _boxes(_labelled(shown, label), chinese, described=True))
+
+
+def _by_attribute(shown: Shown, chinese: bool) -> Asked | None:
+    """Ask for the striped one of a kind that is there plain, too."""
+    kind = next((_kind(t) for t in shown.objects if _striped(t)), "")
+    if not any(_kind(truth) == kind and not _striped(truth) for truth in shown.objects):
+        return None
+    meant = [truth for truth in shown.objects if _kind(truth) == kind and _striped(truth)]
+    text = f"条纹{KINDS_ZH[kind]}" if chinese else f"the striped {kind}"
+    return Asked(text, Task.DETECT, tuple(Wanted(truth.xyxy) for truth in meant))
+
+
+def _on_top(shown: Shown, chinese: bool) -> Asked | None:
+    for upper, lower in itertools.permutations(shown.objects, 2):
+        others = [truth for truth in shown.objects if truth is not lower]
+        told = [on_top_of(truth.xyxy, lower.xyxy, SIDE_PX) for truth in others]
+        if (
+            told.count(True) == 1
+            and on_top_of(upper.xyxy, lower.xyxy, SIDE_PX)
+            and len(_labelled(shown, lower.label)) == 1
+        ):
+            noun = _noun(lower, chinese)
+            text = (
+                f"{noun}{RELATIONS_ZH['on top of']}的{KINDS_ZH[_kind(upper)]}"
+                if chinese
+                else f"the {_kind(upper)} on top of the {noun}"
+            )
+            return Asked(text, Task.DETECT, (Wanted(upper.xyxy),))
+    return None
+
+
+def _counted(shown: Shown, chinese: bool) -> Asked | None:
+    kind = _kind(shown.objects[0])
+    meant = [truth for truth in shown.objects if _kind(truth) == kind]
+    if not 2 <= len(meant) < len(shown.objects):
+        return None
+    text = f"图中有多少个{KINDS_ZH[kind]}？" if chinese else f"how many {kind}s are there?"
+    return Asked(text, Task.COUNT, tuple(Wanted(truth.xyxy) for truth in meant), count=len(meant))
+
+
+def _pointed(owner: str, part: str, owners: int) -> Ask:
+    def ask(shown: Shown, chinese: bool) -> Asked | None:
+        meant = [truth for truth in shown.objects if _kind(truth) == owner]
+        if len({truth.label for truth in meant}) < owners or any(len(truth.points) < 2 for truth in meant):
             return None
-        label = owners[0].label
-        places = tuple((name, (x, y)) for truth in _labelled(objects, label) for name, x, y in truth.points)
-        return Asked(prompt.format(label=label, part=part), Task.POINT, points=places)
+        label = meant[0].label
+        text = f"指出{_named(label, True)}的{OTHERS_ZH[part]}" if chinese else f"point to the {part}s of the {label}"
+        return Asked(text, Task.POINT, points=_places(_labelled(shown, label)))
 
     return ask
 
 
-def _shadow_of(objects: Sequence[Truth], shadows: Sequence[Truth]) -> Asked | None:
+def _parts_counted(shown: Shown, chinese: bool) -> Asked | None:
+    faces = [truth for truth in shown.objects if _kind(truth) == "face"]
+    if len(faces) < 2 or any(len(truth.points) < 2 for truth in faces):
+        return None
+    text = "图中有多少个笑脸的眼睛？" if chinese else "how many eyes do the faces have?"
+    return Asked(text, Task.COUNT, points=_places(faces), count=2 * len(faces))
+
+
+def _inferred(shown: Shown, chinese: bool) -> Asked | None:
+    """Ask for what no word of the question describes."""
+    at = odd_one_out([truth.label for truth in shown.objects])
+    if at is None:
+        return None
+    text = "与众不同的物体" if chinese else "the odd one out"
+    return Asked(text, Task.DETECT, (Wanted(shown.objects[at].xyxy),))
+
+
+def _shadow(shown: Shown, chinese: bool) -> Asked | None:
     """Ask for one of two shadows, so that the relation has to be understood."""
-    if len({truth.label for truth in objects}) < 2 or len(shadows) < 2:
+    if len({truth.label for truth in shown.objects}) < 2 or len(shown.shadows) < 2:
         return None
-    shadow = shadows[0]
-    return Asked(f"the shadow of the {shadow.attributes['of']}", Task.DETECT, ((SHADOW, shadow.xyxy, None),))
+    shadow = shown.shadows[0]
+    name = _named(shadow.attributes["of"], chinese)
+    text = f"{name}的影子" if chinese else f"the shadow of the {name}"
+    return Asked(text, Task.DETECT, (Wanted(shadow.xyxy),))
 
 
-def _chinese(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    label = objects[0].label
-    boxes = tuple((in_chinese(label), truth.xyxy, None) for truth in _labelled(objects, label))
-    return Asked(f"{in_chinese(label)}在哪里？", Task.DETECT, boxes)
+def _told(shown: Shown, chinese: bool) -> Asked | None:
+    labels = tuple(truth.label for truth in shown.objects)
+    text = "描述一下场景" if chinese else "describe the scene"
+    return Asked(text, Task.DESCRIBE, named=labels, chinese=chinese)
 
 
-def _counted_in_chinese(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    kind = _kind_of(objects[0])
-    meant = [truth for truth in objects if _kind_of(truth) == kind]
-    if not 2 <= len(meant) < len(objects):
-        return None
-    boxes = tuple((in_chinese(truth.label), truth.xyxy, None) for truth in meant)
-    return Asked(f"图中有多少个{KINDS_ZH[kind]}？", Task.COUNT, boxes, count=len(meant))
+def _exists(there: bool) -> Ask:
+    def ask(shown: Shown, chinese: bool) -> Asked | None:
+        here, kind = {truth.label for truth in shown.objects}, _kind(shown.objects[0])
+        near = (f"{colour} {kind}" for colour in COLOURS_ZH)
+        label = shown.objects[0].label if there else next(name for name in near if name not in here)
+        text = f"有{_named(label, True)}吗？" if chinese else f"is there {with_article(label, chinese=False)}?"
+        return Asked(text, Task.DESCRIBE, verdict=there, chinese=chinese)
+
+    return ask
 
 
-def _absent(objects: Sequence[Truth], _: Sequence[Truth]) -> Asked | None:
-    """Ask for the kind of one object in a colour that nothing has."""
-    here = {truth.label.split()[0] for truth in objects}
-    colour = next(name for name in COLOURS_ZH if name not in here)
-    return Asked(f"{colour} {_kind_of(objects[0])}", Task.DETECT)
+def _happened(shown: Shown, chinese: bool) -> Asked | None:
+    text = "watch: 发生了什么？" if chinese else "watch: what happened?"
+    return Asked(text, Task.WATCH, happenings=shown.happenings, told=True, chinese=chinese)
+
+
+def _when(shown: Shown, chinese: bool) -> Asked | None:
+    one = shown.happenings[0]
+    verb, verb_zh = _VERBS[one.what]
+    name = _named(one.label, chinese)
+    text = f"watch: {name}什么时候{verb_zh}？" if chinese else f"watch: when did the {name} {verb}?"
+    return Asked(text, Task.WATCH, happenings=(one,), chinese=chinese)
+
+
+def _read(shown: Shown, chinese: bool) -> Asked | None:
+    texts = [truth.text for truth in shown.objects if truth.text is not None]
+    text = "read: 小车上的标签" if chinese else "read: labels on the carts"
+    return Asked(text, Task.READ, tuple(Wanted(box, text=said) for said, box in texts)) if texts else None
+
+
+def _read_table(shown: Shown, chinese: bool) -> Asked | None:
+    text = "read: 表格" if chinese else "read: the table"
+    return Asked(text, Task.READ, tuple(Wanted(t.text[1], text=t.text[0]) for t in shown.objects if t.text))
+
+
+def _half_striped(objects: Sequence[ObjectSpec]) -> bool:
+    return any(len({item.pattern for item in objects if item.kind == kind}) > 1 for kind in KINDS)
+
+
+def _kinds(kind: str, least: int) -> Callable[[Sequence[ObjectSpec]], bool]:
+    return lambda objects: len({(item.colour, item.kind) for item in objects if item.kind == kind}) >= least
 
 
 ROWS = (
-    Row("1 every object", 3, _every_object),
-    Row("1 one thing among others", 3, _one_thing),
-    Row("1 attributes in sub_label", 3, _attributes),
-    Row("1 several things at once", 3, _several_things),
-    Row("2 grounding by description", 3, _described),
-    Row("2 counting", 3, _counted),
-    Row("3 key points of a cart", 2, _pointed("cart", "wheels", "the {label}'s {part}, as points")),
-    Row("3 key points of a face", 2, _pointed("face", "eyes", "point to the {part} of the {label}")),
-    Row("4 relations: whose shadow", 2, _shadow_of),
-    Row("Chinese", 3, _chinese),
-    Row("Chinese counting", 3, _counted_in_chinese),
-    Row("absent object", 3, _absent),
+    Row("1 every object", _picture(3), _every_object),
+    Row("1 one thing among others", _picture(3), _one_thing),
+    Row("1 several things at once", _picture(3), _several_things),
+    Row("1 attributes in sub_label", _picture(3), _attributes),
+    Row("1 absent thing", _picture(3), _absent),
+    Row("2 description and sub_label", _picture(3), _described),
+    Row("2 by attribute", _picture(3, _half_striped), _by_attribute),
+    Row("2 on top of", _picture(3, variety=_ARRANGED), _on_top),
+    Row("2 counting", _picture(3), _counted),
+    Row("3 key points of one cart among several", _picture(3, _kinds("cart", 2)), _pointed("cart", "wheel", 2)),
+    Row("3 key points of a face", _picture(2, _kinds("face", 1)), _pointed("face", "eye", 1)),
+    Row("4 counting by reasoning: eyes", _picture(3, _kinds("face", 2)), _parts_counted),
+    Row("4 inferred relation: the odd one out", _picture(4, variety=_ARRANGED), _inferred),
+    Row("4 whose shadow", _picture(2, lambda objects: all(item.shadow for item in objects)), _shadow),
+    Row("5 yes", _picture(3), _exists(there=True)),
+    Row("5 no, there is none", _picture(3), _exists(there=False)),
+    Row("5 description in words", _picture(3), _told),
+    Row("6 video: what moved which way", _clip, _happened),
+    Row("6 video: when it came, left or moved", _clip, _when),
+    Row("7 document: labels", _picture(2, _kinds("cart", 1), _LETTERED), _read),
+    Row("7 document: a small table", _table, _read_table),
 )
