@@ -7,7 +7,7 @@ from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Task
 
 
-def test_they_show_the_four_use_cases() -> None:
+def test_they_show_different_tasks() -> None:
     asked = {example.name: build_prompt(example.prompt).task for example in examples()}
     assert asked == {
         "Attributes": Task.GROUND,
@@ -15,6 +15,8 @@ def test_they_show_the_four_use_cases() -> None:
         "Count": Task.COUNT,
         "Key points": Task.POINT,
         "Relations": Task.DETECT,
+        "Not there": Task.DETECT,
+        "Chinese": Task.DETECT,
     }
 
 
@@ -24,4 +26,5 @@ def test_the_pictures_hold_what_is_asked_for() -> None:
     assert [truth.label for truth in truths["Description"]].count("red cart") == 1
     assert sum(truth.label.endswith("cart") for truth in truths["Count"]) == 2
     assert [len(truth.points) for truth in truths["Key points"] if truth.label == "red cart"] == [2]
+    assert "yellow face" not in [truth.label for truth in truths["Not there"]]
     assert [truth.attributes["of"] for truth in truths["Relations"] if truth.label == "shadow"] == ["blue circle"]

@@ -1,4 +1,4 @@
-"""The four use cases, each with a picture that is drawn here: no download, no licence, the same every time."""
+"""What the shipped model answers, an example each, with a picture drawn here: no download, the same every time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Example:
 
 
 def examples() -> tuple[Example, ...]:
-    """Draw them. Few large objects, so that the tiny model answers them as well as a real one does."""
+    """Draw them. Few large objects, and only what the shipped tiny model answers rightly, as a real one does."""
     shapes = _draw(
         _SKY,
         _object("striped red circle", 0.25, 0.35, 0.34),
@@ -55,6 +55,8 @@ def examples() -> tuple[Example, ...]:
         Example("Count", "how many carts are there?", carts),
         Example("Key points", "point to the wheels of the red cart", parts),
         Example("Relations", "the shadow of the blue circle", shadow),
+        Example("Not there", "the yellow face", carts),
+        Example("Chinese", "红色小车在哪里？", carts),
     )
 
 

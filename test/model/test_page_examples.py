@@ -1,0 +1,52 @@
+"""Nobody is shown an example on the page that the shipped model gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from benchmarks.asked_node import Published
+from benchmarks.level_answers import Asked, Wanted
+from benchmarks.levels import heard
+from vlm_perception.apps.web.examples import Example, examples
+from vlm_perception.engines.transformers.engine import TransformersEngine
+from vlm_perception.pipeline import perceive
+from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.replies.result_json import result_fields
+from vlm_perception.ros.outputs.result_messages import detections_message
+from vlm_perception.scenes import Truth
+from vlm_perception.types import Frame, FrameHeader, Request, Task
+
+Truths = Sequence[Truth]
+
+
+def boxed(truths: Truths, meant: Callable[[Truth], bool]) -> tuple[Wanted, ...]:
+    return tuple(Wanted(truth.xyxy, truth.label) for truth in truths if meant(truth))
+
+
+RIGHT: dict[str, Callable[[Truths], Asked]] = {
+    "Attributes": lambda truths: Asked(
+        "", Task.GROUND, tuple(Wanted(t.xyxy, t.label, t.attributes["pattern"] == "striped") for t in truths)
+    ),
+    "Description": lambda truths: Asked("", Task.DETECT, boxed(truths, lambda t: t.label == "red cart")),
+    "Count": lambda truths: Asked("", Task.COUNT, boxed(truths, lambda t: "cart" in t.label), count=2),
+    "Key points": lambda truths: Asked(
+        "", Task.POINT, points=tuple((x, y) for t in truths if t.label == "red cart" for _, x, y in t.points)
+    ),
+    "Relations": lambda truths: Asked(
+        "", Task.DETECT, boxed(truths, lambda t: t.attributes.get("of") == "blue circle")
+    ),
+    "Not there": lambda truths: Asked("", Task.DETECT, ()),
+    "Chinese": lambda truths: Asked(
+        "", Task.DETECT, tuple(Wanted(t.xyxy, "红色小车") for t in truths if t.label == "red cart")
+    ),
+}
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_the_shipped_model_answers_it(example: Example, tiny: TransformersEngine) -> None:
+    frame = Frame(example.scene.rgb, FrameHeader(0, 0, "camera"), "/image", 0.0)
+    result = perceive(tiny, Request(frame, build_prompt(example.prompt)))
+    said = heard(Published(detections_message(result), result_fields(result)))
+    assert RIGHT[example.name](example.scene.truths).faults(said) == [], said
