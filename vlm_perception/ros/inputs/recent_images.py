@@ -13,6 +13,8 @@ from vlm_perception.errors import NoAnswerError
 
 # Half the time between two images of a slow camera: a stamp of another sensor lies between two of ours.
 TOLERANCE_S = 0.1
+# What a message takes beside its pixels; one without any would be kept for ever.
+_MESSAGE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class RecentImage:
         """Of its header."""
         return stamp_ns(self.message.header.stamp)
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+        return len(self.message.data) + _MESSAGE_BYTES
+
 
 class RecentImages:
     """Keeps images of all cameras together, the newest, as many as fit. Used on the executor."""
@@ -49,14 +56,14 @@ class RecentImages:
     def add(self, image: RecentImage, limit_bytes: int) -> None:
         """Keep an image, and let go of the oldest until all are within the limit."""
         self._images.append(image)
-        self._bytes += len(image.message.data)
+        self._bytes += image.size_bytes
         while self._bytes > limit_bytes:
-            self._bytes -= len(self._images.popleft().message.data)
+            self._bytes -= self._images.popleft().size_bytes
 
     def keep(self, cameras: Sequence[str]) -> None:
         """Let go of the images of all other cameras."""
         self._images = deque(image for image in self._images if image.camera in cameras)
-        self._bytes = sum(len(image.message.data) for image in self._images)
+        self._bytes = sum(image.size_bytes for image in self._images)
 
     def nearest(self, stamp: Time, camera: str | None = None) -> RecentImage:
         """Return the image nearest to a stamp, of one camera or of any.

@@ -10,22 +10,34 @@ from vlm_perception.errors import NoAnswerError
 from vlm_perception.ros.inputs.recent_images import RecentImage, RecentImages
 
 
-def image(number: int, camera: str = "/a", size: int = 10) -> RecentImage:
+def image(number: int, camera: str = "/a", size: int = 10_000) -> RecentImage:
     message = Image(data=bytes(size))
     message.header.stamp = Time(sec=number)
     return RecentImage(camera, message, float(number))
 
 
-def kept(*images: RecentImage, limit: int = 100) -> RecentImages:
+def kept(*images: RecentImage, limit: int = 100_000) -> RecentImages:
     found = RecentImages()
     for each in images:
         found.add(each, limit)
     return found
 
 
-@pytest.mark.parametrize(("limit", "count"), [(0, 0), (9, 0), (10, 1), (39, 3), (1000, 5)])
-def test_the_newest_stay_within_the_limit(limit: int, count: int) -> None:
-    images = kept(*map(image, range(1, 6)), limit=limit)
+@pytest.mark.parametrize(
+    ("limit", "size", "count"),
+    [
+        (0, 10_000, 0),
+        (9_999, 10_000, 0),
+        (12_000, 10_000, 1),
+        (39_000, 10_000, 3),
+        (100_000, 10_000, 5),
+        # Without pixels they take room all the same.
+        (0, 0, 0),
+        (3000, 0, 2),
+    ],
+)
+def test_the_newest_stay_within_the_limit(limit: int, size: int, count: int) -> None:
+    images = kept(*(image(number, size=size) for number in range(1, 6)), limit=limit)
     assert len(images) == count
     if count:
         assert images.nearest(Time(sec=5)).received_s == 5.0
