@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from checkout import TINY
+from goals import CANCELED, Goals
 from rclpy.parameter import Parameter
+from robot import header
 from scripted_engine import PATIENCE_S
 from std_srvs.srv import SetBool
 from torch.nn import Module
@@ -17,6 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.engines.factory import open_engine
+from vlm_perception.ros.image_messages import image_message
 from vlm_perception.scenes import MovingScene
 from vlm_perception.types import Answer, Request, Token
 
@@ -90,3 +93,17 @@ def test_the_real_model_stops_within_one_pass_and_nothing_of_the_old_answer_come
     node._worker.stop(PATIENCE_S)
     with robot.changed:
         assert not [m for m in t.answers.messages if json.loads(m.data)["prompt"] == "all objects"]
+
+
+def test_a_goal_that_is_cancelled_ends_within_one_pass_and_keeps_what_was_whole(robot, talk) -> None:
+    engine = HeldEngine()
+    talk(engine, max_pixels=224 * 224)
+    client = Goals(robot)
+    scene = MovingScene(3, (224, 168), n_objects=3).at(0.0).rgb
+    asked = client.send("all objects", image=image_message(scene, header(1)))
+    assert engine.held.wait(PATIENCE_S)
+    asked.cancel()
+    engine.release.set()
+    status, result = asked.result()
+    assert (status, result.problem, engine.passes_after <= 1) == (CANCELED, "it was cancelled", True)
+    client.close()
