@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration, Time
 from concurrent_engine import ConcurrentEngine
+from depth_rig import PLACE_M, Rig, calibration, depth_m, raw
 from goals import ABORTED, CANCELED, SUCCEEDED, Goals
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -198,6 +199,59 @@ def test_places_are_refused_where_there_is_no_depth(robot, talk, scripted, goals
     status, result = goals().send(image=PICTURE, in_space=True).result()
     assert (status, len(result.answer.detections.detections)) == (ABORTED, 2)
     assert "depth" in result.problem
+
+
+def test_an_image_that_the_node_is_yet_to_hear_is_waited_for(robot, talk, scripted, goals) -> None:
+    """A program may have heard it before the node."""
+    scripted.reply = TWO
+    t = talk(scripted, frame_policy="on_demand")
+    t.show(5)
+    robot.until(lambda: len(robot.nodes[0]._cameras.recent) == 1, "it is kept")
+    asked = goals().send(stamp=header(7).stamp)
+    waiting = robot.begin_call(DetectAt, "detect_at", DetectAt.Request(prompt="mug", stamp=header(7).stamp))
+    asked.wait_stage(Detect.Feedback.WAITING_FOR_IMAGE)
+    robot.until(lambda: len(robot.nodes[0]._goals._asked) == 2, "both wait")
+    for number in (6, 7):
+        t.show(number)
+        robot.until(lambda n=number: len(robot.nodes[0]._cameras.recent) == n - 4, "it is kept")
+    assert asked.result()[1].answer.detections.header == header(7)
+    robot.until(waiting.done, "the request is answered")
+    assert (waiting.result().message, waiting.result().answer.detections.header) == ("", header(7))
+
+
+def test_an_image_that_never_comes_is_told_to_both(robot, talk, scripted, goals) -> None:
+    t = talk(scripted, no_image_warning_s=0.5)
+    t.show(5)
+    robot.until(lambda: len(robot.nodes[0]._cameras.recent) == 1, "it is kept")
+    late = header(5, nanosec=400_000_000).stamp
+    said = "of stamp 5.400 or later came within 0.5 s"
+    assert said in goals().send(stamp=late).result()[1].problem
+    assert said in robot.call(DetectAt, "detect_at", DetectAt.Request(prompt="mug", stamp=late)).message
+
+
+def test_places_are_those_of_the_stamp_and_none_at_all_is_told(robot, talk, scripted, goals) -> None:
+    rig = Rig(robot, talk, scripted, frame_policy="on_demand")
+    depth, client = rig.talk.node._outputs.of("/image")._depth, goals()
+    rig.depth.publish(raw(5, depth_m()))
+    rig.info.publish(calibration(5))
+    robot.until(lambda: (depth._depths.count, depth._infos.count) == (1, 1), "all is heard")
+
+    def ask(number: int) -> tuple[int, Detect.Result]:
+        asked = client.send("red cart", in_space=True)
+        asked.wait_stage(Detect.Feedback.WAITING_FOR_IMAGE)
+        rig.film(number)
+        return asked.result()
+
+    status, result = ask(5)
+    (placed,) = result.answer.detections_3d.detections
+    at = placed.bbox.center.position
+    assert (status, placed.header) == (SUCCEEDED, header(5))
+    assert (at.x, at.y, at.z) == pytest.approx(PLACE_M, abs=0.04)
+    assert json.loads(result.answer.json)["objects"][0]["position_m"] == pytest.approx(PLACE_M, abs=0.04)
+    # Its depth has not come.
+    status, result = ask(6)
+    assert (status, len(result.answer.detections.detections)) == (ABORTED, 1)
+    assert "no object has a place: the closest depth on /depth is 1.000 s" in result.problem
 
 
 def test_more_than_the_limit_are_refused_and_several_are_answered_together(robot, talk, goals) -> None:

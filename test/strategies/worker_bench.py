@@ -35,7 +35,7 @@ def pending_frame(
             raise failure
         return Frame(rgb, FrameHeader(number, 0, camera), camera, received_s)
 
-    return PendingFrame(camera, received_s, read)
+    return PendingFrame(camera, received_s, read, number * 10**9)
 
 
 class WorkerBench:

@@ -39,17 +39,17 @@ _RESULT_KEPT_S = 10
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """A goal on its way.
+    """A goal or request on its way.
 
     Attributes:
-        handle: What the client is told by.
+        handle: What the client of a goal is told by; None of a request.
         began_s: When it was accepted, monotonic seconds.
         goal: What the worker is asked; None until it was read.
         stage: What the client was told last; see Detect.action.
         problem: Why the node ended it; empty while it has not.
     """
 
-    handle: ServerGoalHandle
+    handle: ServerGoalHandle | None
     began_s: float
     goal: Goal | None = None
     stage: int = -1
@@ -58,6 +58,8 @@ class _Asked:
     @property
     def limit_s(self) -> float:
         """How long it may take, seconds."""
+        if self.handle is None:
+            return math.inf
         limit = self.handle.request.time_limit
         return limit.sec + limit.nanosec * 1e-9 or math.inf
 
@@ -74,8 +76,7 @@ class GoalServer:
 
     def __init__(self, context: NodeContext, worker: Worker, cameras: Cameras, goals: Goals) -> None:
         self._context, self._worker, self._cameras, self._goals = context, worker, cameras, goals
-        self._asked: dict[bytes, _Asked] = {}
-        self._requests = 0
+        self._asked: list[_Asked] = []
         # In the node's own group nothing else would be called while somebody waits.
         group = ReentrantCallbackGroup()
         self._server = ActionServer(
@@ -96,8 +97,8 @@ class GoalServer:
     def close(self) -> None:
         """Tell those who still wait that it is over, and take the action away; while nobody else spins the node."""
         executor, ends_s = self._context.node.executor, time.monotonic() + _LAST_WORDS_S
-        if executor is not None and (self._asked or self._requests):
-            while (self._asked or self._requests) and time.monotonic() < ends_s:
+        if executor is not None and self._asked:
+            while self._asked and time.monotonic() < ends_s:
                 executor.spin_once(timeout_sec=_LOOK_S)
             for _ in range(2 * MAX_GOALS):
                 # rclpy sends each result in a task of its own.
@@ -111,7 +112,7 @@ class GoalServer:
 
     def _refusal(self, prompt: str) -> str:
         """Why nothing more is taken, which is counted and logged; empty while there is room."""
-        if len(self._asked) + self._requests < MAX_GOALS:
+        if len(self._asked) < MAX_GOALS:
             return ""
         count = self._context.counters.total.count_error("goals_full")
         text = f"{MAX_GOALS} goals are on their way, the limit: send {prompt[:80]!r} when one is through"
@@ -120,27 +121,35 @@ class GoalServer:
 
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
         # From here on it counts and can be cancelled, which may come before it is executed.
-        self._asked[_id(handle)] = _Asked(handle, time.monotonic())
-        self._timer.reset()
+        self._begin(handle)
         handle.execute()
 
+    def _begin(self, handle: ServerGoalHandle | None = None) -> _Asked:
+        asked = _Asked(handle, time.monotonic())
+        self._asked.append(asked)
+        self._timer.reset()
+        return asked
+
+    def _of(self, handle: ServerGoalHandle) -> _Asked | None:
+        return next((asked for asked in self._asked if asked.handle is handle), None)
+
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        if asked := self._asked.get(_id(handle)):
+        if asked := self._of(handle):
             self._end(asked, "it was cancelled")
         return CancelResponse.ACCEPT
 
     async def _execute(self, handle: ServerGoalHandle) -> Detect.Result:
-        asked = self._asked[_id(handle)]
+        asked = self._of(handle) or self._begin(handle)
         result, odd = Detect.Result(), ""
         try:
-            answered = await self._answer(asked)
+            answered = await self._answer(asked, handle.request)
             result.answer = self._goals.message(answered)
             if asked.goal is not None:
                 odd = self._goals.problem(asked.goal, answered, handle.request.in_space)
         except VlmPerceptionError as error:
             odd = str(error)
         finally:
-            del self._asked[_id(handle)]
+            self._asked.remove(asked)
         if not odd:
             # A whole answer is one, even where its end was wished for before it was heard of.
             handle.succeed()
@@ -153,8 +162,7 @@ class GoalServer:
             handle.abort()
         return result
 
-    async def _answer(self, asked: _Asked) -> Answered:
-        request = asked.handle.request
+    async def _answer(self, asked: _Asked, request: Detect.Goal) -> Answered:
         if asked.problem:
             raise NoAnswerError(asked.problem)
         if asked.limit_s < 0.0:
@@ -174,19 +182,19 @@ class GoalServer:
         if full := self._refusal(request.prompt):
             response.message = full
             return response
-        self._requests += 1
+        asked = self._begin()
         try:
             if not stamp_ns(request.stamp):
                 raise NoAnswerError("stamp is 0: give that of an image, or ask about the next one by ~/detect")
-            goal = self._goals.read(request.prompt, request.task, request.camera, request.stamp)
+            asked.goal = goal = self._goals.read(request.prompt, request.task, request.camera, request.stamp)
             answered = self._goals.ask(goal, request.in_space)
             await Done(answered, self._context.executor)
             response.answer = self._goals.message(answered.result())
             response.message = self._goals.problem(goal, answered.result(), request.in_space)
         except VlmPerceptionError as error:
-            response.message = sendable(str(error))
+            response.message = sendable(asked.problem or str(error))
         finally:
-            self._requests -= 1
+            self._asked.remove(asked)
         response.success = not response.message
         if response.message:
             self._count(f"~/detect_at gave no answer: {response.message}")
@@ -194,26 +202,38 @@ class GoalServer:
 
     def _look(self) -> None:
         """End what takes too long, and tell clients how far theirs is."""
-        now_s, camera_s = time.monotonic(), self._context.settings.no_image_warning_s
-        for asked in self._asked.values():
-            if (goal := asked.goal) is None:
+        now_s = time.monotonic()
+        for asked in self._asked:
+            if asked.goal is None:
                 continue
             if now_s - asked.began_s > asked.limit_s:
                 self._end(asked, f"it took over its time_limit of {asked.limit_s:g} s")
-            elif goal.frame is None and now_s - max(asked.began_s, self._cameras.usable_s(goal.camera)) > camera_s:
-                of = f" of {goal.camera}" if goal.camera else ""
-                remedy = "start the camera, or see the log for its topic or what is wrong with them"
-                self._end(asked, f"no image{of} that can be read for {camera_s:.1f} s; {remedy}")
+            elif asked.goal.frame is None and (problem := self._silence(asked.goal, asked.began_s, now_s)):
+                self._end(asked, problem)
             self._feed(asked)
         if not self._asked:
             self._timer.cancel()
 
+    def _silence(self, goal: Goal, began_s: float, now_s: float) -> str:
+        """Why the image that a goal waits for is not to be hoped for; empty while it is."""
+        limit_s, of = self._context.settings.no_image_warning_s, f" of {goal.camera}" if goal.camera else ""
+        # Those of a clock that was set back would come for ever.
+        since_s = began_s if goal.stamp_ns else max(began_s, self._cameras.usable_s(goal.camera))
+        if now_s - since_s <= limit_s:
+            return ""
+        if goal.stamp_ns:
+            return f"no image{of} of stamp {goal.stamp_ns * 1e-9:.3f} or later came within {limit_s:.1f} s"
+        remedy = "start the camera, or see the log for its topic or what is wrong with them"
+        return f"no image{of} that can be read for {limit_s:.1f} s; {remedy}"
+
     def _feed(self, asked: _Asked, result: Result | None = None) -> None:
         """Tell a client that more objects are complete, or that its goal is a stage further."""
+        if asked.handle is None or asked not in self._asked:
+            return
         goal, stage = asked.goal, Detect.Feedback.WAITING_FOR_IMAGE
         if goal is not None and goal.frame is not None:
             stage = Detect.Feedback.ANSWERING if goal.picked else Detect.Feedback.WAITING_FOR_MODEL
-        if _id(asked.handle) not in self._asked or (result is None and stage == asked.stage):
+        if result is None and stage == asked.stage:
             return
         asked.stage = stage
         feedback = Detect.Feedback(stage=stage, elapsed=_duration(time.monotonic() - asked.began_s))
@@ -230,10 +250,6 @@ class GoalServer:
     def _count(self, text: str) -> None:
         count = self._context.counters.total.count_error("goal")
         self._context.warn("goal", f"{text} ({count} so far)")
-
-
-def _id(handle: ServerGoalHandle) -> bytes:
-    return bytes(handle.goal_id.uuid)
 
 
 def _duration(seconds: float) -> Duration:

@@ -16,14 +16,16 @@ from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.cameras import Cameras
 from vlm_perception.ros.inputs.prompt_topic import PromptTopic
-from vlm_perception.ros.inputs.recent_images import stamp_ns
+from vlm_perception.ros.inputs.recent_images import RecentImage, stamp_ns
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
 from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, place_fields
+from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.goals import Goal, ignore_partial
 from vlm_perception.types import DropCause, Result, Task
 from vlm_perception.worker.worker import Worker
+from vlm_perception.world.lift import NoSpot
 
 Answered = tuple[Result, Places | None]
 _MOST_COUNT = 2**31 - 1
@@ -82,8 +84,15 @@ class Goals:
         if not stamp_ns(stamp) or not looked_at or topic not in (None, *looked_at):
             # Without a camera to wait for the worker refuses it, and says what is wrong.
             return Goal(built, topic)
+        newest = self._cameras.recent.newest(topic)
+        ahead_s = 0.0 if newest is None else (stamp_ns(stamp) - newest.stamp_ns) * 1e-9
+        if newest is not None and 0.0 < ahead_s <= self._context.settings.no_image_warning_s:
+            # Who asks may have had the image before the node has, or means one that is yet to be taken.
+            goal = Goal(built, topic, stamp_ns=stamp_ns(stamp))
+            goal.take(_pending(newest))
+            return goal
         kept = self._cameras.recent.nearest(stamp, topic)
-        return Goal(built, kept.camera, pending_frame(kept.message, kept.camera, kept.received_s))
+        return Goal(built, kept.camera, _pending(kept))
 
     def ask(
         self, goal: Goal, in_space: bool, on_partial: Callable[[Result], None] = ignore_partial
@@ -109,8 +118,12 @@ class Goals:
         if result.answer.finish_reason == "aborted":
             why = _OVER.get(goal.over) if goal.over else None
             return f"the answer was ended before it was whole: {why or 'the model ended it'}"
-        if not in_space or places is not None:
+        if not in_space:
             return ""
+        if places is not None:
+            reasons = [spot.text for spot in places.spots if isinstance(spot, NoSpot)]
+            nowhere = reasons and len(reasons) == len(places.spots)
+            return f"in_space was asked for, and no object has a place: {reasons[0]}" if nowhere else ""
         camera = result.request.frame.camera or "an image of no camera"
         return f"in_space was asked for, and {camera} has no depth: set depth_topics, or leave it out"
 
@@ -154,6 +167,10 @@ def answer_message(result: Result, places: Places | None, latency_s: float, age_
 def sendable(text: str) -> str:
     """Return a text as a message can carry it: without NUL, and without half a surrogate pair."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _pending(kept: RecentImage) -> PendingFrame:
+    return pending_frame(kept.message, kept.camera, kept.received_s)
 
 
 def _task_of(name: str) -> Task:

@@ -21,6 +21,7 @@ class PendingFrame:
         camera: Resolved topic name.
         received_s: Arrival on the worker's clock, seconds.
         make: Makes the frame; raises ImageError.
+        stamp_ns: Of its header; 0 where nobody asks by it.
 
     Attributes:
         owed: The prompts that are still to be asked about it, in that order; filled when it is begun.
@@ -28,8 +29,8 @@ class PendingFrame:
         before: What is kept of the frames before it, oldest first, while somebody asks about clips.
     """
 
-    def __init__(self, camera: str, received_s: float, make: Callable[[], Frame]) -> None:
-        self.camera, self.received_s = camera, received_s
+    def __init__(self, camera: str, received_s: float, make: Callable[[], Frame], stamp_ns: int = 0) -> None:
+        self.camera, self.received_s, self.stamp_ns = camera, received_s, stamp_ns
         self.owed: list[Prompt] = []
         self.source = LazyFrame(make)
         self.before: tuple[HistoryFrame, ...] = ()

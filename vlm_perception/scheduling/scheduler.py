@@ -83,8 +83,8 @@ class Scheduler:
         """Let a new frame wait."""
         queue = self._queues.get(pending.camera)
         for goal in self._goals:
-            if queue is not None and goal.fits(pending.camera):
-                goal.frame = pending
+            if queue is not None:
+                goal.take(pending)
         if queue is None:
             self._drop(pending.camera, DropCause.CAMERA_GONE, 1)
         elif (cause := self._halted()) is not None:
@@ -285,7 +285,7 @@ class Scheduler:
         """Why a goal is hopeless; empty when it is not."""
         if goal.withdrawn:
             return "it was withdrawn before the model was asked"
-        return self._outage() or ("" if goal.is_given else self._missing(goal.camera))
+        return self._outage() or goal.missed or ("" if goal.is_given else self._missing(goal.camera))
 
     def _outage(self) -> str:
         """Why nothing is answered at all; empty when it is, or may soon be."""

@@ -169,3 +169,34 @@ def test_when_its_camera_goes_before_its_turn_it_waits_for_another() -> None:
     assert b.pick() == []
     b.put("b", 2)
     assert [turn.camera for turn in b.pick()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "comes_s", "found_s"),
+    [
+        (5.0, [4.0, 5.0, 6.0], 5.0),
+        (5.0, [4.95, 5.03], 5.03),
+        (5.0, [4.97, 5.05], 4.97),
+        (5.0, [4.95, 6.0], 4.95),
+        (5.0, [5.1], 5.1),
+        (5.0, [4.0, 5.2], "the first one after it is of 5.200"),
+        (5.0, [4.0, 4.99], None),
+    ],
+)
+def test_the_image_of_a_stamp_to_come_is_the_nearest(
+    stamp_s: float, comes_s: list[float], found_s: float | str | None
+) -> None:
+    b = Bench(prompts="")
+    asked = Goal(build_prompt("mug"), "a", stamp_ns=round(stamp_s * 1e9))
+    b.turns.ask(asked)
+    for at_s in comes_s:
+        frame = pending_frame("a", 0, b.now_s)
+        frame.stamp_ns = round(at_s * 1e9)
+        b.turns.put(frame)
+    if isinstance(found_s, str):
+        (said,) = told(b)
+        assert said.startswith("no image within 0.1 s of stamp 5.000 came")
+        assert found_s in said
+    else:
+        turns = b.pick()
+        assert [turn.pending.stamp_ns for turn in turns] == ([] if found_s is None else [round(found_s * 1e9)])

@@ -10,9 +10,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.errors import NoAnswerError
+from vlm_perception.scheduling.goals import STAMP_TOLERANCE_S
 
-# Half the time between two images of a slow camera: a stamp of another sensor lies between two of ours.
-TOLERANCE_S = 0.1
 # What a message takes beside its pixels; one without any would be kept for ever.
 _MESSAGE_BYTES = 1024
 
@@ -65,16 +64,20 @@ class RecentImages:
         self._images = deque(image for image in self._images if image.camera in cameras)
         self._bytes = sum(image.size_bytes for image in self._images)
 
+    def newest(self, camera: str | None = None) -> RecentImage | None:
+        """Return the image of one camera or of any that came last; None where none is kept."""
+        return next((image for image in reversed(self._images) if camera in (None, image.camera)), None)
+
     def nearest(self, stamp: Time, camera: str | None = None) -> RecentImage:
         """Return the image nearest to a stamp, of one camera or of any.
 
         Raises:
-            NoAnswerError: None is kept that is within `TOLERANCE_S` of it.
+            NoAnswerError: None is kept that is within `STAMP_TOLERANCE_S` of it.
         """
         wanted_ns = stamp_ns(stamp)
         images = [image for image in self._images if camera in (None, image.camera)]
         found = min(images, key=lambda image: abs(image.stamp_ns - wanted_ns), default=None)
-        if found is not None and abs(found.stamp_ns - wanted_ns) <= TOLERANCE_S * 1e9:
+        if found is not None and abs(found.stamp_ns - wanted_ns) <= STAMP_TOLERANCE_S * 1e9:
             return found
         of = f" of {camera}" if camera else ""
         kept = "none is kept"
@@ -84,8 +87,8 @@ class RecentImages:
                 f"{len(images)} are kept, of {first_s:.3f} to {last_s:.3f}, the nearest of {found.stamp_ns * 1e-9:.3f}"
             )
         raise NoAnswerError(
-            f"no image{of} is within {TOLERANCE_S:g} s of stamp {wanted_ns * 1e-9:.3f}: {kept}; give the stamp of an "
-            f"image, ask sooner, or raise kept_images_mb"
+            f"no image{of} is within {STAMP_TOLERANCE_S:g} s of stamp {wanted_ns * 1e-9:.3f}: {kept}; give the stamp "
+            f"of an image, ask sooner, or raise kept_images_mb"
         )
 
 
