@@ -20,6 +20,7 @@ import pytest
 import supervision as sv
 from checkout import ROOT
 from PIL import Image
+from recorded_bags import IMAGE, STORE, header, write_bag
 
 from vlm_perception.apps.detect import command as cli
 from vlm_perception.engines.transformers.engine import TransformersEngine
@@ -196,3 +197,25 @@ def test_the_default_engine_takes_the_settings(monkeypatch: pytest.MonkeyPatch) 
     settings = Settings.from_mapping({"model": "/nowhere", "device": "cpu"})
     made = cli._quiet_engine(settings)
     assert (made.name, made.describe()["device"]) == ("/nowhere", "cpu")
+
+
+def test_a_bag_is_answered_without_ros_and_what_was_answered_before_ctrl_c_is_whole(tmp_path: Path) -> None:
+    film = MovingScene(9005, WH, 2)
+    fields = {"height": WH[1], "width": WH[0], "encoding": "rgb8", "is_bigendian": 0, "step": WH[0] * 3}
+    messages = [
+        ("/front/image", n * 10**8, STORE.types[IMAGE](header=header(n), data=film.at(n / 10).rgb.ravel(), **fields))
+        for n in range(200)
+    ]
+    write_bag(tmp_path / "drive", messages)
+    process = start(tmp_path, "drive", "--prompt", "all objects", "--every", "0.1s")
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    told = [json.loads(line) for line in (first + rest).splitlines()]
+    assert 1 <= len(told) < 200
+    assert [line["stamp"]["nanosec"] for line in told] == [n % 10 * 10**8 + 7 for n in range(len(told))]
+    assert {line["camera"] for line in told} == {"/front/image"}
+    assert any(line["objects"] for line in told)

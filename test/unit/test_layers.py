@@ -23,6 +23,7 @@ PLANTED = {
     "httpx": ("engines/base.py", "httpx"),
     "apps": ("apps/web/app.py", "vlm_perception.apps.detect"),
     "gradio": ("drawing/annotate.py", "gradio"),
+    "rosbags": ("apps/detect/inputs.py", "rosbags"),
     "roslayers": ("ros/inputs/cameras.py", "vlm_perception.ros.services"),
 }
 
@@ -82,5 +83,6 @@ def test_one_module_imports_gradio() -> None:
 def test_what_has_no_model_yet_waits_for_no_model_library() -> None:
     """Importing torch takes seconds, in which a node hears nothing and a command says nothing."""
     modules = "vlm_perception.ros.node, vlm_perception.apps.detect.command, vlm_perception.apps.web.app"
-    code = f"import sys, {modules}; sys.exit(' '.join({{'torch', 'transformers', 'gradio'}} & set(sys.modules)) or 0)"
+    heavy = {"torch", "transformers", "gradio", "rosbags"}
+    code = f"import sys, {modules}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)

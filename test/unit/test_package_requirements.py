@@ -24,6 +24,8 @@ def is_used(path: Path) -> bool:
 FILES = [path for path in sorted(ROOT.glob("requirements*.txt")) if is_used(path)]
 # Import name to distribution name, where they differ.
 DISTRIBUTIONS = {
+    "backports": "backports.zstd",
+    "compression": "backports.zstd",  # from Python 3.14 on
     "cv2": "opencv-python-headless",
     "huggingface_hub": "huggingface-hub",
     "PIL": "pillow",

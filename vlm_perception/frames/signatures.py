@@ -47,7 +47,7 @@ def _other(name: str, remedy: str) -> Signature:
     return Signature(name, "other", remedy)
 
 
-_BAG = _other("a bag", "play it, and let the node listen to its topics")
+ROS2_BAG = _other("a bag", "vlm-detect reads it; or play it, and let the node listen to its topics")
 _PACKED = _other("an archive", "unpack it and name what is in it")
 _RAW_PHOTO = _photo("a camera's raw photo")
 # The longer beginnings first where one is the beginning of another.
@@ -91,9 +91,9 @@ _BEGINNINGS: tuple[tuple[bytes, Signature], ...] = (
     (b"Rar!\x1a\x07", _PACKED),
     (b"\xfd7zXZ\x00", _PACKED),
     (b"(\xb5/\xfd", _PACKED),
-    (b"\x89MCAP0\r\n", _BAG),
-    (b"SQLite format 3\x00", _BAG),
-    (b"#ROSBAG V", _BAG),
+    (b"\x89MCAP0\r\n", ROS2_BAG),
+    (b"SQLite format 3\x00", ROS2_BAG),
+    (b"#ROSBAG V", _other("a bag of ROS 1", "convert it: rosbags-convert --src OLD.bag --dst NEW")),
     (b"\x00\x05\x16\x07", _other("macOS's notes about a file", "name the file itself, without `._` in front")),
 )
 _PPM = re.compile(rb"P[1-7Ff][\s#]")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
@@ -51,6 +51,7 @@ ALL_FRAMES = Thinning()
 _ROUNDING_S = 1e-4
 
 Note = Callable[[str], object]
+_T = TypeVar("_T")
 # The time of a frame, seconds, and what makes its pixels, so that those of frames nobody wants are not made.
 _Frames = Iterator[tuple[float, Callable[[], Pixels]]]
 
@@ -69,11 +70,25 @@ def read_video(
         ImageError: `undecodable`: empty, no permission, no video, or not one frame of it can be decoded.
     """
     frames = _image_frames(path, note) if _is_image(path) else _film_frames(path, note)
+    for index, time_s, pixels in thinned(frames, thinning):
+        yield VideoFrame(pixels(), index, time_s)
+
+
+def thinned(frames: Iterable[tuple[float, _T]], thinning: Thinning) -> Generator[tuple[int, float, _T], None, None]:
+    """Choose the frames that are wanted.
+
+    Args:
+        frames: The time of each, seconds from the first, which rises, and what makes it.
+        thinning: Which are wanted.
+
+    Yields:
+        Number, from 0, time and maker of each.
+    """
     taken, due_s = 0, 0.0
-    for index, (time_s, pixels) in enumerate(frames):
+    for index, (time_s, frame) in enumerate(frames):
         if index % thinning.every or (thinning.rate_hz is not None and time_s < due_s - 1e-6):
             continue
-        yield VideoFrame(pixels(), index, time_s)
+        yield index, time_s, frame
         taken += 1
         if taken == thinning.max_frames:
             return
@@ -137,6 +152,11 @@ def expected_frames(path: Path, thinning: Thinning) -> int:
                 count, rate_hz = film.n_frames, film.rate_hz
     except ImageError:
         return 1
+    return thinned_count(count, rate_hz, thinning)
+
+
+def thinned_count(count: float, rate_hz: float | None, thinning: Thinning) -> int:
+    """Estimate how many of `count` frames, recorded at `rate_hz` (None: not known), `thinned` gives; at least 1."""
     expected = ceil(max(1.0, count) / thinning.every)
     if thinning.rate_hz is not None and rate_hz:
         expected = min(expected, ceil(count / rate_hz * thinning.rate_hz))

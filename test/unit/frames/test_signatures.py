@@ -49,6 +49,7 @@ def ftyp(*brands: bytes) -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "other"),
         (b"PK\x03\x04" + bytes(8), "an archive", "other"),
         (b"\x89MCAP0\r\n", "a bag", "other"),
+        (b"#ROSBAG V2.0\n", "a bag of ROS 1", "other"),
         (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "macOS's notes about a file", "other"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`vlm-detect`: ask about images and videos from the command line. No ROS needed.
+"""`vlm-detect`: ask about images, videos and bags from the command line. No ROS needed.
 
 Exit codes: 0 all answered, also when nothing was found; 1 some inputs failed, the others are done;
 2 wrong usage, or the model or a place to write to cannot be used; 130 after Ctrl-C, 143 after
@@ -76,11 +76,11 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="vlm-detect",
-        description="Find what you say in images and videos with Qwen2.5-VL.",
+        description="Find what you say in images, videos and ROS 2 bags with Qwen2.5-VL.",
         epilog="Exit codes: 0 all answered, 1 some inputs failed, 2 wrong usage or unusable model or output.",
     )
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="image, folder, pattern ('photos/**/*.jpg') or video"
+        "inputs", nargs="+", metavar="INPUT", help="image, folder, pattern ('photos/**/*.jpg'), video or ROS 2 bag"
     )
     parser.add_argument("-p", "--prompt", required=True, metavar="TEXT", help="what to find, such as 'red cup; person'")
     known = {parameter.name: parameter for parameter in parameters()}
@@ -94,9 +94,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=Path, metavar="FOLDER", help="also keep the answered frames of videos there")
     parser.add_argument("--stream", action="store_true", help="also print each object once it is complete (jsonl)")
     thin = parser.add_mutually_exclusive_group()
-    thin.add_argument("--every", type=_whole, default=1, metavar="N", help="ask about every Nth frame of a video")
-    thin.add_argument("--rate", type=_positive, metavar="HZ", help="ask about at most so many frames a second of video")
+    thin.add_argument(
+        "--every",
+        type=_every,
+        default=1,
+        metavar="N",
+        help="ask about every Nth frame of a video or bag, or one each so many seconds (0.5s)",
+    )
+    thin.add_argument("--rate", type=_positive, metavar="HZ", help="ask about at most so many frames a second of it")
     parser.add_argument("--max-frames", type=_whole, metavar="N", help="ask about at most N frames of each video")
+    parser.add_argument("--topic", default="", metavar="NAME", help="camera in bags that hold several")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first input that fails")
     parser.add_argument("-q", "--quiet", action="store_true", help="only failures on stderr")
     parser.add_argument("--version", action="version", version=f"vlm-detect {__version__}")
@@ -124,6 +131,15 @@ def _whole(text: str) -> int:
     return value
 
 
+def _every(text: str) -> int | float:
+    """Read a number of frames, or a time, seconds, as a float."""
+    number = text.removesuffix("s")
+    try:
+        return _whole(text) if number == text else _positive(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a time such as 0.5s") from None
+
+
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
@@ -143,6 +159,8 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
 
     settings = _settings(options)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
+    if isinstance(options.every, float):
+        options.every, options.rate = 1, 1.0 / options.every
     thinning = Thinning(options.every, options.rate, options.max_frames)
     watching = None
     if prompt.task is Task.WATCH:
@@ -158,7 +176,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
     engine = make(settings)
     failures, pictures = leading_failures(
-        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching))
+        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic))
     )
     # Told before the model is loaded, which takes long, and which only pictures need.
     for failure in failures:
@@ -171,7 +189,8 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     items = chain(failures, [first] if first is not None else (), pictures)
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     bar = terminal.bar(
-        lambda: expected_count(found.files, thinning, whole=watching is not None), stdout_shows_progress=lines_seen
+        lambda: expected_count(found.files, thinning, whole=watching is not None, topic=options.topic),
+        stdout_shows_progress=lines_seen,
     )
     with closing(engine), bar, StopSignals() as stop:
         tally = detect_all(

@@ -1,14 +1,19 @@
-"""A video as one clip: frames of all of it, with their own times."""
+"""A video or bag as one clip: frames of all of it, with their own times."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from vlm_perception.errors import ImageError
 from vlm_perception.frames.history import halved
 from vlm_perception.frames.videos import ALL_FRAMES, Thinning, expected_frames, read_video, video_rate_hz
 from vlm_perception.types import Clip, Frame
+
+if TYPE_CHECKING:
+    from vlm_perception.frames.bags import Bag, BagImage
 
 # Qwen's own rule begins with four.
 _FEWEST_FRAMES = 4
@@ -46,22 +51,65 @@ def watch_film(path: Path, watching: FilmSampling, note: Callable[[str], object]
     Raises:
         ImageError: As `read_video`.
     """
+    thinning = _thinning(expected_frames(path, ALL_FRAMES), video_rate_hz(path), watching)
+    read = (
+        (each.index, Frame(each.rgb, camera=str(path), received_s=each.time_s))
+        for each in read_video(path, thinning, note)
+    )
+    return _clip_of(read, watching)
+
+
+def watch_bag(bag: Bag, topic: str, watching: FilmSampling, note: Callable[[str], object]) -> tuple[Clip, int]:
+    """Read images of all of a bag, as `watch_film` reads a video.
+
+    Args:
+        bag: An open one.
+        topic: Its camera.
+        watching: How many frames.
+        note: Told in words of each image that cannot be read.
+
+    Returns:
+        The clip, whose times are those of the stamps, or of the recording where the first image has none, and the
+        number of its last image on the topic.
+
+    Raises:
+        ImageError: `no_images`: none can be read.
+    """
+    thinning = _thinning(bag.topics[topic].count, bag.rate_hz(topic), watching)
+    clip, index = _clip_of(_stamped(bag.images(topic, thinning), note), watching)
+    if not clip.frames:
+        raise ImageError(f"none of the images on {topic} can be read: record them anew", cause="no_images")
+    return clip, index
+
+
+def _stamped(images: Iterable[BagImage], note: Callable[[str], object]) -> Iterator[tuple[int, Frame]]:
+    stamped: bool | None = None
+    for image in images:
+        try:
+            frame = image.read()
+        except ImageError as error:
+            note(f"image {image.index} of {error}")
+            continue
+        stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
+        stamped = stamp_s > 0 if stamped is None else stamped
+        yield image.index, replace(frame, received_s=stamp_s if stamped else image.time_s)
+
+
+def _clip_of(read: Iterable[tuple[int, Frame]], watching: FilmSampling) -> tuple[Clip, int]:
+    """Put frames together by `received_s`, all but the last made small; one that is no later is left out."""
     frames: list[Frame] = []
-    times_s: list[float] = []
-    index = 0
-    for each in read_video(path, _thinning(path, watching), note):
-        if frames and times_s[-1] >= each.time_s:
+    last = 0
+    for index, frame in read:
+        if frames and frames[-1].received_s >= frame.received_s:
             continue
         if frames:
-            frames[-1] = Frame(halved(frames[-1].rgb, watching.least_px), camera=str(path), received_s=times_s[-1])
-        frames.append(Frame(each.rgb, camera=str(path), received_s=each.time_s))
-        times_s.append(each.time_s)
-        index = each.index
-    return Clip(tuple(frames), tuple(time_s - times_s[0] for time_s in times_s)), index
+            frames[-1] = replace(frames[-1], rgb=halved(frames[-1].rgb, watching.least_px))
+        frames.append(frame)
+        last = index
+    return Clip(tuple(frames), tuple(each.received_s - frames[0].received_s for each in frames)), last
 
 
-def _thinning(path: Path, watching: FilmSampling) -> Thinning:
-    count, rate_hz = expected_frames(path, ALL_FRAMES), video_rate_hz(path)
+def _thinning(count: int, rate_hz: float | None, watching: FilmSampling) -> Thinning:
     if not rate_hz or count < _FEWEST_FRAMES:
         return Thinning(rate_hz=watching.rate_hz, max_frames=watching.max_frames)
     # Imported late: it takes as long as torch does.

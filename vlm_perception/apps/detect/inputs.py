@@ -9,26 +9,29 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
+from vlm_perception.apps.detect.film_clip import FilmSampling, watch_bag, watch_film
 from vlm_perception.errors import ImageError
+from vlm_perception.frames.bag_files import is_bag
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import is_video, left_out, read_image, worth_reading
 from vlm_perception.frames.videos import Thinning, expected_frames, read_video
-from vlm_perception.types import Clip
+from vlm_perception.types import Clip, FrameHeader
 
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image, or one frame of a video.
+    """One image, or one frame of a video or bag.
 
     Attributes:
-        path: The file it comes from, as it was named.
+        path: The file or bag it comes from, as it was named.
         rgb: (height, width, 3) uint8 RGB.
-        frame_index: Number of the frame in its video, from 0; None for an image.
-        time_s: Time of the frame in its video, seconds; None for an image.
+        frame_index: Number of the frame in its video or on its topic, from 0; None for an image.
+        time_s: Time of the frame in its video, or of its recording, after the first, seconds; None for an image.
         clip: The video as a whole, of which this is the last frame, where that is what is asked about.
+        header: The image message's own, of a bag.
+        camera: Name of its topic in a bag, else empty.
     """
 
     path: Path
@@ -36,6 +39,8 @@ class Picture:
     frame_index: int | None = None
     time_s: float | None = None
     clip: Clip | None = None
+    header: FrameHeader | None = None
+    camera: str = ""
 
     @property
     def title(self) -> str:
@@ -73,7 +78,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
     """Find the files that are meant.
 
     Args:
-        names: Images, videos, folders, and patterns with `*`, `?`, `[...]` or `**`; `~` is the home
+        names: Images, videos, bags, folders, and patterns with `*`, `?`, `[...]` or `**`; `~` is the home
             folder. A folder means the images and videos in it, in order of their names, without
             its sub-folders.
 
@@ -86,7 +91,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
     for name in names:
         # Not Path.expanduser, which raises where there is no such user.
         path = Path(os.path.expanduser(name))
-        if os.path.exists(path) and not os.path.isdir(path):
+        if os.path.exists(path) and (not os.path.isdir(path) or is_bag(path)):
             named.append(path)
             continue
         try:
@@ -94,7 +99,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
         except OSError as error:
             failures.append(Failure(str(path), f"{path} cannot be listed ({error}): check its permissions"))
             continue
-        known = [entry for entry in entries if worth_reading(entry)]
+        known = [entry for entry in entries if worth_reading(entry) or (entry.is_file() and is_bag(entry))]
         named += known
         read = set(known)
         others = left_out(entry for entry in entries if entry not in read)
@@ -102,7 +107,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
             instead = f"; it holds {others}" if others else ""
             failures.append(Failure(name, f"{name} {remedy.format(instead=instead)}"))
         elif others:
-            notes.append(f"{name}: {others} left out, which are neither images nor videos")
+            notes.append(f"{name}: {others} left out, which are neither images, videos nor bags")
     files: dict[str, Path] = {}
     for path in named:
         files.setdefault(os.path.realpath(path), path)
@@ -113,7 +118,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
 
 def _entries(name: str, path: Path) -> tuple[list[Path], str]:
     """List what a folder or a pattern leads to, and what to say when that is nothing to look at."""
-    nothing = "holds no image and no video{instead}: "
+    nothing = "holds no image, video or bag{instead}: "
     if os.path.isdir(path):
         remedy = nothing + "name a folder that holds some, or a pattern such as 'photos/**/*.jpg'"
         return sorted(path.iterdir()), remedy
@@ -123,22 +128,26 @@ def _entries(name: str, path: Path) -> tuple[list[Path], str]:
             nothing + "check the pattern; ** also looks into sub-folders, and quotes keep the shell from expanding it"
         )
         return [Path(match) for match in matches if not os.path.isdir(match)], remedy
-    return [], "does not exist: name an image, a folder, a pattern or a video"
+    return [], "does not exist: name an image, a folder, a pattern, a video or a bag"
 
 
 def read_pictures(
-    files: Iterable[Path], thinning: Thinning, note: Note, watching: FilmSampling | None = None
+    files: Iterable[Path], thinning: Thinning, note: Note, watching: FilmSampling | None = None, topic: str = ""
 ) -> Iterator[Picture | Failure]:
     """Read all files; one that cannot be read becomes a failure, and the next one follows.
 
     Args:
-        files: Images and videos.
-        thinning: Which frames of videos are wanted.
-        note: Told in words when a video ends early.
+        files: Images, videos and bags.
+        thinning: Which frames of videos and bags are wanted.
+        note: Told in words when a video ends early, and what of a bag is damaged.
         watching: How many frames of a video are seen together; None asks about each frame by itself.
+        topic: The camera in bags; empty for those with one camera.
     """
     for path in files:
         try:
+            if is_bag(path):
+                yield from _recorded(path, thinning, note, watching, topic)
+                continue
             if not is_video(path):
                 yield Picture(path, read_image(path))
                 continue
@@ -149,6 +158,33 @@ def read_pictures(
                 yield Picture(path, frame.rgb, frame.index, frame.time_s)
         except ImageError as error:
             yield Failure(str(path), str(error))
+
+
+def _recorded(
+    path: Path, thinning: Thinning, note: Note, watching: FilmSampling | None, topic: str
+) -> Iterator[Picture | Failure]:
+    """Read a bag."""
+    # Imported late: rosbags takes a second, and only bags need it.
+    from vlm_perception.frames.bags import open_bag
+
+    with open_bag(path, note) as bag:
+        camera = bag.image_topic(topic)
+        if watching is not None:
+            clip, index = watch_bag(bag, camera, watching, note)
+            last = clip.frames[-1]
+            yield Picture(path, last.rgb, index, clip.duration_s, clip, last.header, camera)
+            return
+        empty = True
+        for image in bag.images(camera, thinning):
+            empty = False
+            try:
+                frame = image.read()
+            except ImageError as error:
+                yield Failure(str(path), f"image {image.index} of {error}", image.index, image.time_s)
+                continue
+            yield Picture(path, frame.rgb, image.index, image.time_s, header=frame.header, camera=camera)
+        if empty:
+            raise ImageError(f"{path} holds no message on {camera} that can be read: record it anew", cause="no_images")
 
 
 def _watched(path: Path, watching: FilmSampling, note: Note) -> Picture:
@@ -171,8 +207,16 @@ def leading_failures(items: Iterator[Picture | Failure]) -> tuple[tuple[Failure,
     return tuple(failures), items
 
 
-def expected_count(files: Iterable[Path], thinning: Thinning, *, whole: bool = False) -> int:
+def expected_count(files: Iterable[Path], thinning: Thinning, *, whole: bool = False, topic: str = "") -> int:
     """Estimate how many pictures the files hold, for a progress bar; a video is one where it is asked as a `whole`."""
     if whole:
         return len(list(files))
-    return sum(expected_frames(path, thinning) if is_video(path) else 1 for path in files)
+    return sum(_expected_of(path, thinning, topic) for path in files)
+
+
+def _expected_of(path: Path, thinning: Thinning, topic: str) -> int:
+    if is_bag(path):
+        from vlm_perception.frames.bags import expected_images
+
+        return expected_images(path, topic, thinning)
+    return expected_frames(path, thinning) if is_video(path) else 1

@@ -100,11 +100,9 @@ def detect_all(
 
     def ask(picture: Picture) -> Result | Failure | None:
         """Answer one picture; None when it was interrupted."""
-        frame, budget, clip = (
-            Frame(picture.rgb, FrameHeader(0, 0, ""), str(picture.path)),
-            settings.budget,
-            picture.clip,
-        )
+        header = picture.header or FrameHeader(0, 0, "")
+        frame = Frame(picture.rgb, header, picture.camera or str(picture.path))
+        budget, clip = settings.budget, picture.clip
         if clip is not None:
             frame, budget = clip.frames[-1], settings.watch_budget(budget, len(clip.frames))
         try:

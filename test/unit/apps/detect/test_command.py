@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from recorded_bags import START_S, camera, image, jpeg, write_bag
 from spoken import SpokenEngine
 
 from vlm_perception import __version__
@@ -366,3 +367,49 @@ def test_a_progress_bar_on_a_terminal_for_several_images_only(
     assert detect(engine, *arguments) == 0
     assert ("3/3" in screen.getvalue()) == shown
     assert len(lines(capsys.readouterr().out)) == (3 if arguments == (".",) else 0)
+
+
+def test_a_bag_is_answered_under_the_stamps_of_its_images(
+    tmp_path: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [*camera(10), *camera(1, jpeg, "/rear/compressed")]
+    messages[6] = (*messages[6][:2], image(3, "no encoding"))
+    bag = write_bag(tmp_path / "drive", messages)
+    more = ["--topic", "/camera/image_raw", "--every", "0.3s"]
+    assert detect(engine, str(bag), *more, "--annotated", str(tmp_path / "annotated")) == 1
+    out, err = capsys.readouterr()
+    told = lines(out)
+    assert [(line["source"], line["frame_index"], line["time_s"]) for line in told] == [
+        (str(bag), index, index / 10) for index in (0, 3, 6, 9)
+    ]
+    assert ["error" in line for line in told] == [False, True, False, False]
+    assert "image 3 of /camera/image_raw" in err
+    assert "unknown image encoding" in told[1]["error"]
+    assert [(line["stamp"], line["frame_id"], line["camera"]) for line in told if "stamp" in line] == [
+        ({"sec": START_S, "nanosec": index * 10**8 + 7}, "lens", "/camera/image_raw") for index in (0, 6, 9)
+    ]
+    assert [path.name for path in (tmp_path / "annotated").iterdir()] == ["drive.mp4"]
+
+
+def test_a_bag_is_one_film_for_watch(tmp_path: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = write_bag(tmp_path / "drive", camera(20))
+    assert detect(engine, str(bag), "--task", "watch", prompt="what happened?") == 0
+    (line,) = lines(capsys.readouterr().out)
+    assert line["clip"]["duration_s"] == pytest.approx(line["stamp"]["sec"] - START_S + line["stamp"]["nanosec"] * 1e-9)
+    assert line["frame_index"] > 10
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "0s", "nans", "x", "1.5", "infs"])
+def test_a_wrong_every_is_told(every: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["x.mp4", "--prompt", "cup", "--every", every])
+    assert "--every" in capsys.readouterr().err
+
+
+def test_a_bag_of_several_cameras_asks_for_the_topic_before_a_model_is_loaded(
+    tmp_path: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_bag(tmp_path / "drive", [*camera(1), *camera(1, jpeg, "/rear/compressed")])
+    assert detect(engine, str(bag)) == 1
+    assert "its image topics are /camera/image_raw, /rear/compressed: name one as topic" in capsys.readouterr().err
+    assert not engine.loaded

@@ -10,9 +10,11 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from recorded_bags import START_S, camera, image, write_bag
 
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
+from vlm_perception.apps.detect.film_clip import FilmSampling, watch_bag, watch_film
 from vlm_perception.errors import ImageError
+from vlm_perception.frames.bags import open_bag
 
 
 def write(path: Path, times_s: Sequence[float]) -> Path:
@@ -74,3 +76,30 @@ def test_an_animation_is_a_film(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
     clip, _ = watch_film(tmp_path / "a.gif", FilmSampling(5.0, 64, 1), pytest.fail)
     assert clip.times_s == pytest.approx([0.0, 0.3, 0.5, 0.8], abs=0.01)
+
+
+def test_a_bag_is_one_clip_at_the_times_of_its_stamps(tmp_path: Path) -> None:
+    """The recorder took a twentieth longer than the camera."""
+    recorded = [(topic, after_ns + after_ns // 20, message) for topic, after_ns, message in camera(20)]
+    recorded[20] = (*recorded[20][:2], image(10, "no encoding"))
+    path, notes = write_bag(tmp_path / "drive", recorded), list[str]()
+    with open_bag(path, pytest.fail) as bag:
+        clip, index = watch_bag(bag, "/camera/image_raw", FilmSampling(30.0, 64, 1), notes.append)
+    stamps_s = [each.header.stamp_sec - START_S + each.header.stamp_nanosec * 1e-9 for each in clip.frames]
+    assert clip.times_s == pytest.approx(stamps_s, abs=1e-6)
+    assert index == round(stamps_s[-1] * 10) == 19
+    assert {frame.camera for frame in clip.frames} == {"/camera/image_raw"}
+    assert [frame.image_wh for frame in clip.frames] == [(2, 1)] * (len(clip.frames) - 1) + [(64, 48)]
+    assert [note.partition(":")[0] for note in notes] == [f"image 10 of /camera/image_raw of {path}"]
+
+
+def test_a_bag_without_stamps_is_one_clip_at_the_times_of_its_recording(tmp_path: Path) -> None:
+    recorded = []
+    for topic, after_ns, message in camera(20):
+        if topic != "/words":
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+        recorded.append((topic, after_ns, message))
+    with open_bag(write_bag(tmp_path / "drive", recorded), pytest.fail) as bag:
+        clip, _ = watch_bag(bag, "/camera/image_raw", FilmSampling(10.0, 64, 1), pytest.fail)
+    assert len(clip.times_s) > 10
+    assert clip.times_s == pytest.approx([round(time_s, 1) for time_s in clip.times_s], abs=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from recorded_bags import camera, write_bag
 
 from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
 from vlm_perception.frames.videos import Thinning
@@ -89,3 +90,18 @@ def test_a_frame_has_its_number_and_time_and_an_image_neither(tmp_path: Path) ->
         (f"{clip} frame 1", 1, 0.2),
     ]
     assert expected_count([image, clip], thinning) == 3
+
+
+def test_a_bag_is_one_input_and_a_folder_with_pictures_is_none(tmp_path: Path) -> None:
+    drive = write_bag(tmp_path / "drive", camera(3))
+    crashed = write_bag(tmp_path / "crashed", camera(3), "sqlite3")
+    (crashed / "metadata.yaml").unlink()
+    mixed = tmp_path / "mixed"
+    save(mixed / "a.png")
+    (mixed / "b.mcap").write_bytes((drive / "drive.mcap").read_bytes())
+    given = [str(path) for path in (drive, crashed, crashed / "crashed.db3", mixed)] + [f"{tmp_path}/dri*/*.mcap"]
+    found = find_inputs(given)
+    assert names(found.files) == ["drive", "crashed", "crashed.db3", "a.png", "b.mcap", "drive.mcap"]
+    assert not found.failures
+    assert expected_count(found.files, Thinning()) == 3 * 5 + 1
+    assert len(list(read_pictures(found.files, Thinning(), pytest.fail))) == 3 * 5 + 1

@@ -89,4 +89,8 @@ class JsonLines:
 
 
 def _place(picture: Picture) -> dict[str, Any]:
-    return {"source": str(picture.path), "frame_index": picture.frame_index, "time_s": picture.time_s}
+    place = {"source": str(picture.path), "frame_index": picture.frame_index, "time_s": picture.time_s}
+    if (header := picture.header) is None:
+        return place
+    stamp = {"sec": header.stamp_sec, "nanosec": header.stamp_nanosec}
+    return {**place, "stamp": stamp, "frame_id": header.frame_id, "camera": picture.camera}
