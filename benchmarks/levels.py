@@ -79,7 +79,10 @@ def figures_of(client: AskingClient, row: Row, language: str, seeds: Iterable[in
         if question is None:
             raise SystemExit(f"scene {seed} has nothing to ask about in {row.name!r}: choose the seeds again")
         shown, asked = question
-        published = client.ask(asked.prompt, shown.frames, STEP_S)
+        try:
+            published = client.ask(asked.prompt, shown.frames, STEP_S)
+        except TimeoutError as error:
+            raise SystemExit(str(error)) from error
         faults = asked.faults(heard(published))
         if faults:
             said = published.answer["raw_text"]

@@ -466,7 +466,7 @@ def test_files_of_the_machine_cannot_be_asked_about(server: Any, tmp_path: Path)
     taking = [
         function for function in config["dependencies"] if {"image", "video"} & {*map(kinds.get, function["inputs"])}
     ]
-    assert len(taking) >= 10, "the button, Enter, five examples, the camera, and two for videos"
+    assert len(taking) >= 12, "the button, Enter, seven examples, the camera, and two for videos"
     for function in taking:
         session = f"thief{function['id']}"
         data = [given[kinds[component]] for component in function["inputs"]]
