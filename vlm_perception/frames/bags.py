@@ -71,11 +71,13 @@ class BagImage:
     Attributes:
         index: Its number on its topic, from 0.
         time_s: When it was recorded, seconds after the first of its topic.
+        recorded_ns: The same, nanoseconds as the bag has them.
         read: Makes its frame, with the message's own header; raises ImageError.
     """
 
     index: int
     time_s: float
+    recorded_ns: int
     read: Callable[[], Frame]
 
 
@@ -170,7 +172,7 @@ class Bag:
         """
         kind = self.topics[topic].kind
         for index, time_s, message in thinned(_timed(self.messages([topic])), thinning):
-            yield BagImage(index, time_s, partial(_frame, self._path, kind, message))
+            yield BagImage(index, time_s, message.recorded_ns, partial(_frame, self._path, kind, message))
 
 
 @contextmanager

@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--annotated", type=Path, metavar="FOLDER", help="also draw annotated images and videos there")
     parser.add_argument("--frames", type=Path, metavar="FOLDER", help="also keep the answered frames of videos there")
+    parser.add_argument(
+        "--output-bag", type=Path, metavar="FOLDER", help="also write results about bags as a bag there"
+    )
     parser.add_argument("--stream", action="store_true", help="also print each object once it is complete (jsonl)")
     thin = parser.add_mutually_exclusive_group()
     thin.add_argument(
@@ -241,6 +244,11 @@ def _exports(
         exports.append(YoloFolder(Path(options.output).expanduser(), prompt))
     if options.annotated:
         exports.append(AnnotatedFiles(options.annotated, files))
+    if options.output_bag:
+        # Imported late: rosbags takes a second.
+        from vlm_perception.apps.detect.exports.bag import ResultBag
+
+        exports.append(ResultBag(options.output_bag.expanduser()))
     return exports, lines
 
 

@@ -59,7 +59,7 @@ def watch_film(path: Path, watching: FilmSampling, note: Callable[[str], object]
     return _clip_of(read, watching)
 
 
-def watch_bag(bag: Bag, topic: str, watching: FilmSampling, note: Callable[[str], object]) -> tuple[Clip, int]:
+def watch_bag(bag: Bag, topic: str, watching: FilmSampling, note: Callable[[str], object]) -> tuple[Clip, int, int]:
     """Read images of all of a bag, as `watch_film` reads a video.
 
     Args:
@@ -69,20 +69,23 @@ def watch_bag(bag: Bag, topic: str, watching: FilmSampling, note: Callable[[str]
         note: Told in words of each image that cannot be read.
 
     Returns:
-        The clip, whose times are those of the stamps, or of the recording where the first image has none, and the
-        number of its last image on the topic.
+        The clip, whose times are those of the stamps, or of the recording where the first image has none, the number
+        of its last image on the topic, and when that was recorded, nanoseconds.
 
     Raises:
         ImageError: `no_images`: none can be read.
     """
     thinning = _thinning(bag.topics[topic].count, bag.rate_hz(topic), watching)
-    clip, index = _clip_of(_stamped(bag.images(topic, thinning), note), watching)
+    recorded_ns: dict[int, int] = {}
+    clip, index = _clip_of(_stamped(bag.images(topic, thinning), recorded_ns, note), watching)
     if not clip.frames:
         raise ImageError(f"none of the images on {topic} can be read: record them anew", cause="no_images")
-    return clip, index
+    return clip, index, recorded_ns[index]
 
 
-def _stamped(images: Iterable[BagImage], note: Callable[[str], object]) -> Iterator[tuple[int, Frame]]:
+def _stamped(
+    images: Iterable[BagImage], recorded_ns: dict[int, int], note: Callable[[str], object]
+) -> Iterator[tuple[int, Frame]]:
     stamped: bool | None = None
     for image in images:
         try:
@@ -92,6 +95,7 @@ def _stamped(images: Iterable[BagImage], note: Callable[[str], object]) -> Itera
             continue
         stamp_s = frame.header.stamp_sec + frame.header.stamp_nanosec * 1e-9
         stamped = stamp_s > 0 if stamped is None else stamped
+        recorded_ns[image.index] = image.recorded_ns
         yield image.index, replace(frame, received_s=stamp_s if stamped else image.time_s)
 
 

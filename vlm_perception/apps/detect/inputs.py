@@ -32,6 +32,7 @@ class Picture:
         clip: The video as a whole, of which this is the last frame, where that is what is asked about.
         header: The image message's own, of a bag.
         camera: Name of its topic in a bag, else empty.
+        recorded_ns: When the bag says that it was recorded, nanoseconds.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Picture:
     clip: Clip | None = None
     header: FrameHeader | None = None
     camera: str = ""
+    recorded_ns: int | None = None
 
     @property
     def title(self) -> str:
@@ -170,9 +172,9 @@ def _recorded(
     with open_bag(path, note) as bag:
         camera = bag.image_topic(topic)
         if watching is not None:
-            clip, index = watch_bag(bag, camera, watching, note)
+            clip, index, recorded_ns = watch_bag(bag, camera, watching, note)
             last = clip.frames[-1]
-            yield Picture(path, last.rgb, index, clip.duration_s, clip, last.header, camera)
+            yield Picture(path, last.rgb, index, clip.duration_s, clip, last.header, camera, recorded_ns)
             return
         empty = True
         for image in bag.images(camera, thinning):
@@ -182,7 +184,7 @@ def _recorded(
             except ImageError as error:
                 yield Failure(str(path), f"image {image.index} of {error}", image.index, image.time_s)
                 continue
-            yield Picture(path, frame.rgb, image.index, image.time_s, header=frame.header, camera=camera)
+            yield Picture(path, frame.rgb, image.index, image.time_s, None, frame.header, camera, image.recorded_ns)
         if empty:
             raise ImageError(f"{path} holds no message on {camera} that can be read: record it anew", cause="no_images")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from recorded_bags import START_S, camera, image, jpeg, write_bag
+from rosbags.highlevel import AnyReader
 from spoken import SpokenEngine
 
 from vlm_perception import __version__
@@ -413,3 +414,49 @@ def test_a_bag_of_several_cameras_asks_for_the_topic_before_a_model_is_loaded(
     assert detect(engine, str(bag)) == 1
     assert "its image topics are /camera/image_raw, /rear/compressed: name one as topic" in capsys.readouterr().err
     assert not engine.loaded
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_results_are_a_bag_that_needs_no_definitions_also_after_ctrl_c(
+    tmp_path: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str], stopped: bool
+) -> None:
+    if stopped:
+        engine.before_answer = lambda asked: os.kill(os.getpid(), signal.SIGINT) if asked == 3 else None
+    bag, target = write_bag(tmp_path / "drive", camera(5)), tmp_path / "found"
+    code = detect(engine, str(bag), "--output-bag", str(target))
+    assert code == (130 if stopped else 0)
+    answers = lines(capsys.readouterr().out)
+    assert len(answers) == (2 if stopped else 5)
+    read: dict[str, list[Any]] = {}
+    with AnyReader([target]) as reader:
+        for connection, recorded_ns, data in reader.messages():
+            read.setdefault(connection.topic, []).append((recorded_ns, reader.deserialize(data, connection.msgtype)))
+    found, images, texts = (
+        read[f"/vlm_perception/{name}"] for name in ("detections", "annotated_image/compressed", "answer")
+    )
+    times = [START_S * 10**9 + n * 10**8 for n in range(len(answers))]
+    assert [[ns for ns, _ in messages] for messages in (found, images, texts)] == [times] * 3
+    assert [json.loads(message.data) for _, message in texts] == answers
+    for (_, array), (_, picture), answer in zip(found, images, answers, strict=True):
+        for message in (array, picture, *array.detections):
+            assert (message.header.stamp.sec, message.header.stamp.nanosec) == tuple(answer["stamp"].values())
+            assert message.header.frame_id == "lens"
+        boxes = [
+            (each.bbox.center.position.x, each.bbox.size_y, each.results[0].hypothesis.class_id)
+            for each in array.detections
+        ]
+        told = [(item["bbox_xyxy"], item["label"]) for item in answer["objects"]]
+        assert boxes == [((x0 + x1) / 2, y1 - y0, label) for (x0, y0, x1, y1), label in told]
+        assert cv2.imdecode(picture.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
+
+
+def test_a_bag_that_is_there_is_refused_and_pictures_without_stamps_are_counted(
+    pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect(engine, "a.png", "--output-bag", str(pictures)) == 2
+    assert "exists, and bags are never overwritten: name another folder" in capsys.readouterr().err
+    assert detect(engine, "a.png", "--output-bag", "found") == 0
+    err = capsys.readouterr().err
+    assert "nothing was answered of a bag: found is not made" in err
+    assert "1 pictures that are in no bag have no stamps: left out of found" in err
+    assert not (pictures / "found").exists()

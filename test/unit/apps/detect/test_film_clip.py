@@ -84,10 +84,11 @@ def test_a_bag_is_one_clip_at_the_times_of_its_stamps(tmp_path: Path) -> None:
     recorded[20] = (*recorded[20][:2], image(10, "no encoding"))
     path, notes = write_bag(tmp_path / "drive", recorded), list[str]()
     with open_bag(path, pytest.fail) as bag:
-        clip, index = watch_bag(bag, "/camera/image_raw", FilmSampling(30.0, 64, 1), notes.append)
+        clip, index, recorded_ns = watch_bag(bag, "/camera/image_raw", FilmSampling(30.0, 64, 1), notes.append)
     stamps_s = [each.header.stamp_sec - START_S + each.header.stamp_nanosec * 1e-9 for each in clip.frames]
     assert clip.times_s == pytest.approx(stamps_s, abs=1e-6)
     assert index == round(stamps_s[-1] * 10) == 19
+    assert recorded_ns == START_S * 10**9 + 19 * 105 * 10**6
     assert {frame.camera for frame in clip.frames} == {"/camera/image_raw"}
     assert [frame.image_wh for frame in clip.frames] == [(2, 1)] * (len(clip.frames) - 1) + [(64, 48)]
     assert [note.partition(":")[0] for note in notes] == [f"image 10 of /camera/image_raw of {path}"]
@@ -100,6 +101,6 @@ def test_a_bag_without_stamps_is_one_clip_at_the_times_of_its_recording(tmp_path
             message.header.stamp.sec = message.header.stamp.nanosec = 0
         recorded.append((topic, after_ns, message))
     with open_bag(write_bag(tmp_path / "drive", recorded), pytest.fail) as bag:
-        clip, _ = watch_bag(bag, "/camera/image_raw", FilmSampling(10.0, 64, 1), pytest.fail)
+        clip, *_ = watch_bag(bag, "/camera/image_raw", FilmSampling(10.0, 64, 1), pytest.fail)
     assert len(clip.times_s) > 10
     assert clip.times_s == pytest.approx([round(time_s, 1) for time_s in clip.times_s], abs=1e-6)

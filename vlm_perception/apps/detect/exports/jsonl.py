@@ -37,12 +37,12 @@ class JsonLines:
     def add(self, picture: Picture, result: Result) -> None:
         """Write the line of one answer."""
         self._shown = 0
-        self._write({**_place(picture), **result_fields(result)})
+        self._write({**place_fields(picture), **result_fields(result)})
 
     def add_partial(self, picture: Picture, result: Result) -> None:
         """Write a line for every object that is new since the last call for this picture."""
         for number, item in enumerate(result.objects[self._shown :], start=self._shown):
-            self._write({**_place(picture), "partial": True, "number": number, "object": object_fields(item)})
+            self._write({**place_fields(picture), "partial": True, "number": number, "object": object_fields(item)})
         self._shown = max(self._shown, len(result.objects))
 
     def fail(self, failure: Failure) -> None:
@@ -88,7 +88,8 @@ class JsonLines:
                 self._whole += len(line.encode())
 
 
-def _place(picture: Picture) -> dict[str, Any]:
+def place_fields(picture: Picture) -> dict[str, Any]:
+    """Where a picture comes from: file, number and time; of a bag also stamp, frame id and topic as on `~/answer`."""
     place = {"source": str(picture.path), "frame_index": picture.frame_index, "time_s": picture.time_s}
     if (header := picture.header) is None:
         return place
