@@ -5,6 +5,7 @@
     ├── PromptError         a prompt that cannot be turned into an instruction
     ├── ImageError          an image that cannot be read as pixels
     ├── GeometryError       an image size the model family cannot process
+    ├── DatasetError        a file with truth to compare answers with that cannot be used
     ├── OutputError         a file or folder that results cannot be written to
     ├── LifecycleError      a change of the node's state that is not possible now
     ├── NoAnswerError       an answer that somebody waits for and that cannot be given
@@ -46,6 +47,10 @@ class ImageError(VlmPerceptionError):
 
 class GeometryError(VlmPerceptionError):
     """An image size or aspect ratio is outside what the model's resize rule accepts."""
+
+
+class DatasetError(VlmPerceptionError):
+    """A file with truth to compare answers with is not of its format, or has nothing to ask."""
 
 
 class OutputError(VlmPerceptionError):

@@ -30,7 +30,7 @@ from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import resolve_model
 
-PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8").partition("\n## The web page")[0]
+PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8").partition("\n## vlm-perception-evaluate")[0]
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 WH = (640, 480)
 PATIENCE_S = 240
@@ -193,7 +193,7 @@ def test_points_left_out_of_boxes_are_told(
 
 def test_the_default_engine_takes_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     # It would silence the libraries for all tests of this process.
-    monkeypatch.setattr("vlm_perception.apps.detect.terminal.silence_libraries", lambda progress: None)
+    monkeypatch.setattr("vlm_perception.apps.quiet.silence_libraries", lambda program, progress: None)
     settings = Settings.from_mapping({"model": "/nowhere", "device": "cpu"})
     made = cli._quiet_engine(settings)
     assert (made.name, made.describe()["device"]) == ("/nowhere", "cpu")

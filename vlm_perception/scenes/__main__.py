@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 
+from vlm_perception.scenes.draw import Truth
 from vlm_perception.scenes.moving import MovingScene
 
 _IMAGE_WH = (640, 480)
@@ -17,7 +20,7 @@ _OBJECTS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write `scene_1.png` and so on and `clip.mp4`, and print what is in each.
+    """Write `scene_1.png` and so on, `truth.json` (COCO) with their things, and `clip.mp4`; print what is in each.
 
     Returns:
         0, or 2 when the folder cannot be written to.
@@ -30,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, options.images + 1):
-            _image(options.folder / f"scene_{number}.png", options.seed + number)
+        numbers = range(1, options.images + 1)
+        drawn = [_image(options.folder / f"scene_{number}.png", options.seed + number) for number in numbers]
+        _truth(options.folder / "truth.json", drawn)
         if options.frames > 0:
             _video(options.folder / "clip.mp4", options.seed, options.frames)
     except OSError as error:
@@ -40,11 +44,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _image(path: Path, seed: int) -> None:
+def _image(path: Path, seed: int) -> tuple[str, tuple[Truth, ...]]:
     scene = MovingScene(seed, _IMAGE_WH, _OBJECTS).at(0.0)
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(scene.rgb, cv2.COLOR_RGB2BGR))
     path.write_bytes(data.tobytes())
     print(f"{path}: {', '.join(truth.label for truth in scene.truths)}")
+    return path.name, scene.truths
+
+
+def _truth(path: Path, drawn: Sequence[tuple[str, tuple[Truth, ...]]]) -> None:
+    """Write what `vlm-perception-evaluate` compares with: every thing, no shadows."""
+    things = [(image, truth) for image, (_, truths) in enumerate(drawn) for truth in truths if truth.label != "shadow"]
+    labels = sorted({truth.label for _, truth in things})
+    annotations: list[dict[str, Any]] = []
+    for image, truth in things:
+        x1, y1, x2, y2 = truth.xyxy
+        box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+        annotations.append({"id": len(annotations), "image_id": image, "category_id": labels.index(truth.label), **box})
+    width, height = _IMAGE_WH
+    images = [{"id": id_, "file_name": name, "width": width, "height": height} for id_, (name, _) in enumerate(drawn)]
+    categories = [{"id": id_, "name": label} for id_, label in enumerate(labels)]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}) + "\n")
+    print(f"{path}: {len(things)} things in {len(drawn)} images, as COCO")
 
 
 def _video(path: Path, seed: int, frames: int) -> None:

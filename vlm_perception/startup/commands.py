@@ -19,6 +19,7 @@ COMMANDS = {
     "vlm-perception-run": "vlm_perception.startup.arguments",
     "vlm-perception-demo": "vlm_perception.apps.demo.demo",
     "vlm-detect": "vlm_perception.apps.detect.command",
+    "vlm-perception-evaluate": "vlm_perception.apps.evaluate.command",
     "vlm-perception-ui": "vlm_perception.apps.web.app",
     "vlm-perception-doctor": "vlm_perception.apps.doctor.command",
 }
@@ -31,7 +32,7 @@ END_THEIR_CHILDREN = ("vlm-perception-doctor", "vlm-perception-demo")
 # Whatever is missing, they have to say so themselves.
 RUN_ANYWHERE = ("vlm-perception-doctor",)
 # A batch that a script has put in the background goes on when Ctrl-C ends the script.
-STAYS_IN_THE_BACKGROUND = ("vlm-detect",)
+STAYS_IN_THE_BACKGROUND = ("vlm-detect", "vlm-perception-evaluate")
 
 
 def run(command: str) -> int:

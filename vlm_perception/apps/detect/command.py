@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from vlm_perception import __version__
+from vlm_perception.apps.options import add_parameters, settings_of, whole
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.factory import make_engine
 from vlm_perception.errors import OutputError, VlmPerceptionError
-from vlm_perception.settings import Parameter, Settings, parameters
-from vlm_perception.startup.arguments import StartupError, resolve_model
+from vlm_perception.settings import Settings
+from vlm_perception.startup.arguments import StartupError
 
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
@@ -37,7 +38,6 @@ SHARED = (
     "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
     "zoom", "served_model", "model_family", "server_key_file", "watch_rate_hz", "watch_max_pixels",
 )  # fmt: skip
-_TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
 # Of a video that is asked about as a whole, unless --max-frames says more.
 MOST_FILM_FRAMES = 64
 _CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130
@@ -83,9 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "inputs", nargs="+", metavar="INPUT", help="image, folder, pattern ('photos/**/*.jpg'), video or ROS 2 bag"
     )
     parser.add_argument("-p", "--prompt", required=True, metavar="TEXT", help="what to find, such as 'red cup; person'")
-    known = {parameter.name: parameter for parameter in parameters()}
-    for name in SHARED:
-        _add_shared(parser, known[name])
+    add_parameters(parser, SHARED)
     parser.add_argument("-f", "--format", choices=FORMATS, default="jsonl", help="of the results (default: jsonl)")
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="file for jsonl and coco (default: stdout), folder for yolo"
@@ -105,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         help="ask about every Nth frame of a video or bag, or one each so many seconds (0.5s)",
     )
     thin.add_argument("--rate", type=_positive, metavar="HZ", help="ask about at most so many frames a second of it")
-    parser.add_argument("--max-frames", type=_whole, metavar="N", help="ask about at most N frames of each video")
+    parser.add_argument("--max-frames", type=whole, metavar="N", help="ask about at most N frames of each video")
     parser.add_argument("--topic", default="", metavar="NAME", help="camera in bags that hold several")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first input that fails")
     parser.add_argument("-q", "--quiet", action="store_true", help="only failures on stderr")
@@ -113,32 +111,11 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_shared(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
-    text = "Hub id or local folder of a checkpoint, or tiny" if parameter.name == "model" else parameter.description
-    limits = f"; {parameter.limits} {parameter.unit}".rstrip() if parameter.limits and not parameter.choices else ""
-    default = f"default: {parameter.default}" if parameter.default != "" else "default: none"
-    parser.add_argument(
-        f"--{parameter.name.replace('_', '-')}",
-        type=_TYPES[parameter.kind],
-        choices=parameter.choices or None,
-        default=argparse.SUPPRESS,
-        metavar=None if parameter.choices else parameter.kind.upper(),
-        help=f"{text.rstrip('.')} ({default}{limits})".replace("%", "%%"),
-    )
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1: give a whole number from 1 on")
-    return value
-
-
 def _every(text: str) -> int | float:
     """Read a number of frames, or a time, seconds, as a float."""
     number = text.removesuffix("s")
     try:
-        return _whole(text) if number == text else _positive(number)
+        return whole(text) if number == text else _positive(number)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a time such as 0.5s") from None
 
@@ -154,13 +131,14 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.film_clip import FilmSampling
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs, leading_failures, read_pictures
-    from vlm_perception.apps.detect.run import StopSignals, detect_all
+    from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
+    from vlm_perception.apps.stop_signals import StopSignals
     from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
     from vlm_perception.types import Task
 
-    settings = _settings(options)
+    settings = settings_of(options, SHARED)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     if isinstance(options.every, float):
         options.every, options.rate = 1, 1.0 / options.every
@@ -207,14 +185,6 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     return 1 if tally.failed else 0
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    """Check what was given, and nothing else: the rest keeps the defaults of `Settings`."""
-    given = {name: value for name in SHARED if (value := getattr(options, name, None)) is not None}
-    if "model" in given:
-        given["model"] = resolve_model(given["model"])
-    return Settings.from_mapping(given)
-
-
 def _exports(
     options: argparse.Namespace, stdout: TextIO, prompt: Prompt, files: tuple[Path, ...]
 ) -> tuple[list[Export], JsonLines | None]:
@@ -253,9 +223,10 @@ def _exports(
 
 
 def _quiet_engine(settings: Settings) -> Engine:
-    from vlm_perception.apps.detect.terminal import silence_libraries
+    from vlm_perception.apps.detect.terminal import PROGRAM
+    from vlm_perception.apps.quiet import silence_libraries
 
-    silence_libraries(progress=sys.stderr.isatty())
+    silence_libraries(PROGRAM, progress=sys.stderr.isatty())
     return make_engine(lambda: settings)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any
 
 from vlm_perception.apps.detect.exports.base import Export
 from vlm_perception.apps.detect.inputs import Failure, Picture
 from vlm_perception.apps.detect.terminal import Terminal
+from vlm_perception.apps.stop_signals import StopSignals
 from vlm_perception.engines.base import Engine
 from vlm_perception.errors import DeviceLostError, GeometryError, InferenceError
 from vlm_perception.pipeline import perceive
@@ -26,40 +24,6 @@ class Tally:
     answered: int = 0
     objects: int = 0
     failed: int = 0
-
-
-class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is remembered, so that the loop ends tidily; the next one raises.
-
-    Attributes:
-        received: Number of the signal, or None.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Ignored from the start, as under nohup: leave it so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def told(self) -> bool:
-        """Whether to stop."""
-        return self.received is not None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = number
 
 
 def detect_all(

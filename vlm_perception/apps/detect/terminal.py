@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,29 +11,6 @@ from tqdm import tqdm
 from vlm_perception.apps.detect.inputs import Failure
 
 PROGRAM = "vlm-detect"
-
-
-def silence_libraries(*, progress: bool) -> None:
-    """Turn off warnings, log lines and progress bars of the libraries; errors come as exceptions anyway.
-
-    Warnings of this package stay and go to stderr. To be called before the libraries are imported: they read it then.
-
-    Args:
-        progress: Leave the progress bars of downloading and loading on.
-    """
-    warnings.simplefilter("ignore")
-    for library in ("TRANSFORMERS", "HF_HUB"):
-        os.environ[f"{library}_VERBOSITY"] = "error"
-    if not progress:
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    # Without any handler, Python itself would print warnings of every library.
-    logging.getLogger().addHandler(logging.NullHandler())
-    own = logging.getLogger("vlm_perception")
-    if not own.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(f"{PROGRAM}: %(message)s"))
-        own.addHandler(handler)
-        own.setLevel(logging.WARNING)
 
 
 class Terminal:

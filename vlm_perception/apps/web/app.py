@@ -19,19 +19,19 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from vlm_perception.apps.options import add_parameters, settings_of
 from vlm_perception.apps.web.session import Session
 from vlm_perception.apps.web.uploads import MAX_UPLOAD_BYTES
 from vlm_perception.engines.factory import make_engine
 from vlm_perception.errors import VlmPerceptionError
-from vlm_perception.settings import Parameter, Settings, parameters
-from vlm_perception.startup.arguments import StartupError, resolve_model
+from vlm_perception.settings import Settings
+from vlm_perception.startup.arguments import StartupError
 
 # Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
 SHARED = (
     "model", "device", "dtype", "prompt", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
     "prompts_file", "zoom", "served_model", "model_family", "server_key_file",
 )  # fmt: skip
-_TYPES: dict[str, type[str] | type[int] | type[float]] = {"string": str, "integer": int, "double": float}
 _PROGRAM = "vlm-perception-ui"
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 7860
 _PORTS_TRIED, _PORTS_END = 50, 65536
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("vlm_perception").setLevel(logging.INFO)
     try:
-        settings = _settings(options)
+        settings = settings_of(options, SHARED)
         port = check_address(options.host, options.port)
         with tempfile.TemporaryDirectory(prefix="vlm_perception_ui_", ignore_cleanup_errors=True) as folder:
             tame_gradio(folder, options.host, port)
@@ -91,24 +91,8 @@ def parser() -> argparse.ArgumentParser:
         default=DEFAULT_PORT,
         help="port to listen on; the next free one when it is taken (%(default)s)",
     )
-    for parameter in parameters():
-        if parameter.name in SHARED:
-            _add(made, parameter)
+    add_parameters(made, SHARED)
     return made
-
-
-def _add(made: argparse.ArgumentParser, parameter: Parameter) -> None:
-    made.add_argument(
-        f"--{parameter.name.replace('_', '-')}",
-        type=_TYPES[parameter.kind],
-        default=parameter.default,
-        help=parameter.description.replace("%", "%%") + " (default: %(default)r)",
-    )
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    values = {name: getattr(options, name) for name in SHARED}
-    return Settings.from_mapping({**values, "model": resolve_model(values["model"])})
 
 
 def check_address(host: str, port: int) -> int:
