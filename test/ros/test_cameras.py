@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from recorded_bags import START_S, STORE, header, image, write_bag
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
@@ -192,3 +194,63 @@ def test_scene_camera_films_a_world_in_which_depth_tf_and_places_agree(robot, st
     stamp = {"sec": image.header.stamp.sec, "nanosec": image.header.stamp.nanosec}
     told = json.loads(texts.wait_for(lambda m: json.loads(m.data)["stamp"] == stamp).data)["objects"]
     assert [item["position_frame"] for item in told] == ["world"] * len(objects)
+
+
+def calibration(index):
+    make, roi = STORE.types["sensor_msgs/msg/CameraInfo"], STORE.types["sensor_msgs/msg/RegionOfInterest"]
+    return make(
+        header=header(index), height=48, width=64, distortion_model="plumb_bob", d=np.zeros(5), k=np.arange(9.0),
+        r=np.zeros(9), p=np.zeros(12), binning_x=0, binning_y=0,
+        roi=roi(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )  # fmt: skip
+
+
+def transforms(index, child):
+    types = STORE.types
+    transform = types["geometry_msgs/msg/Transform"](
+        translation=types["geometry_msgs/msg/Vector3"](x=float(index), y=0.0, z=0.0),
+        rotation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    stamped = types["geometry_msgs/msg/TransformStamped"](
+        header=header(index, frame_id="base"), child_frame_id=child, transform=transform
+    )
+    return types["tf2_msgs/msg/TFMessage"](transforms=[stamped])
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(robot, start, tmp_path, storage):
+    recorded = [("/tf_static", 0, transforms(0, "lens")), ("/tf_static", 0, transforms(0, "lidar"))]
+    for index in range(6):
+        depth = image(index, "16UC1", 2)
+        broken = image(index, "no encoding") if index == 3 else image(index)
+        for topic, message in (
+            ("/front/camera_info", calibration(index)), ("/depth", depth), ("/tf", transforms(index, "wheel")),
+            ("/rear/image", image(0)), ("/front/image", broken),
+        ):  # fmt: skip
+            recorded.append((topic, index * 10**8, message))
+    path = write_bag(tmp_path / "drive", recorded, storage)
+    images, infos = robot.hear("/file_camera/image", Image), robot.hear("/file_camera/camera_info", CameraInfo)
+    depths, moved = robot.hear("/file_camera/depth", Image), robot.hear("/tf", TFMessage)
+    fixed = robot.hear("/tf_static", TFMessage)
+    node = start(FileCamera, path=str(path), topic="/front/image", depth_topic="/depth", loop=False, rate_hz=20.0)
+    robot.until(lambda: node.finished, "all images published")
+    robot.until(lambda: len(images.messages) == 5 and len(infos.messages) == len(moved.messages) == 6, "all arrived")
+    robot.until(lambda: len(depths.messages) == 6, "all depths arrived")
+    seen = [index for index in range(6) if index != 3]
+    assert [(m.header.stamp.sec, m.header.stamp.nanosec, m.header.frame_id) for m in images.messages] == [
+        (START_S, index * 10**8 + 7, "lens") for index in seen
+    ]
+    assert [int(rgb_of(m).mean()) for m in images.messages] == [index * 10 for index in seen]
+    assert [m.header.stamp.nanosec for m in infos.messages] == [index * 10**8 + 7 for index in range(6)]
+    assert list(infos.messages[0].k) == list(range(9))
+    assert [m.encoding for m in depths.messages] == ["16UC1"] * 6
+    assert [m.transforms[0].transform.translation.x for m in moved.messages] == list(range(6))
+    assert {m.transforms[0].child_frame_id for m in fixed.messages} == {"lens", "lidar"}
+
+
+def test_file_camera_says_which_cameras_a_bag_has(start, tmp_path):
+    path = write_bag(tmp_path / "drive", [(topic, 0, image(0)) for topic in ("/camera/image_raw", "/rear/image")])
+    with pytest.raises(ImageError, match="its image topics are /camera/image_raw, /rear/image: name one as topic"):
+        start(FileCamera, path=str(path))
+    with pytest.raises(SettingsError, match="depth_topic /depth is not in"):
+        start(FileCamera, path=str(path), topic="/rear/image", depth_topic="/depth")

@@ -163,6 +163,14 @@ class Bag:
             )
         return name
 
+    def decoded(self, message: BagMessage) -> Frame:
+        """Make the frame of an image message.
+
+        Raises:
+            ImageError: It is damaged, or its encoding is not read.
+        """
+        return _frame(self._path, self.topics[message.topic].kind, message)
+
     def images(self, topic: str, thinning: Thinning = ALL_FRAMES) -> Iterator[BagImage]:
         """Yield the images of a topic.
 
