@@ -93,6 +93,8 @@ def test_parameters_that_are_set_exist(page: Path) -> None:
     ours = {parameter.name for parameter in parameters()} | {
         "use_sim_time",
         "path",
+        "topic",
+        "loop",
         "seed",
         "n_objects",
         "world",
