@@ -299,6 +299,7 @@ class _Rosbags:
         # Chosen by the bytes; `Reader` itself goes by the name.
         self._storage = Reader.STORAGE_PLUGINS[suffix](path)  # type: ignore[arg-type]
         self._storage.open()
+        self._cut = isinstance(path, CutFile)
         metadata = self._storage.metadata
         self.span_ns = (metadata.start_time, metadata.end_time) if metadata.message_count else None
         self.topics: dict[str, BagTopic] = {}
@@ -309,7 +310,9 @@ class _Rosbags:
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """See `_Storage`."""
         wanted = [each for each in self._storage.connections if each.topic in topics]
-        for connection, recorded_ns, data in self._storage.messages(wanted):
+        # Without an index rosbags refuses what a recorder with several threads left a little out of order.
+        read: Any = getattr(self._storage, "messages_scan" if self._cut else "messages")
+        for connection, recorded_ns, data in read(wanted):
             yield BagMessage(connection.topic, recorded_ns, bytes(data))
 
     def close(self) -> None:

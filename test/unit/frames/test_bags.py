@@ -209,6 +209,16 @@ def test_most_of_a_bag_that_lost_its_end_is_read(
     assert "cut off or is damaged" in notes[0]
 
 
+def test_a_cut_bag_that_was_written_a_little_out_of_order_is_read_as_it_was_written(tmp_path: Path) -> None:
+    order = [0, 2, 1, 3, 5, 4]
+    path = write_bag(tmp_path / "drive", [(TOPIC, index * 10**8, image(index)) for index in order])
+    file = stored(path)
+    file.write_bytes(file.read_bytes()[:-20])
+    greys, notes = read(path)
+    assert greys == order
+    assert len(notes) == 1
+
+
 @fuzz
 @given(st.sampled_from(STORAGES), st.floats(0, 1), st.one_of(st.none(), st.binary(min_size=1, max_size=64)))
 def test_a_bag_that_is_cut_or_overwritten_anywhere_gives_its_images_in_order_or_an_error(
