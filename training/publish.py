@@ -32,7 +32,7 @@ vlm_perception:
 # The tiny {family} of vlm_perception
 
 A `{architecture}` with {parameters:,} parameters, trained from nothing on drawn
-scenes by `make train FAMILY={model_type}` on two CPU cores. It exists so that the whole product can be
+scenes by {edition}`make train FAMILY={model_type}` on two CPU cores. It exists so that the whole product can be
 built, tested and shown without a GPU and without a model hub. It knows coloured circles, squares,
 triangles, carts and faces, plain or striped, and their shadows{knows}; it knows nothing of the real world.
 Use `{hub_id}` or larger on a robot.
@@ -109,6 +109,7 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
         hub_id=tiny.hub_id,
         name=name,
         coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
+        edition="" if is_taught else "the first edition (training/README.md) of ",
         knows=KNOWS if is_taught else "",
         taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2, clips=int(summary["scenes"]) // SCENES_A_CLIP)
         if is_taught

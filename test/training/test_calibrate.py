@@ -88,7 +88,7 @@ def test_a_card_tells_what_its_family_is(tmp_path: Path) -> None:
     for text in (
         "# The tiny Qwen3-VL of",
         "`Qwen3VLForConditionalGeneration` with 4,600,000",
-        "make train FAMILY=qwen3_vl",
+        "by the first edition (training/README.md) of `make train FAMILY=qwen3_vl`",
         "make evaluate MODEL=tiny-qwen3-vl",
         "0 to 1000 of the image",
         "4:3 becomes 256x192",

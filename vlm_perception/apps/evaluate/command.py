@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--split", default="val", help="of RefCOCO (default: %(default)s)")
     made.add_argument(
         "--absent",
-        type=int,
+        type=_count,
         default=1,
         metavar="N",
         help="also ask each image of a COCO file for N categories that it does not have; COCO's own mAP needs all of "
@@ -87,6 +87,13 @@ def parser() -> argparse.ArgumentParser:
     add_parameters(made, SHARED)
     made.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return made
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0: give 0 or a whole number above")
+    return value
 
 
 def _evaluate(options: argparse.Namespace, make: MakeEngine) -> tuple[int, str]:
@@ -145,7 +152,7 @@ def _read(options: argparse.Namespace) -> Dataset:
     images = options.images or options.data.parent
     if is_list(options.data) if options.format is None else options.format == "refcoco":
         return read_refcoco(options.data, images, options.split)
-    return read_coco(options.data, images, max(0, options.absent))
+    return read_coco(options.data, images, options.absent)
 
 
 def _check_writable(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from PIL import Image
 from spoken import SpokenEngine
 
 from vlm_perception.apps.evaluate import command as cli
+from vlm_perception.apps.evaluate.asking import ask_all
+from vlm_perception.apps.evaluate.coco import read_coco
+from vlm_perception.engines.base import OnText, ShouldStop, ignore_text
 from vlm_perception.errors import InferenceError
+from vlm_perception.prompts.builder import load_prompts
+from vlm_perception.settings import Settings
+from vlm_perception.types import Answer, Request
 
 BOXES = {"a.png": [4, 6, 16, 24], "b.png": [30, 1, 30, 39], "c.png": [0, 0, 9, 9]}
 REPLY = '[{"bbox_2d": [4, 6, 20, 30], "label": "cup"}]'
@@ -67,6 +74,30 @@ def test_options_choose_what_is_asked(data: Path, engine: SpokenEngine) -> None:
     assert [request.prompt.text for request in engine.requests] == ["cup", "cup"]
     assert engine.requests[0].budget.max_pixels == 90000
     assert written("sub/found.json")["figures"]["rejection"] is None
+
+
+@pytest.mark.parametrize(("option", "said"), [("--absent", "-1 is below 0"), ("--max-images", "-1 is below 1")])
+def test_wrong_numbers_are_refused(
+    data: Path, engine: SpokenEngine, option: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main([str(data), f"{option}=-1"], engine.make)
+    assert said in capsys.readouterr().err
+
+
+class UnsureEngine(SpokenEngine):
+    """Tells no probabilities, as some servers do."""
+
+    def answer(self, request: Request, should_stop: ShouldStop, on_text: OnText = ignore_text) -> Answer:
+        return replace(super().answer(request, should_stop), tokens=())
+
+
+def test_a_score_that_is_not_known_counts_as_1(data: Path) -> None:
+    sheets = read_coco(data, data.parent, 0).sheets
+    answers = ask_all(
+        UnsureEngine(REPLY), sheets, load_prompts(), Settings(), should_stop=lambda: False, on_failure=pytest.fail
+    )
+    assert [[box.score for box in answer.found] for answer in answers] == [[1.0]] * 3
 
 
 def test_a_phrase_asks_for_boxes_whatever_its_words_are(data: Path, engine: SpokenEngine) -> None:
