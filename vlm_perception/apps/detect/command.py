@@ -8,22 +8,21 @@ SIGTERM, with what was done kept; 141 when nobody reads the output any more.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from vlm_perception import __version__
+from vlm_perception.apps.batch_command import run_batch
 from vlm_perception.apps.options import add_parameters, settings_of, whole
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.factory import make_engine
-from vlm_perception.errors import OutputError, VlmPerceptionError
+from vlm_perception.errors import OutputError
 from vlm_perception.settings import Settings
-from vlm_perception.startup.arguments import StartupError
 
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
@@ -40,7 +39,7 @@ SHARED = (
 )  # fmt: skip
 # Of a video that is asked about as a whole, unless --max-frames says more.
 MOST_FILM_FRAMES = 64
-_CLOSED_PIPE, _SIGNALLED, _INTERRUPTED = 141, 128, 130
+_SIGNALLED = 128
 
 
 def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> int:
@@ -54,22 +53,7 @@ def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> i
         The exit code; see the module's docstring.
     """
     options = parser().parse_args(argv)
-    # OpenCV writes to stderr about files that we report on ourselves; read when it is imported.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    stdout = sys.stdout
-    try:
-        # What any library prints must not come between the results.
-        with redirect_stdout(sys.stderr):
-            return _detect(options, stdout, make or _quiet_engine)
-    except (VlmPerceptionError, StartupError) as error:
-        print(f"vlm-detect: {error}", file=sys.stderr)
-        _drop_unwritable(stdout)
-        return 2
-    except BrokenPipeError:
-        _drop_unwritable(stdout)
-        return _CLOSED_PIPE
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return run_batch("vlm-detect", lambda stdout: _detect(options, stdout, make or _quiet_engine))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -228,14 +212,6 @@ def _quiet_engine(settings: Settings) -> Engine:
 
     silence_libraries(PROGRAM, progress=sys.stderr.isatty())
     return make_engine(lambda: settings)
-
-
-def _drop_unwritable(stdout: TextIO) -> None:
-    """Let what cannot be written go nowhere, so that the flush at the end of the process does not fail again."""
-    try:
-        stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
 """`vlm-perception-evaluate`: how good a model is on pictures whose truth is known. No ROS needed.
 
 Exit codes: 0 all asked; 1 some images or questions failed, the others are in the figures; 2 wrong usage, or the data,
-the model or the output cannot be used; 130 after Ctrl-C and 143 after SIGTERM, with the figures of what was answered.
+the model or the output cannot be used; 130 after Ctrl-C and 143 after SIGTERM, with the figures of what was answered;
+141 when nobody reads the output.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from vlm_perception import __version__
+from vlm_perception.apps.batch_command import run_batch
 from vlm_perception.apps.evaluate.questions import Dataset
 from vlm_perception.apps.options import add_parameters, settings_of, whole
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.factory import make_engine
-from vlm_perception.errors import DatasetError, OutputError, VlmPerceptionError
+from vlm_perception.errors import DatasetError, OutputError
 from vlm_perception.settings import Settings
-from vlm_perception.startup.arguments import StartupError
 
 PROGRAM = "vlm-perception-evaluate"
 FORMATS = ("coco", "refcoco")
@@ -31,7 +31,7 @@ SHARED = (
     "zoom", "served_model", "model_family", "server_key_file",
 )  # fmt: skip
 MakeEngine = Callable[[Settings], Engine]
-_SIGNALLED, _INTERRUPTED = 128, 130
+_SIGNALLED = 128
 
 
 def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> int:
@@ -45,19 +45,7 @@ def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> i
         The exit code; see the module's docstring.
     """
     options = parser().parse_args(argv)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    stdout = sys.stdout
-    try:
-        # What any library prints must not come between the tables.
-        with redirect_stdout(sys.stderr):
-            code, report = _evaluate(options, make or _quiet_engine)
-    except (VlmPerceptionError, StartupError) as error:
-        _say(str(error))
-        return 2
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    print(report, file=stdout)
-    return code
+    return run_batch(PROGRAM, lambda stdout: _evaluate(options, stdout, make or _quiet_engine))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +84,7 @@ def _count(text: str) -> int:
     return value
 
 
-def _evaluate(options: argparse.Namespace, make: MakeEngine) -> tuple[int, str]:
+def _evaluate(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the libraries of images and measures.
     from tqdm import tqdm
 
@@ -140,8 +128,8 @@ def _evaluate(options: argparse.Namespace, make: MakeEngine) -> tuple[int, str]:
     _write(options.output, summary)
     report = [overall_table(figures), *([label_table(labels)] if labels else [])]
     report.append(f"{summary['images']} images, {len(answers)} questions, {len(failed)} failed; wrote {options.output}")
-    code = _SIGNALLED + stop.received if stop.received is not None else 1 if failed else 0
-    return code, "\n\n".join(report)
+    print("\n\n".join(report), file=stdout, flush=True)
+    return _SIGNALLED + stop.received if stop.received is not None else 1 if failed else 0
 
 
 def _read(options: argparse.Namespace) -> Dataset:

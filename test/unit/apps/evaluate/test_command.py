@@ -136,6 +136,15 @@ def test_after_a_signal_the_figures_of_what_was_answered_are_written(
     assert (written()["complete"], written()["figures"]["questions"]) == (False, 2)
 
 
+def test_an_output_that_nobody_reads_is_141(data: Path, engine: SpokenEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        assert cli.main([str(data)], engine.make) == 141
+    assert written()["images"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
