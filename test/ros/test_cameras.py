@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from recorded_bags import START_S, STORE, header, image, write_bag
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
@@ -138,6 +141,7 @@ def test_help_names_every_parameter_and_an_example(camera, capsys):
         (FileCamera, {}, SettingsError, "path is empty"),
         (FileCamera, {"path": "/no/such/file.png"}, ImageError, "/no/such/file.png"),
         (FileCamera, {"path": "/tmp", "rate_hz": 100000.0}, SettingsError, "rate_hz"),
+        (FileCamera, {"path": "/tmp", "clock": True}, SettingsError, "clock is true and /tmp is no bag"),
         (SceneCamera, {"rate_hz": 0}, SettingsError, "0.1 to 240"),
         (SceneCamera, {"width": 1}, SettingsError, "width"),
         (SceneCamera, {"width": "wide"}, SettingsError, "integer"),
@@ -246,6 +250,44 @@ def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(ro
     assert [m.encoding for m in depths.messages] == ["16UC1"] * 6
     assert [m.transforms[0].transform.translation.x for m in moved.messages] == list(range(6))
     assert {m.transforms[0].child_frame_id for m in fixed.messages} == {"lens", "lidar"}
+
+
+def test_with_clock_a_node_on_simulated_time_answers_all_of_a_bag_with_ages_of_the_recording(
+    robot, start, tmp_path, scripted
+):
+    late_ns = 20_000_000
+    recorded = [("/front/image", index * 10**8 + late_ns, image(index)) for index in range(5)]
+    path = write_bag(tmp_path / "drive", recorded)
+    clock = robot.hear("/clock", Clock, 500)
+    topic = ("image:=/file_camera/image",)
+    robot.node(scripted, prompt="cup", frame_policy="every", use_sim_time=True, remap=topic)
+    answers = robot.hear("/vlm_perception/answer", String)
+    # Under simulated time itself, as where a launch file sets that for all: its own pace must not wait for its clock.
+    camera = start(FileCamera, path=str(path), clock=True, loop=False, rate_hz=5.0, use_sim_time=True)
+    robot.until(lambda: camera.finished, "all images published")
+    robot.until(lambda: len(answers.messages) == 5, "all are answered")
+    told = [json.loads(message.data) for message in answers.messages]
+    assert [(each["stamp"]["sec"], each["stamp"]["nanosec"]) for each in told] == [
+        (START_S, index * 10**8 + 7) for index in range(5)
+    ]
+    assert all(late_ns * 1e-9 - 1e-6 <= each["timings"]["age_s"] < 0.5 for each in told)
+    times_ns = [(m.clock.sec - START_S) * 10**9 + m.clock.nanosec for m in clock.messages]
+    assert times_ns == sorted(times_ns)
+    shown_ns = [index * 10**8 + late_ns for index in range(5)]
+    assert set(shown_ns) <= set(times_ns)
+    assert (times_ns[0], times_ns[-1]) == (shown_ns[0], shown_ns[-1])
+    assert set(times_ns) - set(shown_ns), "it goes on between two images"
+
+
+def test_clock_stands_while_a_loop_begins_again(robot, start, tmp_path):
+    path = write_bag(tmp_path / "drive", [("/front/image", index * 10**9, image(index)) for index in range(2)])
+    clock = robot.hear("/clock", Clock, 500)
+    start(FileCamera, path=str(path), clock=True, rate_hz=20.0)
+    first, last = (Clock(clock=Time(sec=START_S + sec)) for sec in range(2))
+    robot.until(lambda: clock.messages.count(first) > 2, "it loops")
+    after_last = [b for a, b in itertools.pairwise(clock.messages) if a == last]
+    assert all(each in (first, last) for each in after_last)
+    assert first in after_last
 
 
 def test_file_camera_says_which_cameras_a_bag_has(start, tmp_path):

@@ -95,6 +95,7 @@ def test_parameters_that_are_set_exist(page: Path) -> None:
         "path",
         "topic",
         "loop",
+        "clock",
         "seed",
         "n_objects",
         "world",

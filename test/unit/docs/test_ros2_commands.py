@@ -24,7 +24,7 @@ PRINTED = [
     "ros2 run usb_cam usb_cam_node_exe",
     "ros2 run usb_cam usb_cam_node_exe --ros-args -r __ns:=/front",
     "ros2 run v4l2_camera v4l2_camera_node",
-    f"{RUN} file_camera --ros-args -p path:=$HOME/drive -p topic:=/front/image_raw -p loop:=false",
+    f"{RUN} file_camera --ros-args -p path:=$HOME/drive -p topic:=/front/image_raw -p clock:=true -p loop:=false",
     f"{RUN} file_camera --ros-args -p path:=$HOME/street.mp4 -r '~/image:=/image'",
     f"{RUN} scene_camera --ros-args -p seed:=7 -p n_objects:=3",
     f"{RUN} scene_camera --ros-args -p world:=true -p base_turn:=45.0",

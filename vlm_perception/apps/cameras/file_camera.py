@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from vlm_perception.apps.cameras.bag_clock import BagClock
 from vlm_perception.apps.cameras.recorded import Recording, Shot
 from vlm_perception.apps.cameras.shared import PATIENCE_S, Audience, usage, wants_help
 from vlm_perception.errors import ImageError, SettingsError
@@ -22,6 +23,7 @@ from vlm_perception.frames.bag_files import is_bag
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import frames_of, is_video
 from vlm_perception.frames.videos import video_rate_hz
+from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.ros.parameters import declare
@@ -37,11 +39,13 @@ PARAMETERS = (
         "rate_hz", "double", 0.0, 0.0, 240.0, (), "Hz", "Images per second; 0: the file's own rate, else 10.", False
     ),
     Parameter("loop", "bool", True, None, None, (), "", "Begin again at the end; false waits for a listener.", False),
+    Parameter("clock", "bool", False, None, None, (), "", "Publish a bag's time on /clock, for use_sim_time.", False),
     Parameter("frame_id", "string", "file_camera", None, None, (), "", "Frame id of images that have none.", False),
 )
 _ABOUT = (
     "Publishes an image, a folder of images, a video or a camera of a bag on ~/image (sensor_msgs/Image, rgb8).\n"
-    "Images of a bag keep their stamps and frame ids; ~/camera_info, ~/depth, /tf and /tf_static go with them."
+    "Images of a bag keep their stamps and frame ids; ~/camera_info, ~/depth, /tf and /tf_static go with them,\n"
+    "and with clock /clock, for nodes with use_sim_time."
 )
 _DEFAULT_RATE_HZ, _MOST_RATE_HZ = 10.0, 240.0
 _TYPES = {
@@ -73,6 +77,10 @@ class FileCamera:
         self._beside: dict[str, Publisher] = {}
         self._frame_id = values["frame_id"]
         warn = self.node.get_logger().warning
+        if values["clock"] and not is_bag(path):
+            raise SettingsError(
+                f"clock is true and {path} is no bag, whose time it is: set path to a bag, or clock false"
+            )
         if is_bag(path):
             self._recording = self._opened(path, values["topic"], values["depth_topic"])
             self._shots = self._recording.shots(values["loop"], self._on_skip)
@@ -82,9 +90,12 @@ class FileCamera:
         self._next: Shot | None = next(self._shots)
         rate_hz = values["rate_hz"] or self._own_rate_hz(path) or _DEFAULT_RATE_HZ
         self._image = self.node.create_publisher(Image, "~/image", 1)
+        self._clock = BagClock(self.node, 1.0 / rate_hz) if values["clock"] else None
+        others = [*self._beside.values(), *([self._clock.publisher] if self._clock else ())]
         # What is shown only once must not be over before somebody looks.
-        self._audience = Audience(self._image, self._beside.values(), patience_s=PATIENCE_S if values["loop"] else None)
-        self.node.create_timer(1.0 / rate_hz, self._publish)
+        self._audience = Audience(self._image, others, patience_s=PATIENCE_S if values["loop"] else None)
+        # Not of simulated time, which stands until this tells it.
+        steady_timer(self.node, 1.0 / rate_hz, self._publish)
         self.node.get_logger().info(f"publishing {path} on {self._image.topic_name} at {rate_hz:g} Hz")
 
     def close(self) -> bool:
@@ -133,20 +144,26 @@ class FileCamera:
             # One period after the last image, so that it has left the machine.
             self.finished = True
             return
-        for message in self._next.beside:
+        # The next is read before this is shown: the clock has to know where it goes.
+        shot, self._next = self._next, self._following()
+        if self._clock is not None and shot.recorded_ns is not None:
+            self._clock.show(shot.recorded_ns, (self._next and self._next.recorded_ns) or shot.recorded_ns)
+        for message in shot.beside:
             if message.topic in self._beside:
                 self._beside[message.topic].publish(message.data)
-        if self._next.header is not None:
-            header = header_message(self._next.header)
+        if shot.header is not None:
+            header = header_message(shot.header)
         else:
             header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=self._frame_id)
-        self._image.publish(image_message(self._next.rgb, header))
+        self._image.publish(image_message(shot.rgb, header))
+
+    def _following(self) -> Shot | None:
         try:
-            self._next = next(self._shots)
+            return next(self._shots)
         except (StopIteration, ImageError) as end:
-            reason = str(end) or "the last image is published"
+            reason = str(end) or "that was the last image"
             self.node.get_logger().info(f"finished: {reason}")
-            self._next = None
+            return None
 
 
 def _of_files(frames: Generator[Pixels, None, None]) -> Generator[Shot, None, None]:

@@ -21,11 +21,13 @@ class Shot:
         rgb: (height, width, 3) uint8 RGB.
         header: The recorded image's own; None for one of a file, which is stamped when it is published.
         beside: What was recorded on the other topics since the image before, in order.
+        recorded_ns: When the image was, nanoseconds; None for one of a file.
     """
 
     rgb: Pixels
     header: FrameHeader | None = None
     beside: tuple[BagMessage, ...] = ()
+    recorded_ns: int | None = None
 
 
 class Recording:
@@ -82,7 +84,7 @@ class Recording:
                 except ImageError as error:
                     on_skip(error)
                     continue
-                yield Shot(frame.rgb, frame.header, tuple(waiting))
+                yield Shot(frame.rgb, frame.header, tuple(waiting), message.recorded_ns)
                 waiting, shown = [], shown + 1
             if not shown:
                 raise ImageError(f"none of the images on {self._topic} of {self._path} can be read", cause="no_images")
