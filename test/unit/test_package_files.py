@@ -38,6 +38,13 @@ def test_package_xml_names_nothing_that_is_imported_nowhere() -> None:
     assert named - imported == {"ros2launch", "python3-venv"}
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+def test_git_holds_nothing_that_it_ignores() -> None:
+    """Such as a link to an environment: checking it out deletes the environment that is there."""
+    line = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(line, check=True, capture_output=True, text=True).stdout == ""
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/robot.md"])
 def test_the_apt_line_installs_what_the_lines_below_it_use(page: str) -> None:
     """What neither `ros-base` nor a fresh machine has."""
