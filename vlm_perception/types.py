@@ -250,6 +250,11 @@ class Timings:
     first_object_s: float | None = None
     prefill_s: float = 0.0
 
+    @property
+    def total_s(self) -> float:
+        """From the request to the whole answer."""
+        return self.preprocess_s + self.generate_s + self.decode_s
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

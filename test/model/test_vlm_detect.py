@@ -155,7 +155,7 @@ def test_the_page_s_examples_run_as_they_stand(
         assert cli.main(arguments, lambda settings: engine) == 0, capsys.readouterr().err
         outs.append(capsys.readouterr().out)
     assert [path.name for path in (tmp_path / "pictures").iterdir() if path.name not in written] == []
-    one, folder, pattern, points, stream, coco, yolo, film = (out.splitlines() for out in outs)
+    one, folder, pattern, points, stream, coco, yolo, film, *compared = (out.splitlines() for out in outs)
     assert len(json.loads(one[0])["objects"]) == 3
     assert folder == []
     assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 6
@@ -171,12 +171,35 @@ def test_the_page_s_examples_run_as_they_stand(
     assert [len(found) for _, _, found in data] == [1, 1]
     (watched,) = map(json.loads, film)
     assert (watched["task"], watched["clip"]["frames"] > 1) == ("watch", True)
+    assert [table[-1] for table in compared] == [
+        f"{count} pictures, {differ} about which they differ; wrote comparison.json and comparison.png"
+        for count, differ in ((4, 0), (4, 0), (1, 1))
+    ]
 
 
 def test_the_page_names_every_option_and_exit_code() -> None:
     options = {name for action in cli.parser()._actions for name in action.option_strings if name.startswith("--")}
     assert [name for name in sorted(options - {"--help", "--version", "--fail-fast"}) if name not in PAGE] == []
     assert {f"| {code} |" for code in (0, 1, 2, 130, 141, 143)} <= set(re.findall(r"^\| \d+ \|", PAGE, re.MULTILINE))
+
+
+def test_two_families_are_compared_on_the_page_s_pictures(tmp_path: Path) -> None:
+    """The first example as it stands; in the test of all examples one model answers for both."""
+    (command,) = (shlex.split(line) for line in COMMANDS if "tiny-qwen3-vl" in line)
+    assert draw_scenes([str(tmp_path / "pictures"), "--frames", "0"]) == 0
+    process = start(tmp_path, *command[1:])
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, err
+    assert out.splitlines()[-1].startswith("4 pictures, ")
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    first, second = found["variants"]
+    assert (first["answered"], second["answered"], found["complete"]) == (4, 4, True)
+    assert second["agreement"] > 0.7
+    assert 0 < first["latency_p50_s"] <= first["latency_p95_s"]
+    sizes = {letter: {tuple(each["answers"][letter]["model_wh"]) for each in found["frames"]} for letter in "AB"}
+    assert sizes["A"] != sizes["B"], "each family has a resize rule of its own"
+    with Image.open(tmp_path / "comparison.png") as sheet:
+        assert sheet.width == 2 * 808
 
 
 def test_points_left_out_of_boxes_are_told(

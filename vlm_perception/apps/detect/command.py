@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -27,6 +26,7 @@ from vlm_perception.settings import Settings
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
     from vlm_perception.apps.detect.exports.jsonl import JsonLines
+    from vlm_perception.frames.videos import Thinning
     from vlm_perception.types import Prompt
 
 MakeEngine = Callable[[Settings], Engine]
@@ -34,12 +34,13 @@ FORMATS = ("jsonl", "coco", "yolo")
 STDOUT = (None, "-")
 # Parameters of the node that mean the same here; types, defaults, limits and texts stand in settings.py.
 SHARED = (
-    "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
-    "zoom", "served_model", "model_family", "server_key_file", "watch_rate_hz", "watch_max_pixels",
+    "model", "device", "dtype", "quantize", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
+    "prompts_file", "zoom", "served_model", "model_family", "server_key_file", "watch_rate_hz", "watch_max_pixels",
 )  # fmt: skip
+# What --compare may replace; films as a whole are not compared.
+COMPARED = tuple(name for name in SHARED if not name.startswith("watch_"))
 # Of a video that is asked about as a whole, unless --max-frames says more.
 MOST_FILM_FRAMES = 64
-_SIGNALLED = 128
 
 
 def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> int:
@@ -52,7 +53,10 @@ def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> i
     Returns:
         The exit code; see the module's docstring.
     """
-    options = parser().parse_args(argv)
+    arguments = parser()
+    options = arguments.parse_args(argv)
+    if options.prompt is None and not options.compare:
+        arguments.error("the following arguments are required: -p/--prompt")
     return run_batch("vlm-detect", lambda stdout: _detect(options, stdout, make or _quiet_engine))
 
 
@@ -66,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="image, folder, pattern ('photos/**/*.jpg'), video or ROS 2 bag"
     )
-    parser.add_argument("-p", "--prompt", required=True, metavar="TEXT", help="what to find, such as 'red cup; person'")
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="what to find, such as 'red cup; person'")
     add_parameters(parser, SHARED)
     parser.add_argument("-f", "--format", choices=FORMATS, default="jsonl", help="of the results (default: jsonl)")
     parser.add_argument(
@@ -76,6 +80,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=Path, metavar="FOLDER", help="also keep the answered frames of videos there")
     parser.add_argument(
         "--output-bag", type=Path, metavar="FOLDER", help="also write results about bags as a bag there"
+    )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="'MODEL NAME=VALUE ...'",
+        help="instead, compare the answers of several, each given like this: options of this command that are its own, "
+        "prompt=TEXT too; a table, --output (default: comparison.json) and a contact sheet beside it",
     )
     parser.add_argument("--stream", action="store_true", help="also print each object once it is complete (jsonl)")
     thin = parser.add_mutually_exclusive_group()
@@ -114,59 +126,52 @@ def _positive(text: str) -> float:
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.film_clip import FilmSampling
-    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, leading_failures, read_pictures
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
     from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
-    from vlm_perception.apps.stop_signals import StopSignals
-    from vlm_perception.frames.videos import Thinning
     from vlm_perception.prompts.builder import load_prompts
     from vlm_perception.types import Task
 
+    terminal, thinning = Terminal(options.quiet), _thinning(options)
+    if options.compare:
+        from vlm_perception.apps.detect.compare.run import compare
+
+        return compare(options, COMPARED, thinning, terminal, stdout, make)
     settings = settings_of(options, SHARED)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
-    if isinstance(options.every, float):
-        options.every, options.rate = 1, 1.0 / options.every
-    thinning = Thinning(options.every, options.rate, options.max_frames)
     watching = None
     if prompt.task is Task.WATCH:
         most = options.max_frames or MOST_FILM_FRAMES
         least_px = settings.watch_budget(settings.budget, most).max_pixels
-        watching = FilmSampling(options.rate or settings.watch_rate_hz, most, least_px)
+        watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)
     found = find_inputs(options.inputs)
     exports, lines = _exports(options, stdout, prompt, found.files)
-    terminal = Terminal(options.quiet)
     for note in found.notes:
         terminal.note(note)
     if prompt.neutralised:
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
-    engine = make(settings)
-    failures, pictures = leading_failures(
-        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic))
-    )
-    # Told before the model is loaded, which takes long, and which only pictures need.
-    for failure in failures:
-        terminal.failed(failure)
-    first = None if failures and options.fail_fast else next(pictures, None)
-    if first is not None:
-        engine.load()
-        if knows := engine.describe().get("knows"):
-            terminal.note(f"this model knows {knows}: what it says of other images means nothing")
-    items = chain(failures, [first] if first is not None else (), pictures)
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
-    bar = terminal.bar(
-        lambda: expected_count(found.files, thinning, whole=watching is not None, topic=options.topic),
-        stdout_shows_progress=lines_seen,
-    )
-    with closing(engine), bar, StopSignals() as stop:
-        tally = detect_all(
-            engine, items, prompt, settings, exports, terminal,
-            stop=stop, on_partial=lines.add_partial if lines and options.stream else None,
-            on_failure=lines.fail if lines else None, fail_fast=options.fail_fast,
-        )  # fmt: skip
+    tally = detect_all(
+        make(settings),
+        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic)),
+        prompt, settings, exports, terminal,
+        bar=terminal.bar(
+            lambda: expected_count(found.files, thinning, whole=watching is not None, topic=options.topic),
+            stdout_shows_progress=lines_seen,
+        ),
+        on_partial=lines.add_partial if lines and options.stream else None,
+        on_failure=lines.fail if lines else None, fail_fast=options.fail_fast,
+    )  # fmt: skip
     terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
-    if stop.received is not None:
-        return _SIGNALLED + stop.received
-    return 1 if tally.failed else 0
+    return tally.exit_code
+
+
+def _thinning(options: argparse.Namespace) -> Thinning:
+    from vlm_perception.frames.videos import Thinning
+
+    if isinstance(options.every, float):
+        return Thinning(1, 1.0 / options.every, options.max_frames)
+    return Thinning(options.every, options.rate, options.max_frames)
 
 
 def _exports(

@@ -18,6 +18,8 @@ from vlm_perception.frames.videos import Thinning, expected_frames, read_video
 from vlm_perception.types import Clip, FrameHeader
 
 Note = Callable[[str], None]
+# Source and number of the frame: tells one picture from another, also in another reading of the same files.
+PictureId = tuple[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Picture:
         """Name for messages, such as `clip.mp4 frame 12`."""
         return str(self.path) if self.frame_index is None or self.clip else f"{self.path} frame {self.frame_index}"
 
+    @property
+    def id(self) -> PictureId:
+        """Which picture this is."""
+        return str(self.path), self.frame_index
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -65,6 +72,11 @@ class Failure:
     message: str
     frame_index: int | None = None
     time_s: float | None = None
+
+    @property
+    def id(self) -> PictureId:
+        """Which picture this is about."""
+        return self.source, self.frame_index
 
 
 @dataclass(frozen=True, slots=True)

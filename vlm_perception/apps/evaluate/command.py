@@ -27,8 +27,8 @@ from vlm_perception.settings import Settings
 PROGRAM = "vlm-perception-evaluate"
 FORMATS = ("coco", "refcoco")
 SHARED = (
-    "model", "device", "dtype", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold", "prompts_file",
-    "zoom", "served_model", "model_family", "server_key_file",
+    "model", "device", "dtype", "quantize", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
+    "prompts_file", "zoom", "served_model", "model_family", "server_key_file",
 )  # fmt: skip
 MakeEngine = Callable[[Settings], Engine]
 _SIGNALLED = 128

@@ -242,11 +242,10 @@ def timings_of(result: Result) -> tuple[tuple[str, str], ...]:
     """Name the durations and sizes of one answer."""
     answer, timings = result.answer, result.answer.timings
     image_w, image_h = result.request.frame.image_wh
-    total_s = timings.preprocess_s + timings.generate_s + timings.decode_s
     n_tokens, generate_s = len(answer.tokens), timings.generate_s
     rate = f", {n_tokens} tokens, {n_tokens / generate_s:.0f}/s" if n_tokens and generate_s > 0 else ""
     facts = [
-        ("whole answer", f"{total_s:.2f} s"),
+        ("whole answer", f"{timings.total_s:.2f} s"),
         ("prepare the image", f"{timings.preprocess_s * 1000:.0f} ms"),
         ("generate", f"{timings.generate_s:.2f} s{rate}"),
         ("read the tokens", f"{timings.decode_s * 1000:.0f} ms"),

@@ -48,8 +48,7 @@ class JsonLines:
     def fail(self, failure: Failure) -> None:
         """Write a line with `error`."""
         self._shown = 0
-        place = {"source": failure.source, "frame_index": failure.frame_index, "time_s": failure.time_s}
-        self._write({**place, "error": failure.message})
+        self._write({**place_fields(failure), "error": failure.message})
 
     def close(self) -> tuple[str, ...]:
         """Close the file; a stream stays open."""
@@ -88,10 +87,11 @@ class JsonLines:
                 self._whole += len(line.encode())
 
 
-def place_fields(picture: Picture) -> dict[str, Any]:
+def place_fields(item: Picture | Failure) -> dict[str, Any]:
     """Where a picture comes from: file, number and time; of a bag also stamp, frame id and topic as on `~/answer`."""
-    place = {"source": str(picture.path), "frame_index": picture.frame_index, "time_s": picture.time_s}
-    if (header := picture.header) is None:
+    source = item.source if isinstance(item, Failure) else str(item.path)
+    place = {"source": source, "frame_index": item.frame_index, "time_s": item.time_s}
+    if isinstance(item, Failure) or (header := item.header) is None:
         return place
     stamp = {"sec": header.stamp_sec, "nanosec": header.stamp_nanosec}
-    return {**place, "stamp": stamp, "frame_id": header.frame_id, "camera": picture.camera}
+    return {**place, "stamp": stamp, "frame_id": header.frame_id, "camera": item.camera}

@@ -1,0 +1,1 @@
+"""Several models, servers, prompts or settings on the same pictures: `vlm-detect --compare A --compare B`."""
