@@ -141,6 +141,11 @@ def screenshot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
+def screenshot_now(page: Page, name: str) -> None:
+    """With the mouse where it is."""
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
 def truth_of(name: str, label: str) -> XYXY:
     return next(truth.xyxy for truth in EXAMPLES[name].scene.truths if truth.label == label)
 
@@ -340,6 +345,44 @@ def test_a_row_of_the_table_shows_its_box(open_page: Callable[..., Page], viewpo
     page.mouse.move(0, 0)
     page.locator("#prompt textarea").focus()
     expect(mark).to_have_count(0)
+
+
+def test_a_box_drawn_on_the_image_or_taken_from_the_answer_is_the_part_that_is_asked_about(
+    page: Page, tmp_path: Path
+) -> None:
+    example = EXAMPLES["Count"]
+    upload(page, png(tmp_path / "carts.png", example.scene.rgb))
+    prompt, (left, top, _, bottom) = page.locator("#prompt textarea"), truth_of("Count", "red cart")
+    prompt.fill("every cart")
+    image = page.locator("#image .image-frame img")
+    shown = image.bounding_box()
+    scale = min(shown["width"] / 640, shown["height"] / 480)
+    x0, y0 = shown["x"] + (shown["width"] - 640 * scale) / 2, shown["y"] + (shown["height"] - 480 * scale) / 2
+    # From the lower right, and beyond the edge: both are boxes too.
+    page.mouse.move(x0 + 639 * scale, y0 + (bottom + 8) * scale)
+    page.mouse.down()
+    page.mouse.move(x0 + (left - 30) * scale, y0 + (top - 30) * scale, steps=3)
+    screenshot_now(page, "ui_part_drawn")
+    page.mouse.up()
+    expect(prompt).to_have_value(re.compile(r"^in \[\d+, \d+, \d+, \d+\]: every cart$"))
+    drawn = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
+    assert np.abs(np.subtract(drawn, (left - 30, top - 30, 639, bottom + 8))).max() <= 3
+    page.get_by_role("button", name="Ask", exact=True).click()
+    wait_answered(page, "cart")
+    assert set(boxes(page)) == {"red cart"}, "the blue one is elsewhere"
+    assert downloaded(page)["region_xyxy"] == list(drawn)
+    inside = page.get_by_role("button", name="Ask about this part")
+    expect(inside).to_be_hidden()
+    page.locator("table.objects tbody tr").first.click()
+    inside.click()
+    expect(prompt).to_be_focused()
+    taken = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
+    assert np.abs(np.subtract(taken, boxes(page)["red cart"])).max() <= 1
+    assert prompt.input_value().endswith("]: every cart"), "one part takes the place of the other"
+    screenshot(page, "ui_part")
+    # A click takes it away.
+    image.click(position={"x": shown["width"] / 2, "y": shown["height"] / 2})
+    expect(prompt).to_have_value("every cart")
 
 
 def downloaded(page: Page) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 // Run by Gradio once the table of objects (`element`) is there: a row that is pointed at, focused or chosen shows its
 // place in the picture. Places are shares of the image's width: the picture may be smaller, and higher by its caption.
+// The box of a chosen row can be asked about; part.js puts it into the prompt.
 const MARK = 'highlight'
 
 let marked = null
@@ -36,6 +37,7 @@ function show(row) {
 }
 
 const rowOf = event => event.target.closest('tr[data-place]')
+const inside = () => element.querySelector('button.inside')
 const chosen = () => element.querySelector('tr[aria-current]')
 
 function choose(row) {
@@ -43,6 +45,7 @@ function choose(row) {
   before?.removeAttribute('aria-current')
   if (row !== before) row.setAttribute('aria-current', 'true')
   show(chosen())
+  inside().hidden = chosen()?.dataset.place.split(' ').length !== 4
   document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})
 }
 
@@ -50,7 +53,12 @@ element.addEventListener('pointerover', event => show(rowOf(event) ?? chosen()))
 element.addEventListener('pointerleave', () => show(chosen()))
 element.addEventListener('focusin', event => show(rowOf(event) ?? chosen()))
 element.addEventListener('focusout', () => show(chosen()))
-element.addEventListener('click', event => rowOf(event) && choose(rowOf(event)))
+element.addEventListener('click', event => {
+  if (rowOf(event)) choose(rowOf(event))
+  if (event.target !== inside()) return
+  const places = chosen().dataset.place.split(' ').map(Number)
+  dispatchEvent(new CustomEvent('part', {detail: places.map(share => share * inside().dataset.imageW)}))
+})
 element.addEventListener('keydown', event => {
   if (!rowOf(event) || !['Enter', ' '].includes(event.key)) return
   event.preventDefault()

@@ -27,7 +27,7 @@ from vlm_perception.startup.arguments import StartupError
 from vlm_perception.types import Task
 
 STYLE_PATH = Path(__file__).with_name("style.css")
-_HIGHLIGHT = Path(__file__).with_name("highlight.js")
+_HIGHLIGHT, _PART = Path(__file__).with_name("highlight.js"), Path(__file__).with_name("part.js")
 # Uploads and pictures are removed this long after they were made, and all of them when the page ends.
 KEEP_FILES_S = 1800
 _TIDY_EVERY_S = 60
@@ -145,6 +145,10 @@ def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
         elem_id="image",
         alt_text="The picture to ask about",
     )
+    gr.HTML(
+        '<p class="legend">Draw a box on the picture to ask about a part of it.</p>',
+        js_on_load=_PART.read_text("utf-8"), elem_id="part",
+    )  # fmt: skip
     with gr.Accordion("From a video", open=False, elem_id="from-video"):
         video = gr.Video(label="Video", sources=["upload"], height=220, elem_id="video")
         moment = gr.Slider(0.0, 1.0, 0.0, step=0.05, label="Picture at, seconds", interactive=False, elem_id="moment")

@@ -228,7 +228,8 @@ def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, i
     if fitted_to is not None:
         remark = f"chances of being right for images like those they were fitted on, {fitted_to}, and for no others"
     listed = table(heads, rows, name="objects", numbers=(0, 2), places=places)
-    return f'{listed}<p class="legend">Scores are {escape(remark)}.</p>'
+    inside = f'<button class="inside" data-image-w="{image_w}" hidden>Ask about this part</button>'
+    return f'{listed}{inside}<p class="legend">Scores are {escape(remark)}.</p>'
 
 
 def rejects_table(rejects: Sequence[Reject]) -> str:
