@@ -49,6 +49,7 @@ CLIP_SHARDS = 24
 CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 6, 0.08, 4
 CLIP_LENGTH = 256
 SAVE_EVERY_S = 240.0
+RESUME_FILE = "resume.safetensors"
 
 
 _Values = TypeVar("_Values", Batch, DenseTargets)
@@ -213,7 +214,7 @@ class Trainer:
                 raw |= {f"optimiser.{number}.{parameter}.{k}": v.contiguous() for k, v in moments.items()}
         part = folder / "resume.part.safetensors"
         save_file(raw, part, metadata={"step": str(self.step)})
-        os.replace(part, folder / "resume.safetensors")
+        os.replace(part, folder / RESUME_FILE)
         average = type(self.model)(self.model.config)
         average.generation_config = self.model.generation_config
         average.load_state_dict(self.average)
@@ -221,11 +222,11 @@ class Trainer:
         print(f"saved {folder / 'checkpoint'} at step {self.step}", flush=True)
 
     def _resume(self) -> None:
-        path = self.plan.folder / "resume.safetensors"
+        path = self.plan.folder / RESUME_FILE
         if not path.exists():
             return
         raw = load_file(path, device=self.plan.device)
-        model, heads, self.average = (_under(raw, name) for name in ("model", "heads", "average"))
+        model, heads, average = (_under(raw, name) for name in ("model", "heads", "average"))
         # The head is the embedding, and is kept once.
         model["lm_head.weight"] = model["model.language_model.embed_tokens.weight"]
         try:
@@ -233,7 +234,9 @@ class Trainer:
             self.heads.load_state_dict(heads)
         except RuntimeError as error:
             raise SystemExit(f"{path} does not fit this model ({error}): delete {path.parent} to start anew") from error
-        for number, optimiser in enumerate(self.optimisers):
+        # A run that was handed over has the weights alone.
+        self.average = average or {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        for number, optimiser in enumerate(self.optimisers if average else ()):
             own = optimiser.state_dict()
             kept = (_under(raw, f"optimiser.{number}.{i}") for group in own["param_groups"] for i in group["params"])
             optimiser.load_state_dict({**own, "state": dict(enumerate(kept))})

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from training import cache, clips, train
 from training.cache import make_shard
 from training.families import TINY_FAMILIES
-from training.train import Plan, Stream, Trainer
+from training.handover import hand_over
+from training.train import RESUME_FILE, Plan, Stream, Trainer
 
 SHARDS = 13
 
@@ -68,6 +69,25 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
         assert torch.equal(whole.average[name], resumed.average[name]), name
+
+
+def test_a_run_that_is_handed_over_goes_on_at_its_step_with_its_weights(plan: Plan, tmp_path: Path) -> None:
+    begun = Trainer(replace(plan, steps=2))
+    begun.train()
+    elsewhere = tmp_path / "elsewhere"
+    assert hand_over(tmp_path, elsewhere) == 2
+    assert (elsewhere / RESUME_FILE).stat().st_size < 0.2 * (tmp_path / RESUME_FILE).stat().st_size
+    (elsewhere / "scenes").symlink_to(tmp_path / "scenes")
+    resumed = Trainer(replace(plan, folder=elsewhere))
+    assert resumed.step == 2
+    assert resumed.processor.tokenizer.get_vocab() == begun.processor.tokenizer.get_vocab()
+    for name, value in begun.model.state_dict().items():
+        ours = resumed.model.state_dict()[name]
+        assert ours.dtype == value.dtype
+        assert torch.equal(ours, value.bfloat16().to(value.dtype)), name
+        assert torch.equal(resumed.average[name], ours), name
+    resumed.train()
+    assert resumed.step == plan.steps
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
