@@ -6,13 +6,12 @@ import itertools
 import json
 import math
 
-import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from recorded_bags import START_S, STORE, header, image, write_bag
+from recorded_bags import START_S, calibration, image, transforms, write_bag
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
@@ -24,9 +23,9 @@ from vlm_perception.apps.cameras.file_camera import FileCamera
 from vlm_perception.apps.cameras.scene_camera import SceneCamera
 from vlm_perception.errors import ImageError, SettingsError
 from vlm_perception.ros.image_messages import metres_of, rgb_of
-from vlm_perception.ros.inputs.depth import camera_of
 from vlm_perception.ros.inputs.transforms import OwnTransforms
 from vlm_perception.types import DetectedObject
+from vlm_perception.world.camera_model import camera_of
 from vlm_perception.world.lift import lift
 
 
@@ -200,27 +199,6 @@ def test_scene_camera_films_a_world_in_which_depth_tf_and_places_agree(robot, st
     assert [item["position_frame"] for item in told] == ["world"] * len(objects)
 
 
-def calibration(index):
-    make, roi = STORE.types["sensor_msgs/msg/CameraInfo"], STORE.types["sensor_msgs/msg/RegionOfInterest"]
-    return make(
-        header=header(index), height=48, width=64, distortion_model="plumb_bob", d=np.zeros(5), k=np.arange(9.0),
-        r=np.zeros(9), p=np.zeros(12), binning_x=0, binning_y=0,
-        roi=roi(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
-    )  # fmt: skip
-
-
-def transforms(index, child):
-    types = STORE.types
-    transform = types["geometry_msgs/msg/Transform"](
-        translation=types["geometry_msgs/msg/Vector3"](x=float(index), y=0.0, z=0.0),
-        rotation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
-    )
-    stamped = types["geometry_msgs/msg/TransformStamped"](
-        header=header(index, frame_id="base"), child_frame_id=child, transform=transform
-    )
-    return types["tf2_msgs/msg/TFMessage"](transforms=[stamped])
-
-
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(robot, start, tmp_path, storage):
     recorded = [("/tf_static", 0, transforms(0, "lens")), ("/tf_static", 0, transforms(0, "lidar"))]
@@ -246,7 +224,7 @@ def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(ro
     ]
     assert [int(rgb_of(m).mean()) for m in images.messages] == [index * 10 for index in seen]
     assert [m.header.stamp.nanosec for m in infos.messages] == [index * 10**8 + 7 for index in range(6)]
-    assert list(infos.messages[0].k) == list(range(9))
+    assert list(infos.messages[0].k) == list(calibration(0).k)
     assert [m.encoding for m in depths.messages] == ["16UC1"] * 6
     assert [m.transforms[0].transform.translation.x for m in moved.messages] == list(range(6))
     assert {m.transforms[0].child_frame_id for m in fixed.messages} == {"lens", "lidar"}

@@ -15,7 +15,8 @@ from visualization_msgs.msg import Marker
 
 from vlm_perception.ros import image_messages
 from vlm_perception.ros.inputs import depth as depth_input
-from vlm_perception.ros.inputs.depth import Pins, camera_of
+from vlm_perception.ros.inputs.depth import Pins
+from vlm_perception.world.camera_model import camera_of
 
 
 @pytest.fixture

@@ -39,6 +39,30 @@ def jpeg(index: int) -> Any:
     return STORE.types[JPEG](header=header(index), format="rgb8; jpeg compressed bgr8", data=data)
 
 
+def calibration(index: int, focal_px: float = 50.0) -> Any:
+    """Of a pinhole that looks along the middle of the image."""
+    make, roi = STORE.types["sensor_msgs/msg/CameraInfo"], STORE.types["sensor_msgs/msg/RegionOfInterest"]
+    k = np.array([focal_px, 0.0, WH[0] / 2 - 0.5, 0.0, focal_px, WH[1] / 2 - 0.5, 0.0, 0.0, 1.0])
+    return make(
+        header=header(index), height=WH[1], width=WH[0], distortion_model="plumb_bob", d=np.zeros(5), k=k,
+        r=np.zeros(9), p=np.zeros(12), binning_x=0, binning_y=0,
+        roi=roi(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )  # fmt: skip
+
+
+def transforms(index: int, child: str, parent: str = "base") -> Any:
+    """A frame that is so many metres along x in its parent."""
+    types = STORE.types
+    transform = types["geometry_msgs/msg/Transform"](
+        translation=types["geometry_msgs/msg/Vector3"](x=float(index), y=0.0, z=0.0),
+        rotation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    stamped = types["geometry_msgs/msg/TransformStamped"](
+        header=header(index, frame_id=parent), child_frame_id=child, transform=transform
+    )
+    return types["tf2_msgs/msg/TFMessage"](transforms=[stamped])
+
+
 def text(words: str) -> Any:
     return STORE.types[TEXT](data=words)
 

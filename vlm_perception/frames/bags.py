@@ -25,6 +25,7 @@ from rosbags.typesys.store import Typestore
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bag_files import MCAP_MAGIC, CutFile, Note, storage_files, whole_records
 from vlm_perception.frames.compressed import compressed_to_rgb
+from vlm_perception.frames.depth import Metres, compressed_depth_to_metres, depth_to_metres
 from vlm_perception.frames.encodings import Pixels, RawLayout, raw_to_rgb
 from vlm_perception.frames.signatures import signature_of
 from vlm_perception.frames.videos import ALL_FRAMES, Thinning, thinned, thinned_count
@@ -178,9 +179,21 @@ class Bag:
             topic: As `image_topic` gives it.
             thinning: Which are wanted; by the time they were recorded, because stamps may be 0 or begin again.
         """
-        kind = self.topics[topic].kind
         for index, time_s, message in thinned(_timed(self.messages([topic])), thinning):
-            yield BagImage(index, time_s, message.recorded_ns, partial(_frame, self._path, kind, message))
+            yield self.image(message, index, time_s)
+
+    def image(self, message: BagMessage, index: int, time_s: float) -> BagImage:
+        """Make the image of a message, with its number on its topic and its time after the first, seconds."""
+        read = partial(_frame, self._path, self.topics[message.topic].kind, message)
+        return BagImage(index, time_s, message.recorded_ns, read)
+
+    def content(self, message: BagMessage) -> Any:
+        """Return what a message holds, by the names of its fields.
+
+        Raises:
+            ImageError: `undecodable`: its bytes are none of its type.
+        """
+        return _content(self._path, self.topics[message.topic].kind, message)
 
 
 @contextmanager
@@ -239,14 +252,8 @@ def _timed(messages: Iterable[BagMessage]) -> Iterator[tuple[float, BagMessage]]
 
 
 def _frame(path: Path, kind: str, message: BagMessage) -> Frame:
-    try:
-        content: Any = typestore().deserialize_cdr(message.data, kind)
-        header = FrameHeader(content.header.stamp.sec, content.header.stamp.nanosec, content.header.frame_id)
-    except Exception as error:
-        raise ImageError(
-            f"{message.topic} of {path}: {len(message.data)} bytes are no {kind} ({_in_words(error)}): record it anew",
-            cause="undecodable",
-        ) from error
+    content = _content(path, kind, message)
+    header = FrameHeader(content.header.stamp.sec, content.header.stamp.nanosec, content.header.frame_id)
     try:
         rgb = _pixels(kind, content)
     except ImageError as error:
@@ -254,12 +261,35 @@ def _frame(path: Path, kind: str, message: BagMessage) -> Frame:
     return Frame(rgb, header, message.topic, message.recorded_ns * 1e-9)
 
 
+def _content(path: Path, kind: str, message: BagMessage) -> Any:
+    try:
+        return typestore().deserialize_cdr(message.data, kind)
+    except Exception as error:
+        raise ImageError(
+            f"{message.topic} of {path}: {len(message.data)} bytes are no {kind} ({_in_words(error)}): record it anew",
+            cause="undecodable",
+        ) from error
+
+
+def metres_of(content: Any) -> Metres:
+    """Return the content of a depth message as (height, width) float32 metres, NaN where there is none.
+
+    Raises:
+        ImageError: It contradicts itself, is no depth, or cannot be decoded.
+    """
+    if content.__msgtype__ == COMPRESSED:
+        return compressed_depth_to_metres(memoryview(content.data), content.format)
+    return depth_to_metres(memoryview(content.data), _layout(content))
+
+
 def _pixels(kind: str, content: Any) -> Pixels:
-    data = memoryview(content.data)
     if kind == COMPRESSED:
-        return compressed_to_rgb(data, content.format)
-    layout = RawLayout(content.encoding, content.width, content.height, content.step, bool(content.is_bigendian))
-    return raw_to_rgb(data, layout)
+        return compressed_to_rgb(memoryview(content.data), content.format)
+    return raw_to_rgb(memoryview(content.data), _layout(content))
+
+
+def _layout(content: Any) -> RawLayout:
+    return RawLayout(content.encoding, content.width, content.height, content.step, bool(content.is_bigendian))
 
 
 def _opened(file: Path, closing: ExitStack, note: Note) -> _Storage:

@@ -84,16 +84,44 @@ def thinned(frames: Iterable[tuple[float, _T]], thinning: Thinning) -> Generator
     Yields:
         Number, from 0, time and maker of each.
     """
-    taken, due_s = 0, 0.0
+    chooser = Chooser(thinning)
     for index, (time_s, frame) in enumerate(frames):
-        if index % thinning.every or (thinning.rate_hz is not None and time_s < due_s - 1e-6):
-            continue
-        yield index, time_s, frame
-        taken += 1
-        if taken == thinning.max_frames:
+        if chooser.wants(index, time_s):
+            yield index, time_s, frame
+        if chooser.is_done:
             return
-        if thinning.rate_hz is not None:
-            due_s = _next_due_s(due_s, time_s, thinning.rate_hz)
+
+
+class Chooser:
+    """Chooses the frames that are wanted, one after the other.
+
+    Args:
+        thinning: Which are.
+    """
+
+    def __init__(self, thinning: Thinning) -> None:
+        self._thinning = thinning
+        self._taken, self._due_s = 0, 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no frame is wanted any more."""
+        return self._taken == self._thinning.max_frames
+
+    def wants(self, index: int, time_s: float) -> bool:
+        """Whether this frame is wanted.
+
+        Args:
+            index: Its number, from 0.
+            time_s: Its time, seconds from the first, which rises.
+        """
+        rate_hz = self._thinning.rate_hz
+        if self.is_done or index % self._thinning.every or (rate_hz is not None and time_s < self._due_s - 1e-6):
+            return False
+        self._taken += 1
+        if rate_hz is not None:
+            self._due_s = _next_due_s(self._due_s, time_s, rate_hz)
+        return True
 
 
 def frame_at(path: Path, time_s: float) -> Pixels:

@@ -9,19 +9,29 @@ from typing import Any
 
 from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import Clip, DetectedObject, Event, Result
+from vlm_perception.world.lift import NoSpot, Places, Spot
 
 
-def result_fields(result: Result) -> dict[str, Any]:
+def result_fields(result: Result, places: Places | None = None) -> dict[str, Any]:
     """Everything known about one answer that does not depend on where its image came from.
 
     Keys: `prompt`, `prompt_id` (of a standing prompt, else empty), `task`, `region_xyxy` (image pixels, null for all
     of the image), `raw_text` (the model's reply as it came), `text` (prose outside the objects, and every text that
     was read), `thinking` (what the model thought first), `count` (or null), `count_agrees` (or null), `objects` (see
-    `object_fields`), `score` (`formula`, `fitted_on` or null), `rejects` (reason, text), `remarks` (kind, text),
-    `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`, `passes` (of the decoder), `looks`
-    (closer looks: see `Look`), `timings` (seconds; see `Timings`, and `zoom_s`, that of the looks). Of a clip also
-    `events` (see `event_fields`) and `clip`: its `duration_s` and its number of `frames`.
+    `object_fields` and, with depth, `_position_fields`), `score` (`formula`, `fitted_on` or null), `rejects` (reason,
+    text), `remarks` (kind, text), `image_wh` and `model_wh` (pixels), `finish_reason`, `truncated`, `partial`,
+    `passes` (of the decoder), `looks` (closer looks: see `Look`), `timings` (seconds; see `Timings`, and `zoom_s`,
+    that of the looks). Of a clip also `events` (see `event_fields`) and `clip`: its `duration_s` and its number of
+    `frames`.
+
+    Args:
+        result: The answer.
+        places: Where its objects are in space; None without depth.
     """
+    objects = [object_fields(item) for item in result.objects]
+    if places is not None:
+        for fields, spot in zip(objects, places.spots, strict=True):
+            fields |= _position_fields(spot, places.frame_id)
     answer, frame, region = result.answer, result.request.frame, result.request.prompt.region
     of_clip: dict[str, Any] = {}
     if (clip := result.request.clip) is not None:
@@ -37,7 +47,7 @@ def result_fields(result: Result) -> dict[str, Any]:
         "thinking": result.thinking,
         "count": result.count,
         "count_agrees": result.count_agrees,
-        "objects": [object_fields(item) for item in result.objects],
+        "objects": objects,
         "score": {"formula": FORMULA, "fitted_on": fitted_on(result)},
         "remarks": [{"kind": remark.kind, "text": remark.text} for remark in result.remarks],
         "rejects": [{"reason": reject.reason, "text": reject.text} for reject in result.rejects],
@@ -113,6 +123,21 @@ def object_fields(item: DetectedObject) -> dict[str, Any]:
     if item.keypoints:
         fields["keypoints"] = {name: list(xy) for name, xy in item.keypoints.items()}
     return fields
+
+
+def _position_fields(spot: Spot | NoSpot, frame_id: str) -> dict[str, Any]:
+    """Where an object is in space.
+
+    Keys: `position_m`, `position_frame`, `size_m` and `distance_m`; or `no_position` with `cause` and `text`.
+    """
+    if isinstance(spot, NoSpot):
+        return {"no_position": {"cause": spot.cause, "text": spot.text}}
+    return {
+        "position_m": list(spot.position_m),
+        "position_frame": frame_id,
+        "size_m": list(spot.size_m),
+        "distance_m": spot.distance_m,
+    }
 
 
 def one_line(fields: Mapping[str, Any]) -> str:

@@ -20,12 +20,12 @@ from vlm_perception.ros.inputs.recent_images import RecentImage, stamp_ns
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
-from vlm_perception.ros.outputs.space_messages import Places, detections_3d_message, place_fields
+from vlm_perception.ros.outputs.space_messages import detections_3d_message
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.goals import Goal, ignore_partial
 from vlm_perception.types import DropCause, Result, Task
 from vlm_perception.worker.worker import Worker
-from vlm_perception.world.lift import NoSpot
+from vlm_perception.world.lift import NoSpot, Places
 
 Answered = tuple[Result, Places | None]
 _MOST_COUNT = 2**31 - 1
@@ -148,13 +148,12 @@ class Goals:
 
 def answer_message(result: Result, places: Places | None, latency_s: float, age_s: float | None) -> Answer:
     """Write a result as the message that answers a goal; see `answer_json` for the times."""
-    fields = None if places is None else place_fields(places)
     message = Answer(
         detections=detections_message(result),
         text=sendable(result.text),
         count=-1 if result.count is None else min(result.count, _MOST_COUNT),
         truncated=result.truncated,
-        json=answer_json(result, latency_s, age_s, fields),
+        json=answer_json(result, latency_s, age_s, places),
     )
     for reject in result.rejects:
         score = math.nan if reject.score is None else reject.score

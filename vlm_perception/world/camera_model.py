@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -135,3 +136,22 @@ class CameraModel:
         else:
             pixels, _ = cv2.projectPoints(points, still, still, k, d if any(self.d) else np.zeros(4))
         return np.asarray(pixels, np.float64).reshape(-1, 2)
+
+
+def camera_of(info: Any, rectified: bool = False) -> CameraModel:
+    """Make the model of a camera's images of what its CameraInfo says of the whole sensor.
+
+    Args:
+        info: A sensor_msgs/CameraInfo, of ROS or of a bag: `K` and `D` are of the raw image, `P` is of the rectified
+            one; binning and region of interest come after.
+        rectified: Whether the images are; then the lens is gone already.
+
+    Raises:
+        CameraModelError: It is not calibrated.
+    """
+    numbers = list(map(float, info.p if rectified else info.k))
+    k = tuple(numbers if not rectified else numbers[:3] + numbers[4:7] + numbers[8:11])
+    lens = ("", ()) if rectified else (info.distortion_model, tuple(map(float, info.d)))
+    whole = CameraModel((info.width, info.height), k, *lens)
+    roi = info.roi
+    return whole.window((roi.x_offset, roi.y_offset, roi.width, roi.height), (info.binning_x, info.binning_y))

@@ -79,6 +79,21 @@ class NoSpot:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the objects of an answer are, one place or reason for each.
+
+    Attributes:
+        frame_id: The frame they are in.
+        spots: In the order of the objects.
+        is_optical: Whether that is the camera's own frame, whose y points down; of others z is taken to point up.
+    """
+
+    frame_id: str
+    spots: tuple[Spot | NoSpot, ...]
+    is_optical: bool = True
+
+
 def check_aligned(image_wh: WH, image_frame: str, depth_wh: WH, depth_frame: str) -> NoSpot | None:
     """Tell why depth does not belong to the pixels of a colour image; None where it does."""
     aspect = (depth_wh[0] * image_wh[1]) / max(1, depth_wh[1] * image_wh[0])

@@ -20,12 +20,13 @@ from vlm_perception.apps.batch_command import run_batch
 from vlm_perception.apps.options import add_parameters, settings_of, whole
 from vlm_perception.engines.base import Engine
 from vlm_perception.engines.factory import make_engine
-from vlm_perception.errors import OutputError
+from vlm_perception.errors import OutputError, SettingsError
 from vlm_perception.settings import Settings
 
 if TYPE_CHECKING:
     from vlm_perception.apps.detect.exports.base import Export
     from vlm_perception.apps.detect.exports.jsonl import JsonLines
+    from vlm_perception.apps.detect.inputs import DepthBeside
     from vlm_perception.frames.videos import Thinning
     from vlm_perception.types import Prompt
 
@@ -39,6 +40,8 @@ SHARED = (
 )  # fmt: skip
 # What --compare may replace; films as a whole are not compared.
 COMPARED = tuple(name for name in SHARED if not name.startswith("watch_"))
+# The same, for bags.
+OF_BAGS = ("depth_tolerance_s", "target_frame")
 # Of a video that is asked about as a whole, unless --max-frames says more.
 MOST_FILM_FRAMES = 64
 
@@ -101,6 +104,10 @@ def parser() -> argparse.ArgumentParser:
     thin.add_argument("--rate", type=_positive, metavar="HZ", help="ask about at most so many frames a second of it")
     parser.add_argument("--max-frames", type=whole, metavar="N", help="ask about at most N frames of each video")
     parser.add_argument("--topic", default="", metavar="NAME", help="camera in bags that hold several")
+    parser.add_argument(
+        "--depth-topic", default="", metavar="NAME", help="its depth in bags, aligned, for places in space"
+    )
+    add_parameters(parser, OF_BAGS)
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first input that fails")
     parser.add_argument("-q", "--quiet", action="store_true", help="only failures on stderr")
     parser.add_argument("--version", action="version", version=f"vlm-detect {__version__}")
@@ -137,7 +144,8 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         from vlm_perception.apps.detect.compare.run import compare
 
         return compare(options, COMPARED, thinning, terminal, stdout, make)
-    settings = settings_of(options, SHARED)
+    settings = settings_of(options, SHARED + OF_BAGS)
+    depth = _depth(options.depth_topic, settings)
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     watching = None
     if prompt.task is Task.WATCH:
@@ -153,7 +161,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     tally = detect_all(
         make(settings),
-        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic)),
+        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic, depth)),
         prompt, settings, exports, terminal,
         bar=terminal.bar(
             lambda: expected_count(found.files, thinning, whole=watching is not None, topic=options.topic),
@@ -172,6 +180,16 @@ def _thinning(options: argparse.Namespace) -> Thinning:
     if isinstance(options.every, float):
         return Thinning(1, 1.0 / options.every, options.max_frames)
     return Thinning(options.every, options.rate, options.max_frames)
+
+
+def _depth(topic: str, settings: Settings) -> DepthBeside | None:
+    from vlm_perception.apps.detect.inputs import DepthBeside
+
+    if topic:
+        return DepthBeside(topic, settings.depth_tolerance_s, settings.target_frame)
+    if settings.target_frame:
+        raise SettingsError(f"--target-frame {settings.target_frame} needs depth: name its topic with --depth-topic")
+    return None
 
 
 def _exports(

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_bag, watch_film
+from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bag_files import is_bag
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import is_video, left_out, read_image, worth_reading
 from vlm_perception.frames.videos import Thinning, expected_frames, read_video
-from vlm_perception.types import Clip, FrameHeader
+from vlm_perception.types import Clip, Frame, FrameHeader, Result
+from vlm_perception.world.lift import Places
 
 Note = Callable[[str], None]
 # Source and number of the frame: tells one picture from another, also in another reading of the same files.
 PictureId = tuple[str, int | None]
+# The bag, and a frame of it whose `received_s` is the time of its recording.
+OnBetween = Callable[[Path, Frame], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Picture:
         header: The image message's own, of a bag.
         camera: Name of its topic in a bag, else empty.
         recorded_ns: When the bag says that it was recorded, nanoseconds.
+        place: Places the objects of its answer in space, until the next picture is read; None without depth.
     """
 
     path: Path
@@ -45,6 +49,7 @@ class Picture:
     header: FrameHeader | None = None
     camera: str = ""
     recorded_ns: int | None = None
+    place: Callable[[Result], Places] | None = None
 
     @property
     def title(self) -> str:
@@ -55,6 +60,25 @@ class Picture:
     def id(self) -> PictureId:
         """Which picture this is."""
         return str(self.path), self.frame_index
+
+    def places(self, result: Result) -> Places | None:
+        """Where the objects of its answer are in space; None without depth."""
+        return None if self.place is None else self.place(result)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthBeside:
+    """The depth of a bag's camera, and where its objects are to be placed: the node's parameters of the same names.
+
+    Attributes:
+        depth_topic: Aligned to the camera's images.
+        depth_tolerance_s: How far its stamp may be from the image's.
+        target_frame: Frame of the places, by the bag's transforms; empty for the camera's own.
+    """
+
+    depth_topic: str
+    depth_tolerance_s: float
+    target_frame: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +170,13 @@ def _entries(name: str, path: Path) -> tuple[list[Path], str]:
 
 
 def read_pictures(
-    files: Iterable[Path], thinning: Thinning, note: Note, watching: FilmSampling | None = None, topic: str = ""
+    files: Iterable[Path],
+    thinning: Thinning,
+    note: Note,
+    watching: FilmSampling | None = None,
+    topic: str = "",
+    depth: DepthBeside | None = None,
+    on_between: OnBetween | None = None,
 ) -> Iterator[Picture | Failure]:
     """Read all files; one that cannot be read becomes a failure, and the next one follows.
 
@@ -156,11 +186,19 @@ def read_pictures(
         note: Told in words when a video ends early, and what of a bag is damaged.
         watching: How many frames of a video are seen together; None asks about each frame by itself.
         topic: The camera in bags; empty for those with one camera.
+        depth: The depth of that camera in bags; None places nothing in space.
+        on_between: Given the frames of a bag that are not asked about, in order among those that are.
     """
     for path in files:
         try:
             if is_bag(path):
-                yield from _recorded(path, thinning, note, watching, topic)
+                # Imported late: rosbags takes a second, and only bags need it.
+                from vlm_perception.apps.detect.recorded import read_bag, watch_recording
+
+                if watching is not None:
+                    yield watch_recording(path, watching, note, topic)
+                else:
+                    yield from read_bag(path, thinning, note, topic, depth, on_between)
                 continue
             if not is_video(path):
                 yield Picture(path, read_image(path))
@@ -172,33 +210,6 @@ def read_pictures(
                 yield Picture(path, frame.rgb, frame.index, frame.time_s)
         except ImageError as error:
             yield Failure(str(path), str(error))
-
-
-def _recorded(
-    path: Path, thinning: Thinning, note: Note, watching: FilmSampling | None, topic: str
-) -> Iterator[Picture | Failure]:
-    """Read a bag."""
-    # Imported late: rosbags takes a second, and only bags need it.
-    from vlm_perception.frames.bags import open_bag
-
-    with open_bag(path, note) as bag:
-        camera = bag.image_topic(topic)
-        if watching is not None:
-            clip, index, recorded_ns = watch_bag(bag, camera, watching, note)
-            last = clip.frames[-1]
-            yield Picture(path, last.rgb, index, clip.duration_s, clip, last.header, camera, recorded_ns)
-            return
-        empty = True
-        for image in bag.images(camera, thinning):
-            empty = False
-            try:
-                frame = image.read()
-            except ImageError as error:
-                yield Failure(str(path), f"image {image.index} of {error}", image.index, image.time_s)
-                continue
-            yield Picture(path, frame.rgb, image.index, image.time_s, None, frame.header, camera, image.recorded_ns)
-        if empty:
-            raise ImageError(f"{path} holds no message on {camera} that can be read: record it anew", cause="no_images")
 
 
 def _watched(path: Path, watching: FilmSampling, note: Note) -> Picture:

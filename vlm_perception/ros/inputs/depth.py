@@ -26,7 +26,8 @@ from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
 from vlm_perception.types import WH, DetectedObject, FrameHeader, Result
-from vlm_perception.world.camera_model import CameraModel, CameraModelError
+from vlm_perception.world.camera_model import CameraModel
+from vlm_perception.world.depth_pairing import DepthSource, pair
 from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
 
 # A third of a second at 30 Hz: 37 MB of 720p in metres.
@@ -204,40 +205,8 @@ class DepthInput:
         depth: tuple[int, Image | CompressedImage] | None,
         info: tuple[int, CameraInfo] | None,
     ) -> tuple[Image | CompressedImage, CameraModel] | NoSpot:
-        stamp_ns = _stamp_ns(header)
-        if depth is None:
-            return NoSpot("no_depth", f"no depth came on {self._depth_topic} yet: start it, or correct depth_topics")
-        apart_s = abs(depth[0] - stamp_ns) * 1e-9
-        if apart_s > tolerance_s:
-            return NoSpot(
-                "no_depth_at_stamp",
-                f"the closest depth on {self._depth_topic} is {apart_s:.3f} s from the image, over depth_tolerance_s "
-                f"{tolerance_s:g}: let the driver send both at once, or raise it",
-            )
-        if info is None:
-            return NoSpot("no_camera_info", f"no calibration came on {self._info_topic}: let the driver send it")
-        try:
-            return depth[1], camera_of(info[1], self._rectified)
-        except CameraModelError as error:
-            return NoSpot("bad_camera_info", f"{self._info_topic}: {error}")
-
-
-def camera_of(info: CameraInfo, rectified: bool = False) -> CameraModel:
-    """Make the model of a camera's images of what its CameraInfo says of the whole sensor.
-
-    Args:
-        info: `K` and `D` are of the raw image, `P` is of the rectified one; binning and region of interest come after.
-        rectified: Whether the images are; then the lens is gone already.
-
-    Raises:
-        CameraModelError: It is not calibrated.
-    """
-    numbers = list(map(float, info.p if rectified else info.k))
-    k = tuple(numbers if not rectified else numbers[:3] + numbers[4:7] + numbers[8:11])
-    lens = ("", ()) if rectified else (info.distortion_model, tuple(map(float, info.d)))
-    whole = CameraModel((info.width, info.height), k, *lens)
-    roi = info.roi
-    return whole.window((roi.x_offset, roi.y_offset, roi.width, roi.height), (info.binning_x, info.binning_y))
+        source = DepthSource(self._depth_topic, self._info_topic, tolerance_s, self._rectified)
+        return pair(_stamp_ns(header), depth, info, source)
 
 
 def _nanoseconds(stamp: Time) -> int:

@@ -23,10 +23,8 @@ from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, header_message
 from vlm_perception.ros.outputs.space_messages import (
-    Places,
     detections_3d_message,
     markers_3d_message,
-    place_fields,
     track_markers_message,
     tracks_3d_message,
 )
@@ -34,6 +32,7 @@ from vlm_perception.ros.outputs.track_messages import tracks_json, tracks_messag
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
 from vlm_perception.types import FrameHeader, Result
+from vlm_perception.world.lift import Places
 from vlm_perception.world.tracks import Track, Tracks
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -196,8 +195,7 @@ class Publishers:
             if self._closed:
                 return
             self._detections.publish(detections_message(result))
-            fields = None if places is None else place_fields(places)
-            self._answer.publish(String(data=answer_json(result, latency_s, age_s, fields)))
+            self._answer.publish(String(data=answer_json(result, latency_s, age_s, places)))
             if result.partial:
                 return
             self._calibration.take(result.request.frame.header)

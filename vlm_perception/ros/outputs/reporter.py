@@ -15,11 +15,10 @@ from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.frame_age import FrameAge, frame_age
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.result_messages import answer_json
-from vlm_perception.ros.outputs.space_messages import Places, place_fields
 from vlm_perception.scheduling.rate import Throttle
 from vlm_perception.types import Frame, Prompt, Result
 from vlm_perception.worker.listener import Deliver
-from vlm_perception.world.lift import NoSpot
+from vlm_perception.world.lift import NoSpot, Places
 
 _ANSWERS_LOG_PERIOD_S = 60.0
 # Answers that somebody may still ask to have written: more than are told at once.
@@ -117,7 +116,7 @@ class Reporter:
         """Write a result as `~/answer` does, with its times now; on any thread."""
         with self._lock:
             places = self._places.get(_key(result))
-        return answer_json(result, *self.times_of(result), None if places is None else place_fields(places))
+        return answer_json(result, *self.times_of(result), places)
 
     def times_of(self, result: Result) -> tuple[float, float | None]:
         """Return the seconds since the image's arrival and since its stamp, None if that cannot tell; on any thread."""

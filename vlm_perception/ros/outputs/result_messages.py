@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from vlm_perception.replies.result_json import one_line, result_fields
 from vlm_perception.types import DetectedObject, FrameHeader, Result
+from vlm_perception.world.lift import Places
 
 
 def header_message(header: FrameHeader) -> Header:
@@ -50,9 +48,7 @@ def detection_message(item: DetectedObject, header: Header, prompt_id: str = "")
     return message
 
 
-def answer_json(
-    result: Result, latency_s: float, age_s: float | None, places: Sequence[Mapping[str, Any]] | None = None
-) -> str:
+def answer_json(result: Result, latency_s: float, age_s: float | None, places: Places | None = None) -> str:
     """Everything known about one answer, as one line of JSON.
 
     Keys: those of `result_fields`, and `stamp` (sec, nanosec), `frame_id` and `camera` of the
@@ -63,13 +59,11 @@ def answer_json(
         result: What was found, or what has been found so far.
         latency_s: From the image's arrival to now, seconds.
         age_s: From the image's stamp to now, seconds; None when it is unknown.
-        places: Further keys of each object, of its place in space; None without depth.
+        places: Where the objects are in space; None without depth.
     """
-    frame, fields = result.request.frame, result_fields(result)
+    frame, fields = result.request.frame, result_fields(result, places)
     fields["stamp"] = {"sec": frame.header.stamp_sec, "nanosec": frame.header.stamp_nanosec}
     fields["frame_id"] = frame.header.frame_id
     fields["camera"] = frame.camera
     fields["timings"] |= {"latency_s": latency_s, "age_s": age_s}
-    for item, place in zip(fields["objects"], places or (), strict=False):
-        item.update(place)
     return one_line(fields)

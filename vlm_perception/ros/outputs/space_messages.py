@@ -1,10 +1,9 @@
-"""Objects with their places in space -> Detection3DArray, markers, and what `~/answer` says of them."""
+"""Objects with their places in space -> Detection3DArray and markers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from std_msgs.msg import ColorRGBA, Header
@@ -14,7 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vlm_perception.drawing.class_colours import class_colours, is_faint
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.types import DetectedObject, FrameHeader, Result
-from vlm_perception.world.lift import NoSpot, Spot
+from vlm_perception.world.lift import NoSpot, Places, Spot
 from vlm_perception.world.tracks import Track, Tracks
 from vlm_perception.world.transforms import Transform
 
@@ -22,21 +21,6 @@ _FAINT, _FILLED = 0.15, 0.4
 _TEXT_HEIGHT_M = 0.08
 # A point, or a thing seen edge on, still has a body in a viewer.
 _THINNEST_M = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the objects of an answer are, one place or reason for each.
-
-    Attributes:
-        frame_id: The frame they are in.
-        spots: In the order of the objects.
-        is_optical: Whether that is the camera's own frame, whose y points down; of others z is taken to point up.
-    """
-
-    frame_id: str
-    spots: tuple[Spot | NoSpot, ...]
-    is_optical: bool = True
 
 
 def detections_3d_message(result: Result, places: Places) -> Detection3DArray:
@@ -113,25 +97,6 @@ def _markers(items: Sequence[_Shown], header: Header, places: Places, targets: S
         text.color, text.text = ColorRGBA(r=red, g=green, b=blue, a=1.0), _caption(item, spot)
         markers += [box, text]
     return MarkerArray(markers=markers)
-
-
-def place_fields(places: Places) -> list[dict[str, Any]]:
-    """Keys of each object in `~/answer`.
-
-    Returns:
-        `position_m`, `position_frame`, `size_m` and `distance_m`; or `no_position` with `cause` and `text`.
-    """
-    return [
-        {"no_position": {"cause": spot.cause, "text": spot.text}}
-        if isinstance(spot, NoSpot)
-        else {
-            "position_m": list(spot.position_m),
-            "position_frame": places.frame_id,
-            "size_m": list(spot.size_m),
-            "distance_m": spot.distance_m,
-        }
-        for spot in places.spots
-    ]
 
 
 def _caption(item: _Shown, spot: Spot) -> str:

@@ -12,9 +12,9 @@ from vlm_perception.errors import ImageError, VlmPerceptionError
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.outputs.publishers import Outputs, Publishers
-from vlm_perception.ros.outputs.space_messages import Places
 from vlm_perception.types import Frame, Prompt
 from vlm_perception.worker.listener import Deliver
+from vlm_perception.world.lift import Places
 from vlm_perception.world.tracks import Track, Tracks
 
 # Some are late by a frame or two; they are told without a place after `LATEST_S`.

@@ -183,6 +183,7 @@ def test_a_variant_is_the_command_s_options_with_its_own(
         (["", "prompt=watch: what happened?"], [], "films as a whole are not compared"),
         (["", ""], ["--stream"], "leave --stream out"),
         (["", ""], ["--annotated", "there", "--output-bag", "there"], "leave --annotated, --output-bag out"),
+        (["", ""], ["--depth-topic", "/depth"], "leave --depth-topic out"),
         (["", ""], ["--format", "coco"], "leave --format coco out"),
         (["", ""], ["--output", "-"], "name a file such as"),
         (["", ""], ["--output", "found.png"], "name a file such as"),

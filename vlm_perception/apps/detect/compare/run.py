@@ -117,7 +117,7 @@ def _ask(
 
 def _targets(options: argparse.Namespace) -> tuple[Path, Path]:
     """Say where to write JSON and sheet, and find out now where nothing can be written."""
-    others = {name: getattr(options, name) for name in ("stream", "annotated", "frames", "output_bag")}
+    others = {name: getattr(options, name) for name in ("stream", "annotated", "frames", "output_bag", "depth_topic")}
     unfit = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
     if options.format != "jsonl":
         unfit.append(f"--format {options.format}")

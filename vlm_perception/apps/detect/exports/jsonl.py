@@ -37,7 +37,7 @@ class JsonLines:
     def add(self, picture: Picture, result: Result) -> None:
         """Write the line of one answer."""
         self._shown = 0
-        self._write({**place_fields(picture), **result_fields(result)})
+        self._write({**place_fields(picture), **result_fields(result, picture.places(result))})
 
     def add_partial(self, picture: Picture, result: Result) -> None:
         """Write a line for every object that is new since the last call for this picture."""
