@@ -7,33 +7,13 @@ say more than the phrase, so it stays.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vlm_perception.types import DetectedObject, Prompt
+from vlm_perception.words import Words, folded, words_of
 
 MODEL_LABEL = "model_label"
-
-_DETERMINERS = {"a", "an", "the", "each", "every", "all", "any", "some", "this", "that", "these", "those"}
-_IRREGULAR = {
-    "people": "person",
-    "men": "man",
-    "women": "woman",
-    "children": "child",
-    "feet": "foot",
-    "teeth": "tooth",
-    "mice": "mouse",
-    "knives": "knife",
-    "shelves": "shelf",
-    "leaves": "leaf",
-}
-_PREPOSITIONS = {"of", "in", "on", "at", "with", "without", "under", "above", "behind", "near", "by", "for", "from"}
-_PREPOSITIONS |= {"to", "over", "inside", "beside", "next", "below", "that", "which", "who", "wearing", "holding"}
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_HAN_DETERMINERS = re.compile(r"^(?:图中的?)?(?:所有|全部|每一?个|一个|这个|那个|这些|那些)的?|的")
-_WORD = re.compile(r"[^\W_]+(?:['’]s?(?!\w))?")
 
 
 def name_objects(objects: Sequence[DetectedObject], prompt: Prompt) -> tuple[DetectedObject, ...]:
@@ -84,10 +64,10 @@ def matching_phrase(label: str, phrases: Sequence[str]) -> str | None:
         if phrase == label:
             return phrase
     for phrase in phrases:
-        if _folded(phrase) == _folded(label):
+        if folded(phrase) == folded(label):
             return phrase
-    said = _Words.of(label)
-    asked = [(phrase, _Words.of(phrase)) for phrase in phrases]
+    said = words_of(label)
+    asked = [(phrase, words_of(phrase)) for phrase in phrases]
     if not said.words:
         return None
     for fit in (_same, _contained, _overlapping):
@@ -98,58 +78,21 @@ def matching_phrase(label: str, phrases: Sequence[str]) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A phrase without case, articles and plurals.
-
-    Attributes:
-        words: Its words; a run of Han characters is one word.
-        head: The word that names the thing: the last one before "of", "in", "with", ...
-    """
-
-    words: frozenset[str]
-    head: str
-
-    @classmethod
-    def of(cls, phrase: str) -> _Words:
-        words = _WORD.findall(_folded(phrase))
-        kept = [_singular(_HAN_DETERMINERS.sub("", word)) for word in words if word not in _DETERMINERS]
-        end = next((i for i, word in enumerate(kept) if i and word in _PREPOSITIONS), len(kept))
-        return cls(frozenset(kept) - {""}, kept[end - 1] if kept else "")
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold().strip()
-
-
-def _singular(word: str) -> str:
-    word = re.sub(r"['’]s?$", "", word)
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if re.search(r"(?:s|x|z|ch|sh)es$", word):
-        return word[:-2]
-    return word[:-1] if re.search(r"[^su\W]s$", word) and len(word) > 2 and not word.endswith("is") else word
-
-
-def _same(said: _Words, asked: _Words) -> int:
+def _same(said: Words, asked: Words) -> int:
     return int(said.words == asked.words)
 
 
-def _contained(said: _Words, asked: _Words) -> int:
+def _contained(said: Words, asked: Words) -> int:
     """Number of shared words when one phrase lies inside the other, else 0."""
     shared = said.words & asked.words
     if shared and shared in (said.words, asked.words):
         return len(shared)
     # Chinese is written without spaces: 杯子 is a part of 红色杯子.
-    mine, theirs = "".join(said.words), "".join(asked.words)
-    if len(said.words) == len(asked.words) == 1 and _HAN.search(mine) and (mine in theirs or theirs in mine):
-        return min(len(mine), len(theirs))
-    return 0
+    mine, theirs = said.han, asked.han
+    return min(len(mine), len(theirs)) if mine and theirs and (mine in theirs or theirs in mine) else 0
 
 
-def _overlapping(said: _Words, asked: _Words) -> int:
+def _overlapping(said: Words, asked: Words) -> int:
     """Number of shared words when both name the same thing and share more than half, else 0."""
     shared = len(said.words & asked.words)
     enough = 2 * shared > min(len(said.words), len(asked.words))
