@@ -7,6 +7,7 @@
     ├── GeometryError       an image size the model family cannot process
     ├── DatasetError        a file with truth to compare answers with that cannot be used
     ├── OutputError         a file or folder that results cannot be written to
+    ├── MemoryFileError     the file of what is remembered cannot be read or written
     ├── LifecycleError      a change of the node's state that is not possible now
     ├── NoAnswerError       an answer that somebody waits for and that cannot be given
     └── EngineError         the model
@@ -55,6 +56,20 @@ class DatasetError(VlmPerceptionError):
 
 class OutputError(VlmPerceptionError):
     """Results cannot be written where they should go: no permission, no space, or something is in the way."""
+
+
+class MemoryFileError(VlmPerceptionError):
+    """The file of what is remembered cannot be used; what stood in it still does.
+
+    Attributes:
+        cause: `broken`: damaged, or no such file at all; `foreign`: of another program; `newer`: of a later version;
+            `other_frame`: its places are in another frame; `full`: the disk is; `busy`: another process writes;
+            `unwritable`: no permission, no folder, or the disk fails. After the last three a later try may succeed.
+    """
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class LifecycleError(VlmPerceptionError):

@@ -20,6 +20,7 @@ COMMANDS = {
     "vlm-perception-demo": "vlm_perception.apps.demo.demo",
     "vlm-detect": "vlm_perception.apps.detect.command",
     "vlm-perception-evaluate": "vlm_perception.apps.evaluate.command",
+    "vlm-perception-memory": "vlm_perception.apps.memory.command",
     "vlm-perception-ui": "vlm_perception.apps.web.app",
     "vlm-perception-doctor": "vlm_perception.apps.doctor.command",
 }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import av
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from small_disk import small_disk, small_files
 from spoken import SpokenEngine
 
 from vlm_perception.apps.detect import command as cli
@@ -24,43 +24,30 @@ TALK = "so much to say. " * 5000
 
 
 @pytest.fixture(params=["full disk", "file size limit"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def full_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own that is soon full; where that may not be mounted, files cannot grow any more."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if request.param == "full disk":
-        command = ["mount", "-t", "tmpfs", "-o", f"size={ROOM_BYTES}", "tmpfs", str(folder)]
-        try:
-            mounted = subprocess.run(command, capture_output=True, timeout=30).returncode == 0
-        except OSError:
-            mounted = False
-        if not mounted:
-            pytest.skip("mounting a small disk needs more rights")
+        with small_disk(folder, ROOM_BYTES):
+            yield folder
+    else:
         yield folder
-        # Lazily: a file that a failed test left open must not keep the disk.
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
-        return
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield folder
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
-def detect(
-    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
-) -> Callable[..., str]:
+def detect(full_disk: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[..., str]:
     """Run the command until the disk is full, and return what it said."""
 
     def run(*arguments: object, reply: str = REPLY + TALK) -> str:
-        if "file size limit" in request.node.name:
-            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES // 2, hard))
-        code = cli.main([*map(str, arguments), "--prompt", "red cup", "--quiet"], SpokenEngine(reply).make)
+        limit = small_files(ROOM_BYTES // 2) if "file size limit" in request.node.name else nullcontext()
+        with limit:
+            code = cli.main([*map(str, arguments), "--prompt", "red cup", "--quiet"], SpokenEngine(reply).make)
         assert code == 2
         (line,) = (line for line in capsys.readouterr().err.splitlines() if line != "a library that prints")
         assert "No space left on device" in line or "File too large" in line
         assert "free space" in line
-        assert str(small_disk) in line
+        assert str(full_disk) in line
         return line
 
     return run
@@ -102,37 +89,37 @@ def files_below(folder: Path) -> list[Path]:
     ],
 )
 def test_images_are_whole_or_not_there(
-    detect, pictures: Path, video: Path, small_disk: Path, source: str, arguments: str
+    detect, pictures: Path, video: Path, full_disk: Path, source: str, arguments: str
 ) -> None:
-    if video.name == source and not small_disk.is_mount():
+    if video.name == source and not full_disk.is_mount():
         pytest.skip("a frame is smaller than the limit")
-    detect(video.with_name(source), *arguments.replace("DISK", str(small_disk)).split())
-    left = [path for path in files_below(small_disk) if path.suffix in (".png", ".jpg")]
+    detect(video.with_name(source), *arguments.replace("DISK", str(full_disk)).split())
+    left = [path for path in files_below(full_disk) if path.suffix in (".png", ".jpg")]
     assert len(left) < 12
-    assert not [path for path in files_below(small_disk) if path.name.startswith(".")]
+    assert not [path for path in files_below(full_disk) if path.name.startswith(".")]
     for path in left:
         # Annotated ones have a bar below.
         assert np.asarray(Image.open(path)).shape in ((*WH, 3), (WH[1] + 32, WH[0], 3))
 
 
-def test_an_annotated_video_without_its_end_is_removed(detect, video: Path, small_disk: Path) -> None:
-    assert "noise.mp4" in detect(video, "--annotated", small_disk, "--output", "/dev/null")
-    assert files_below(small_disk) == []
+def test_an_annotated_video_without_its_end_is_removed(detect, video: Path, full_disk: Path) -> None:
+    assert "noise.mp4" in detect(video, "--annotated", full_disk, "--output", "/dev/null")
+    assert files_below(full_disk) == []
 
 
-def test_json_lines_end_with_a_whole_line(detect, video: Path, small_disk: Path) -> None:
-    detect(video, "--output", small_disk / "out.jsonl")
-    text = (small_disk / "out.jsonl").read_text()
+def test_json_lines_end_with_a_whole_line(detect, video: Path, full_disk: Path) -> None:
+    detect(video, "--output", full_disk / "out.jsonl")
+    text = (full_disk / "out.jsonl").read_text()
     assert text == "" or text.endswith("\n")
     assert len([json.loads(line) for line in text.splitlines()]) < 12
 
 
-def test_a_coco_file_of_an_earlier_run_stays(detect, pictures: Path, small_disk: Path) -> None:
-    earlier = small_disk / "coco.json"
+def test_a_coco_file_of_an_earlier_run_stays(detect, pictures: Path, full_disk: Path) -> None:
+    earlier = full_disk / "coco.json"
     earlier.write_text('{"of": "an earlier run"}\n')
     long = REPLY[:-2] + ', "sub_label": "' + "x" * ROOM_BYTES + '"}]'
     detect(pictures / "a.png", "--format", "coco", "--output", earlier, reply=long)
-    assert files_below(small_disk) == [earlier]
+    assert files_below(full_disk) == [earlier]
     assert json.loads(earlier.read_text()) == {"of": "an earlier run"}
 
 
