@@ -98,6 +98,19 @@ class BagWriter:
                 raise OutputError(f"{self._path}: {error}; name another folder") from error
             self._writer.write(self._connections[topic], recorded_ns, store.serialize_cdr(message, kind))
 
+    def flush(self) -> None:
+        """Put what was written since the last call on the disk, so that kill -9 leaves it to be read.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        # rosbags alone ends a chunk when it is large, and keeps it in memory until then.
+        storage: Any = None if self._writer is None else self._writer.storage
+        if storage is not None:
+            with disk_errors(str(self._path)):
+                storage.close_chunk()
+                storage.bio.flush()
+
     def close(self) -> None:
         """Write the index and the metadata; without them, as after kill -9, most readers take what is there as damaged.
 

@@ -24,6 +24,7 @@ from vlm_perception.errors import OutputError, SettingsError
 from vlm_perception.settings import Settings
 
 if TYPE_CHECKING:
+    from vlm_perception.apps.detect.exports.bag import ResultBag
     from vlm_perception.apps.detect.exports.base import Export
     from vlm_perception.apps.detect.exports.jsonl import JsonLines
     from vlm_perception.apps.detect.inputs import DepthBeside
@@ -41,7 +42,7 @@ SHARED = (
 # What --compare may replace; films as a whole are not compared.
 COMPARED = tuple(name for name in SHARED if not name.startswith("watch_"))
 # The same, for bags.
-OF_BAGS = ("depth_tolerance_s", "target_frame")
+OF_BAGS = ("depth_tolerance_s", "target_frame", "tracking", "lost_after_s")
 # Of a video that is asked about as a whole, unless --max-frames says more.
 MOST_FILM_FRAMES = 64
 
@@ -154,6 +155,10 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)
     found = find_inputs(options.inputs)
     exports, lines = _exports(options, stdout, prompt, found.files)
+    if (results := _result_bag(options.output_bag, prompt, settings)) is not None:
+        exports.append(results)
+    on_between = results.carry if results is not None and settings.tracking == "camera_rate" else None
+    pictures = read_pictures(found.files, thinning, terminal.note, watching, options.topic, depth, on_between)
     for note in found.notes:
         terminal.note(note)
     if prompt.neutralised:
@@ -161,7 +166,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     lines_seen = options.format == "jsonl" and options.output in STDOUT and stdout.isatty()
     tally = detect_all(
         make(settings),
-        chain(found.failures, read_pictures(found.files, thinning, terminal.note, watching, options.topic, depth)),
+        chain(found.failures, pictures),
         prompt, settings, exports, terminal,
         bar=terminal.bar(
             lambda: expected_count(found.files, thinning, whole=watching is not None, topic=options.topic),
@@ -221,12 +226,18 @@ def _exports(
         exports.append(YoloFolder(Path(options.output).expanduser(), prompt))
     if options.annotated:
         exports.append(AnnotatedFiles(options.annotated, files))
-    if options.output_bag:
-        # Imported late: rosbags takes a second.
-        from vlm_perception.apps.detect.exports.bag import ResultBag
-
-        exports.append(ResultBag(options.output_bag.expanduser()))
     return exports, lines
+
+
+def _result_bag(folder: Path | None, prompt: Prompt, settings: Settings) -> ResultBag | None:
+    if folder is None:
+        return None
+    # Imported late: rosbags takes a second.
+    from vlm_perception.apps.detect.bag_tracks import BagTracks
+    from vlm_perception.apps.detect.exports.bag import ResultBag
+
+    tracks = None if settings.tracking == "off" else BagTracks(prompt, settings.lost_after_s)
+    return ResultBag(folder.expanduser(), tracks, every_frame=settings.tracking == "camera_rate")
 
 
 def _quiet_engine(settings: Settings) -> Engine:

@@ -21,8 +21,8 @@ from vlm_perception.world.lift import Places
 Note = Callable[[str], None]
 # Source and number of the frame: tells one picture from another, also in another reading of the same files.
 PictureId = tuple[str, int | None]
-# The bag, and a frame of it whose `received_s` is the time of its recording.
-OnBetween = Callable[[Path, Frame], None]
+# The bag, a frame of it whose `received_s` is the time of its recording, and that time, nanoseconds.
+OnBetween = Callable[[Path, Frame, int], None]
 
 
 @dataclass(frozen=True, slots=True)

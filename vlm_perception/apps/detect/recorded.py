@@ -61,7 +61,7 @@ def read_bag(
                     None if space is None else space.place,
                 )  # fmt: skip
             elif on_between is not None:
-                on_between(path, frame)
+                on_between(path, frame, image.recorded_ns)
         if empty:
             raise ImageError(f"{path} holds no message on {camera} that can be read: record it anew", cause="no_images")
 
