@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from checkout import ROOT, TINY
+from truth_bags import IMAGE_TOPIC, TRUTH_TOPIC, image, truth, write_truth_bag
 
 from training.evaluate import Case, answer_all, family_of, figures
 from training.judge import judge
 from training.questions import Asker, Question
 from training.replies import Expected
+from vlm_perception.frames.files import read_image
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes.__main__ import main as draw_scenes
 from vlm_perception.scenes.moving import MovingScene
@@ -84,6 +86,30 @@ def test_figures_are_those_of_training_evaluate(drawn: Path) -> None:
     for name in ("recall50", "precision50", "mean_iou"):
         assert found["figures"][name] == pytest.approx(theirs[name], abs=1.5 / things), name
     assert found["figures"]["map50"] > 0.7
+
+
+def test_a_bag_of_the_same_scenes_and_their_truth_gives_the_same_figures(drawn: Path) -> None:
+    file, messages = json.loads((drawn / "truth.json").read_text()), list[tuple[str, Any]]()
+    labels = {category["id"]: category["name"] for category in file["categories"]}
+    for number, entry in enumerate(file["images"]):
+        boxes = [
+            (labels[one["category_id"]], (x, y, x + width, y + height))
+            for one in file["annotations"]
+            for x, y, width, height in [one["bbox"]]
+            if one["image_id"] == entry["id"]
+        ]
+        messages += [(TRUTH_TOPIC, truth(number, *boxes))]
+        messages += [(IMAGE_TOPIC, image(number, read_image(drawn / entry["file_name"])))]
+    write_truth_bag(drawn / "drive", messages)
+    few = ("--absent", "0", "--max-images", "4")
+    files_say, bag_says = evaluate(drawn, "truth.json", *few), evaluate(drawn, "drive", *few)
+    assert bag_says["figures"]["map50"] > 0.7
+    for files_figures, bag_figures in (
+        (files_say["figures"], bag_says["figures"]),
+        *((files_say["labels"][label], bag_says["labels"][label]) for label in files_say["labels"]),
+    ):
+        timeless = {name: value for name, value in files_figures.items() if not name.endswith("_s")}
+        assert {name: bag_figures[name] for name in timeless} == pytest.approx(timeless, abs=1e-9)
 
 
 def test_phrases_are_asked_one_by_one(drawn: Path) -> None:

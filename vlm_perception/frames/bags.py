@@ -7,6 +7,7 @@ damaged or missing definitions matter to nobody.
 from __future__ import annotations
 
 import sqlite3
+import struct
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
@@ -40,6 +41,8 @@ RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 IMAGES = (RAW, COMPRESSED)
 _ZSTD_MAGIC = b"(\xb5/\xfd"
 _PART_BYTES = 1 << 16
+# How it is serialised, seconds, nanoseconds: four bytes each.
+_STAMP_END = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ class BagMessage:
     topic: str
     recorded_ns: int
     data: bytes
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """Stamp of a message that begins with a header, nanoseconds; None where it is cut off before that."""
+        # The second byte is 1 where the others are little-endian, as DDS serialises on nearly all machines.
+        if len(self.data) < _STAMP_END:
+            return None
+        sec, nanosec = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, 4)
+        return int(sec) * 10**9 + int(nanosec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from vlm_perception.apps.evaluate.measures import Answered, Found
 from vlm_perception.apps.evaluate.questions import Query, Sheet
@@ -15,18 +15,17 @@ from vlm_perception.errors import (
     InferenceError,
     PromptError,
 )
-from vlm_perception.frames.files import read_image
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import PromptBook
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader, Request, Task
+from vlm_perception.types import Frame, Request, Task
 
 OnFailure = Callable[[str], None]
 
 
 def ask_all(
     engine: Engine,
-    sheets: tuple[Sheet, ...],
+    sheets: Iterable[Sheet],
     prompts: PromptBook,
     settings: Settings,
     *,
@@ -50,7 +49,7 @@ def ask_all(
     """
     for index, sheet in enumerate(sheets):
         try:
-            frame = _frame(sheet)
+            frame = sheet.image.read()
         except ImageError as error:
             on_failure(str(error))
             on_step()
@@ -63,23 +62,11 @@ def ask_all(
             except DeviceLostError:
                 raise
             except (PromptError, GeometryError, InferenceError) as error:
-                on_failure(f"{sheet.path}, {question.prompt!r}: {error}")
+                on_failure(f"{sheet.image.title}, {question.prompt!r}: {error}")
                 continue
             if answered is not None:
                 yield answered
         on_step()
-
-
-def _frame(sheet: Sheet) -> Frame:
-    rgb = read_image(sheet.path)
-    height, width = rgb.shape[:2]
-    if sheet.image_wh not in (None, (width, height)):
-        raise ImageError(
-            f"{sheet.path} has {width}x{height} pixels, and its boxes are for {sheet.image_wh}: give with --images "
-            f"the folder of those that were annotated",
-            cause="wrong_size",
-        )
-    return Frame(rgb, FrameHeader(0, 0, ""), str(sheet.path))
 
 
 def _ask(

@@ -5,16 +5,13 @@ Each category that an image has is one question, and so are some that it does no
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, TypeAdapter
 
 from vlm_perception.apps.evaluate.json_files import read_json
-from vlm_perception.apps.evaluate.questions import Dataset, Query, Sheet, TrueBox
+from vlm_perception.apps.evaluate.questions import Dataset, ImageFile, Sheet, TrueBox, label_questions
 from vlm_perception.errors import DatasetError
 
 
@@ -98,20 +95,11 @@ def read_coco(path: Path, images: Path, absent: int) -> Dataset:
     sheets = []
     for image in file.images:
         there = by_image.get(image.id, {})
-        questions = [Query(label, tuple(truths)) for label, truths in there.items()]
-        questions += [Query(label, ()) for label in _absent(image.file_name, there, labels, absent)]
-        if questions:
+        if questions := label_questions(image.file_name, there, labels, absent):
             wh = (image.width, image.height) if image.width and image.height else None
-            sheets.append(Sheet(images / image.file_name, wh, tuple(questions)))
+            sheets.append(Sheet(ImageFile(images / image.file_name, wh), questions))
     notes = [f"{lost} annotations name no image or category of the file, or have no area: left out"] if lost else []
-    return Dataset(tuple(sheets), tuple(notes))
-
-
-def _absent(name: str, there: Mapping[str, object], labels: Sequence[str], count: int) -> list[str]:
-    missing = [label for label in labels if label not in there]
-    # Not by Python's own hash, which is another one in each process.
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    return [missing[int(place)] for place in rng.permutation(len(missing))[:count]]
+    return Dataset(tuple(sheets), len(sheets), tuple(notes))
 
 
 def _has_area(annotation: Annotation) -> bool:

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +26,7 @@ from vlm_perception.errors import DatasetError, OutputError
 from vlm_perception.settings import Settings
 
 PROGRAM = "vlm-perception-evaluate"
-FORMATS = ("coco", "refcoco")
+FORMATS = ("coco", "refcoco", "truth-bag")
 SHARED = (
     "model", "device", "dtype", "quantize", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
     "prompts_file", "zoom", "served_model", "model_family", "server_key_file",
@@ -55,17 +56,25 @@ def parser() -> argparse.ArgumentParser:
         "data",
         type=Path,
         metavar="DATA",
-        help="annotations: COCO's JSON, or RefCOCO's refs(NAME).json beside instances.json",
+        help="annotations: COCO's JSON, or RefCOCO's refs(NAME).json beside instances.json; or a ROS 2 bag with images "
+        "and their truth",
     )
     made.add_argument("--format", choices=FORMATS, help="of DATA (default: what it looks like)")
     made.add_argument("--images", type=Path, metavar="FOLDER", help="of the images (default: that of DATA)")
+    made.add_argument("--topic", default="", metavar="NAME", help="camera in a bag that holds several")
+    made.add_argument(
+        "--truth-topic",
+        default="",
+        metavar="NAME",
+        help="vision_msgs/Detection2DArray in a bag that holds several, under the stamps of the images",
+    )
     made.add_argument("--split", default="val", help="of RefCOCO (default: %(default)s)")
     made.add_argument(
         "--absent",
         type=_count,
         default=1,
         metavar="N",
-        help="also ask each image of a COCO file for N categories that it does not have; COCO's own mAP needs all of "
+        help="also ask each image of COCO or a bag for N categories that it does not have; COCO's own mAP needs all of "
         "them, so a large number (default: %(default)s)",
     )
     made.add_argument("--max-images", type=whole, metavar="N", help="ask about the first N images alone")
@@ -99,12 +108,12 @@ def _evaluate(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> 
     data = _read(options)
     for note in data.notes:
         _say(note)
-    sheets = data.sheets[: options.max_images]
-    if not sheets:
+    if not data.count:
         raise DatasetError(f"{options.data} has nothing to ask about: name a file with boxes, or raise --absent")
     _check_writable(options.output)
     engine, failed, answers = make(settings), list[str](), list[Answered]()
-    bar = tqdm(total=len(sheets), unit="image", file=sys.stderr, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    count = min(data.count, options.max_images or data.count)
+    bar = tqdm(total=count, unit="image", file=sys.stderr, disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
     def on_failure(text: str) -> None:
         failed.append(text)
@@ -113,7 +122,13 @@ def _evaluate(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> 
     with closing(engine), bar, StopSignals() as stop:
         engine.load()
         answers += ask_all(
-            engine, sheets, prompts, settings, should_stop=stop.told, on_failure=on_failure, on_step=bar.update
+            engine,
+            islice(data.sheets, count),
+            prompts,
+            settings,
+            should_stop=stop.told,
+            on_failure=on_failure,
+            on_step=bar.update,
         )
     figures, labels = overall(answers), by_label(answers)
     summary: dict[str, Any] = {
@@ -136,8 +151,14 @@ def _read(options: argparse.Namespace) -> Dataset:
     from vlm_perception.apps.evaluate.coco import read_coco
     from vlm_perception.apps.evaluate.json_files import is_list
     from vlm_perception.apps.evaluate.refcoco import read_refcoco
+    from vlm_perception.frames.bag_files import is_bag
 
     images = options.images or options.data.parent
+    if is_bag(options.data) if options.format is None else options.format == "truth-bag":
+        # Imported late: rosbags takes a second, and only bags need it.
+        from vlm_perception.apps.evaluate.truth_bag import read_truth_bag
+
+        return read_truth_bag(options.data, options.topic, options.truth_topic, options.absent, _say)
     if is_list(options.data) if options.format is None else options.format == "refcoco":
         return read_refcoco(options.data, images, options.split)
     return read_coco(options.data, images, options.absent)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from vlm_perception.apps.evaluate.coco import read_coco_file
 from vlm_perception.apps.evaluate.json_files import read_json
-from vlm_perception.apps.evaluate.questions import Dataset, Query, Sheet
+from vlm_perception.apps.evaluate.questions import Dataset, ImageFile, Query, Sheet
 from vlm_perception.errors import DatasetError
 
 INSTANCES = "instances.json"
@@ -66,10 +66,10 @@ def read_refcoco(path: Path, images: Path, split: str) -> Dataset:
             Query(sentence.sent, (annotation.truth,), is_phrase=True) for sentence in reference.sentences
         ]
     sheets = [
-        Sheet(images / image.file_name, None, tuple(by_image.pop(image.id)))
+        Sheet(ImageFile(images / image.file_name, None), tuple(by_image.pop(image.id)))
         for image in file.images
         if image.id in by_image
     ]
     lost += sum(map(len, by_image.values()))
     notes = (f"{lost} references have no box or image in {INSTANCES}: left out",) if lost else ()
-    return Dataset(tuple(sheets), notes)
+    return Dataset(tuple(sheets), len(sheets), notes)

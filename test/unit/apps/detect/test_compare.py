@@ -184,6 +184,7 @@ def test_a_variant_is_the_command_s_options_with_its_own(
         (["", ""], ["--stream"], "leave --stream out"),
         (["", ""], ["--annotated", "there", "--output-bag", "there"], "leave --annotated, --output-bag out"),
         (["", ""], ["--depth-topic", "/depth"], "leave --depth-topic out"),
+        (["", ""], ["--depth-topic", "/depth", "--target-frame", "map"], "leave --depth-topic, --target-frame out"),
         (["", ""], ["--format", "coco"], "leave --format coco out"),
         (["", ""], ["--output", "-"], "name a file such as"),
         (["", ""], ["--output", "found.png"], "name a file such as"),
@@ -344,6 +345,16 @@ def test_servers_are_compared_over_http(pictures: Path) -> None:
     assert [each["objects"] for each in written()["variants"]] == [6, 3]
     assert written()["variants"][1]["agreement"] == pytest.approx(2 / 3)
     assert all(each["latency_p50_s"] > 0 for each in written()["variants"])
+
+
+def test_a_picture_that_is_gone_when_the_sheet_is_drawn_is_told(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench([BOTH], ["[]"])
+    bench.engines[1].before_answer = lambda asked: (pictures / "a.png").unlink() if asked == 3 else None
+    assert compare(bench, "pictures") == 0
+    assert "pictures/a.png cannot be read any more: left out of comparison.png" in capsys.readouterr().err
+    assert [each["differing"] for each in written()["frames"]] == [2, 2, 2]
 
 
 BOX = st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(1, 30), st.integers(1, 30)).map(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlm_perception.apps.evaluate.coco import read_coco
-from vlm_perception.apps.evaluate.questions import Query, TrueBox
+from vlm_perception.apps.evaluate.questions import ImageFile, Query, TrueBox
 from vlm_perception.apps.evaluate.refcoco import read_refcoco
 from vlm_perception.errors import DatasetError
 
@@ -55,9 +55,10 @@ def coco(tmp_path: Path) -> Path:
 def test_each_category_of_an_image_is_a_question_and_so_are_some_that_it_lacks(coco: Path) -> None:
     data = read_coco(coco, Path("there"), absent=1)
     first, second = data.sheets
-    assert (first.path, first.image_wh) == (Path("there/a.jpg"), (64, 48))
+    assert first.image == ImageFile(Path("there/a.jpg"), (64, 48))
     assert first.questions == (CAT, DOG, Query("cup", ()))
-    assert second.image_wh is None
+    assert second.image == ImageFile(Path("there/b.jpg"), None)
+    assert data.count == 2
     assert [(q.prompt in ("cat", "dog", "cup"), q.truths) for q in second.questions] == [(True, ())]
     assert data == read_coco(coco, Path("there"), absent=1)
     assert data.notes == ("2 annotations name no image or category of the file, or have no area: left out",)
@@ -71,7 +72,7 @@ def test_each_sentence_of_a_split_means_one_thing(coco: Path) -> None:
     data = read_refcoco(path, Path("there"), "val")
     truth = (TrueBox((1, 2, 11, 22), 120),)
     (sheet,) = data.sheets
-    assert sheet.path == Path("there/a.jpg")
+    assert sheet.image == ImageFile(Path("there/a.jpg"), None)
     assert sheet.questions == (Query("left cat", truth, is_phrase=True), Query("thin one", truth, is_phrase=True))
     assert data.notes == ("1 references have no box or image in instances.json: left out",)
     with pytest.raises(DatasetError, match="no split 'test': choose one of testA, val"):

@@ -30,6 +30,8 @@ from vlm_perception.settings import Settings
 
 DEFAULT_OUTPUT = "comparison.json"
 _UNUSABLE = 2
+# Options whose results have no place here.
+_WITHOUT_A_PLACE = ("stream", "annotated", "frames", "output_bag", "depth_topic", "depth_tolerance_s", "target_frame")
 
 
 def compare(
@@ -82,7 +84,10 @@ def compare(
             _write(path, comparison)
             print(comparison.as_table(), file=stdout, flush=True)
             chosen = comparison.differing[:MOST_ROWS]
-            write_sheet(sheet, comparison, _read_again(found.files, thinning, options.topic, chosen))
+            again = _read_again(found.files, thinning, options.topic, chosen)
+            for source, _ in (one for one in chosen if one not in again):
+                terminal.note(f"{source} cannot be read any more: left out of {sheet}")
+            write_sheet(sheet, comparison, again.values())
             said = f"{len(comparison.agreements)} pictures, {len(comparison.differing)} about which they differ"
             print(f"\n{said}; wrote {path} and {sheet}", file=stdout, flush=True)
     return max(codes)
@@ -117,8 +122,7 @@ def _ask(
 
 def _targets(options: argparse.Namespace) -> tuple[Path, Path]:
     """Say where to write JSON and sheet, and find out now where nothing can be written."""
-    others = {name: getattr(options, name) for name in ("stream", "annotated", "frames", "output_bag", "depth_topic")}
-    unfit = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    unfit = [f"--{name.replace('_', '-')}" for name in _WITHOUT_A_PLACE if getattr(options, name, None)]
     if options.format != "jsonl":
         unfit.append(f"--format {options.format}")
     if unfit:
@@ -139,8 +143,8 @@ def _write(path: Path, comparison: Comparison) -> None:
 
 def _read_again(
     files: Iterable[Path], thinning: Thinning, topic: str, chosen: Sequence[PictureId]
-) -> Iterator[Picture]:
-    """Read some pictures once more, in the order in which they are wanted; one that is gone is left out."""
+) -> dict[PictureId, Picture]:
+    """Read some pictures once more, in the order in which they are wanted; one that is gone is not among them."""
     sources = {source for source, _ in chosen}
     items = read_pictures((file for file in files if str(file) in sources), thinning, _ignore, topic=topic)
     pictures = dict[PictureId, Picture]()
@@ -149,7 +153,7 @@ def _read_again(
             pictures[item.id] = item
         if len(pictures) == len(chosen):
             break
-    return (pictures[one] for one in chosen if one in pictures)
+    return {one: pictures[one] for one in chosen if one in pictures}
 
 
 def _ignore(text: str) -> None:
