@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "interfaces"
 PACKAGES = {
     "vision_msgs": "msg.Detection3DArray",
     "tf2_msgs": "msg.TFMessage",
-    "vlm_perception_msgs": "action.Detect",
+    "vlm_perception_msgs": "srv.WhereIs",
 }
 OURS_ALONE = ("vlm_perception_msgs",)
 STAMP_NAME = "built_from.sha256"

@@ -311,6 +311,26 @@ class Settings(BaseModel):
         "camera's own, and no /tf.",
         json_schema_extra=_extra(live=True),
     )
+    memory_file: str = Field(
+        "",
+        description="SQLite file in which places of things are remembered, for ~/where_is; it is made where there is "
+        "none. It needs depth_topics and target_frame. Empty remembers nothing.",
+        json_schema_extra=_extra(live=False),
+    )
+    memory_merge_distance_m: float = Field(
+        0.3,
+        ge=0.01,
+        le=10.0,
+        description="Finds of one name nearer to each other than this, one after another, are one thing.",
+        json_schema_extra=_extra(live=False, unit="m"),
+    )
+    memory_max_objects: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Most things that are remembered; then the least sure are forgotten.",
+        json_schema_extra=_extra(live=False),
+    )
     max_batch: int = Field(
         1,
         ge=1,
@@ -456,6 +476,17 @@ class Settings(BaseModel):
             raise ValueError(
                 f"depth_topics has {len(self.depth_topics)} names for {cameras} cameras; give one for each of "
                 f"image_topics, '' for one without depth, or set depth_topics to [] first"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Settings:
+        needed = {"depth_topics": any(self.depth_topics), "target_frame": bool(self.target_frame)}
+        if self.memory_file and (missing := [name for name, given in needed.items() if not given]):
+            raise ValueError(
+                f"memory_file is {self.memory_file!r} without {' and '.join(missing)}: nothing has a place without "
+                f"depth, and one in a moving camera's own frame moves with it; set depth_topics, and target_frame to "
+                f"one that stands still, such as map (of a camera that does, its own), or memory_file to ''"
             )
         return self
 

@@ -59,12 +59,17 @@ NOTES = {
     "~/tracks_3d": Note(
         "what is in `~/tracks` in space, for each camera frame; made only while somebody subscribes", _RELIABLE
     ),
+    "~/memory_markers": Note(
+        "places that are remembered, the fainter the less sure; made only while somebody subscribes", _LATCHED
+    ),
     "~/camera_info": Note("the camera's calibration, unchanged, once for each answered image", _RELIABLE),
     "/diagnostics": Note("rates, latency, age, drops and errors by cause, state: [values](#diagnostics)", _RELIABLE),
     "~/enable": Note("pauses and resumes; the running answer is aborted, the model stays loaded"),
     "~/detect_once": Note("one answer on the newest image, its JSON in `message`"),
     "~/detect": Note("a program's own question, answered to it alone, while objects are told: [goals](#goals)"),
     "~/detect_at": Note("the same about the image of a stamp: [goals](#goals)"),
+    "~/where_is": Note("where things were seen, by words and without a model: [memory](#memory)"),
+    "~/forget": Note("forgets things that are remembered"),
 }
 
 # Packages of what every managed ROS node has; docs/topics.md says so in a sentence.

@@ -19,10 +19,10 @@ from robot import header
 from vlm_perception_msgs.action import Detect
 
 from vlm_perception.errors import VlmPerceptionError
-from vlm_perception.ros.goals import sendable
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.node import VlmPerceptionNode
+from vlm_perception.ros.outputs.result_messages import sendable
 
 PATIENCE_S = 60.0
 GOOD = image_message(np.zeros((28, 42, 3), np.uint8), header(1, frame_id="the last frame"))

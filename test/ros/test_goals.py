@@ -337,7 +337,7 @@ def test_without_its_interfaces_the_node_answers_prompts_and_says_what_is_missin
 ) -> None:
     for name in ("vlm_perception_msgs", "vlm_perception_msgs.action", "vlm_perception_msgs.msg"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("goal_server", "goals"):
+    for name in ("goal_server", "goals", "memory.services"):
         monkeypatch.delitem(sys.modules, f"vlm_perception.ros.{name}", raising=False)
     log = robot.hear_log()
     t = talk(scripted, prompt="cup")

@@ -30,7 +30,10 @@ def test_a_panel_for_each_camera(robot, scripted, tmp_path, monkeypatch, topics,
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("ROS_HOME", str(tmp_path / "ros"))
     depths = ["", "rear/depth"] if topics else []
-    robot.node(scripted, remap=("__ns:=/robot1",), image_topics=topics, depth_topics=depths, target_frame="map")
+    memory = {"memory_file": str(tmp_path / "places.db")} if topics else {}
+    robot.node(
+        scripted, remap=("__ns:=/robot1",), image_topics=topics, depth_topics=depths, target_frame="map", **memory
+    )
     _, rviz = plan_processes({"rviz": "true", "namespace": "robot1", "image_topic": "camera/image"})
     process = robot.start(*rviz.command()[1:], stdout=subprocess.PIPE)
     said, _ = process.communicate(timeout=PATIENCE_S)
@@ -42,6 +45,7 @@ def test_a_panel_for_each_camera(robot, scripted, tmp_path, monkeypatch, topics,
     clouds = [each["Depth Map Topic"] for each in space if "Depth Map Topic" in each]
     assert clouds == (["/robot1/rear/depth"] if topics else [])
     assert (option, process.returncode) == ("-d", 0)
+    assert ("Memory" in [each["Name"] for each in space]) == bool(memory)
     assert [each["Topic"]["Value"] for each in displays if each["Enabled"]] == shown
     plain = [each["Topic"]["Value"] for each in displays if not each["Enabled"]]
     assert plain == (["/front/image_raw", "/robot1/rear/image_raw"] if topics else ["/robot1/camera/image"])

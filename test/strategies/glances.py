@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.types import Prompt
-from vlm_perception.world.remembered import Glance, PlacedObject, Sees
-from vlm_perception.world.transforms import XYZ
+from vlm_perception.world.remembered import Glance, PlacedObject, RememberedObject, Sees
 
 CUPS, ALL = build_prompt("cup"), build_prompt("all objects")
 # Any day later than those of machines without a clock.
@@ -30,12 +29,12 @@ def cup(x: float = 0.0, y: float = 0.0, *, score: float | None = 0.7, jpeg: byte
     return placed("cup", x, y, score=score, jpeg=jpeg)
 
 
-def everything(position_m: XYZ) -> bool:
+def everything(thing: RememberedObject) -> bool:
     """See all places."""
     return True
 
 
-def nothing(position_m: XYZ) -> bool:
+def nothing(thing: RememberedObject) -> bool:
     """See no place: what is found is found, and nothing is missed."""
     return False
 

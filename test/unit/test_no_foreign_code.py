@@ -98,7 +98,7 @@ def test_what_names_a_file_or_a_model_can_change_only_while_the_node_is_unconfig
     words = ("file", "folder", "path", "dir", "model", "url", "host", "server", "command")
     named = {name for name in known if any(word in name for word in words)}
     served = {"servers", "served_model", "model_family", "server_image", "server_key_file", "server_stall_s"}
-    assert named == {"model", "fallback_model", "prompts_file", *served}
+    assert named == {"model", "fallback_model", "prompts_file", "memory_file", *served}
     assert {known[name].changes for name in named} == {"unconfigured"}
 
 

@@ -40,6 +40,10 @@ WRONG = [
     ({"image_topics": ["/a", "/b", "/a"]}, ["'/a'", "once"]),
     ({"camera_weights": [0.0]}, ["camera_weights[0]", "0.01"]),
     ({"image_topics": ["/a", "/b"], "camera_weights": [1.0]}, ["1 values for 2 cameras", "[]"]),
+    ({"memory_file": "a.db"}, ["'a.db' without depth_topics and target_frame", "such as map"]),
+    ({"memory_file": "a.db", "depth_topics": ["/depth"]}, ["'a.db' without target_frame", "such as map"]),
+    ({"memory_file": "a.db", "depth_topics": [""], "target_frame": "map"}, ["'a.db' without depth_topics"]),
+    ({"memory_merge_distance_m": 0.0}, ["memory_merge_distance_m", "0.01 to 10.0 m"]),
 ]
 
 

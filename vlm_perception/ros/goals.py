@@ -19,7 +19,7 @@ from vlm_perception.ros.inputs.prompt_topic import PromptTopic
 from vlm_perception.ros.inputs.recent_images import RecentImage, stamp_ns
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
-from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
+from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, sendable
 from vlm_perception.ros.outputs.space_messages import detections_3d_message
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.goals import Goal, ignore_partial
@@ -48,6 +48,7 @@ class Goals:
         prompts: Make a prompt of a goal's text.
         outputs: Place objects in space.
         reporter: Knows an answer's times.
+        on_told: Hears of each answer that was given, with its places where these were wanted.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Goals:
         prompts: PromptTopic,
         outputs: Outputs,
         reporter: Reporter,
+        on_told: Callable[[Result, Places | None], None],
     ) -> None:
         self._context, self._worker, self._cameras = context, worker, cameras
         self._prompts, self._outputs, self._reporter = prompts, outputs, reporter
+        self._on_told = on_told
 
     def read(self, prompt: str, task: str, camera: str, stamp: Time, image: Image | None = None) -> Goal:
         """Make what the worker is asked; see Detect.action.
@@ -144,6 +147,7 @@ class Goals:
             answered.set_exception(NoAnswerError(f"objects could not be placed: {type(error).__name__}: {error}"))
         else:
             answered.set_result((result, places))
+            self._on_told(result, places)
 
 
 def answer_message(result: Result, places: Places | None, latency_s: float, age_s: float | None) -> Answer:
@@ -161,11 +165,6 @@ def answer_message(result: Result, places: Places | None, latency_s: float, age_
     if places is not None:
         message.detections_3d = detections_3d_message(result, places)
     return message
-
-
-def sendable(text: str) -> str:
-    """Return a text as a message can carry it: without NUL, and without half a surrogate pair."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _pending(kept: RecentImage) -> PendingFrame:

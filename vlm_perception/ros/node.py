@@ -28,6 +28,7 @@ from vlm_perception.ros.inputs.prompt_topic import PromptTopic
 from vlm_perception.ros.lifecycle.model import ModelLifecycle
 from vlm_perception.ros.lifecycle.services import LifecycleServices
 from vlm_perception.ros.lifecycle.states import State
+from vlm_perception.ros.memory.keeper import MemoryKeeper
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
 from vlm_perception.ros.outputs.track_reporter import TrackReporter
@@ -72,7 +73,8 @@ class VlmPerceptionNode(Node):
         self._engine = engine or make_engine(lambda: context.settings)
         self._outputs = Outputs(self, self._on_bad_transform)
         self._model = ModelLifecycle(context, self._engine)
-        reporter = Reporter(context, self._outputs, self._model.on_engine)
+        self._memory = MemoryKeeper(context, self._outputs)
+        reporter = Reporter(context, self._outputs, self._model.on_engine, self._memory.take)
         self._tracking = Tracking(context.settings, TrackReporter(context, self._outputs))
         self._worker = Worker(self._engine, context.settings, reporter, tracking=self._tracking)
         self._worker.deactivate()
@@ -108,14 +110,15 @@ class VlmPerceptionNode(Node):
         return False
 
     def close(self, timeout_s: float = _STOP_TIMEOUT_S) -> bool:
-        """Abort a running generation, end the worker and destroy the node.
+        """Abort a running generation, end the worker, close the memory and destroy the node.
 
         Returns:
-            Whether the worker's thread has ended; a model being loaded cannot be interrupted.
+            Whether all threads have ended; a model being loaded cannot be interrupted, and a disk may hang.
         """
         ended = self._worker.stop(timeout_s)
         if self._goals is not None:
             self._goals.close()
+        ended = self._memory.end(timeout_s) and ended
         self.destroy_node()
         return ended
 
@@ -124,6 +127,8 @@ class VlmPerceptionNode(Node):
     def configure(self) -> Future[None]:
         """Load the model on the worker's thread, and offer the results' topics once it is there."""
         self._prompts.reload()
+        # Beside the model: what is remembered can be asked for while that is loaded, and if it cannot be.
+        self._memory.open(self._shared.settings)
         self._take_cameras(self._shared.settings)
         return self._model.load(self._worker, self._use_outputs)
 
@@ -141,8 +146,9 @@ class VlmPerceptionNode(Node):
         self._cameras.use((), False)
 
     def cleanup(self) -> Future[None]:
-        """Free the model and take the results' topics away."""
+        """Free the model, close the memory and take the results' topics away."""
         self.deactivate()
+        self._memory.close()
         return self._model.free(self._worker, lambda: self._outputs.use(()))
 
     def shutdown(self) -> Future[None]:
@@ -156,17 +162,22 @@ class VlmPerceptionNode(Node):
         try:
             from vlm_perception.ros.goal_server import GoalServer
             from vlm_perception.ros.goals import Goals
-        except ModuleNotFoundError as error:
+            from vlm_perception.ros.memory.services import MemoryServices
+        except ImportError as error:
+            # An older one lacks some of them.
             if (error.name or "").partition(".")[0] != "vlm_perception_msgs":
                 raise
             self._shared.counters.total.count_error("no_goals")
             remedy = "run `make setup`, or build it by colcon as in docs/robot.md"
-            self.get_logger().warning(f"there is no ~/detect and no ~/detect_at: no vlm_perception_msgs; {remedy}")
+            self.get_logger().warning(
+                f"there is no ~/detect, ~/detect_at, ~/where_is and ~/forget: no vlm_perception_msgs of this version "
+                f"({error}); {remedy}"
+            )
             return None
         context, worker, cameras = self._shared, self._worker, self._cameras
-        return GoalServer(
-            context, worker, cameras, Goals(context, worker, cameras, self._prompts, self._outputs, reporter)
-        )
+        MemoryServices(context, self._memory)
+        goals = Goals(context, worker, cameras, self._prompts, self._outputs, reporter, self._memory.take)
+        return GoalServer(context, worker, cameras, goals)
 
     def _greet(self) -> None:
         """Say where the node runs, and which of its parameters mean nothing."""
@@ -241,6 +252,7 @@ class VlmPerceptionNode(Node):
             namesakes=self._names.text,
             qos_mismatches=self._qos.texts,
             tracking=self._tracking.report(),
+            memory=self._memory.report(),
             resident_mb=psutil.Process().memory_info().rss / 1e6,
         )
         name, stamp = self.get_fully_qualified_name(), self.get_clock().now().to_msg()

@@ -73,6 +73,9 @@ LAUNCH_ARGUMENTS = (
         kind=str,
     ),
     LaunchArgument(
+        "memory_file", "", "File in which places of things are remembered; empty: as in config_file, or none.", kind=str
+    ),
+    LaunchArgument(
         "image_transport",
         "",
         "raw for sensor_msgs/Image, compressed for CompressedImage; empty: as in config_file.",

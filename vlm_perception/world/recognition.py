@@ -65,7 +65,7 @@ def recognise(known: Sequence[RememberedObject], glance: Glance, merge_distance_
         and glance.complete
         and not is_late(glance, thing)
         and asked_for(thing, glance.prompt)
-        and glance.sees(thing.position_m)
+        and glance.sees(thing)
     ]
     free = np.zeros(apart_m.shape, bool)
     free[empty] = True

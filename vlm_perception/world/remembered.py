@@ -12,7 +12,7 @@ from vlm_perception.world.transforms import XYZ
 MAX_CUTOUT_BYTES = 64 * 1024
 _LATEST_NS = 2**63 - 1
 
-Sees = Callable[[XYZ], bool]
+Sees = Callable[["RememberedObject"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Glance:
         camera: Resolved topic.
         prompt: What was asked.
         objects: What was found and has a place.
-        sees: Tells of a place in that frame whether it was in view: inside of the image (and of the part of it that was
+        sees: Tells of a thing whether its place was in view: inside of the image (and of the part of it that was
             asked about), within the reach of depth, and nothing nearer in front of it. Called within `Memory.look`.
         complete: Whether everything that was found is listed, with a place. Of what is not complete nothing can be
             missing: an answer that was cut off, or objects without a place.

@@ -36,6 +36,9 @@ PRINTED = [
     f"ros2 action send_goal --feedback {NODE}/detect vlm_perception_msgs/action/Detect \"{{prompt: 'red cup'}}\"",
     f"ros2 service call {NODE}/detect_at vlm_perception_msgs/srv/DetectAt"
     " \"{prompt: 'cup', stamp: {sec: 12, nanosec: 0}}\"",
+    f"ros2 service call {NODE}/where_is vlm_perception_msgs/srv/WhereIs \"{{text: 'the red cup'}}\"",
+    f"ros2 service call {NODE}/forget vlm_perception_msgs/srv/Forget \"{{text: 'cups'}}\"",
+    "ros2 interface show vlm_perception_msgs/srv/WhereIs",
     f"ros2 lifecycle set {NODE} configure",
     f"ros2 lifecycle set {NODE} activate",
     f"ros2 lifecycle set {NODE} deactivate",

@@ -133,7 +133,7 @@ def test_of_two_cups_the_one_whose_place_is_empty_has_moved(memory: Memory) -> N
     [
         ({}, True),
         ({"sees": nothing}, False),
-        ({"sees": lambda place: place[0] > 1.0}, False),
+        ({"sees": lambda thing: thing.position_m[0] > 1.0}, False),
         ({"complete": False}, False),
         ({"prompt": build_prompt("person")}, False),
         ({"prompt": build_prompt("cup; person")}, True),
@@ -248,7 +248,7 @@ glances = st.lists(
         glance,
         st.floats(0.0, 1e6),
         prompt=st.sampled_from([CUPS, ALL, build_prompt("plate; cup"), build_prompt("what is it?")]),
-        sees=st.sampled_from([everything, nothing, lambda place: place[0] < 0.0]),
+        sees=st.sampled_from([everything, nothing, lambda thing: thing.position_m[0] < 0.0]),
         complete=st.booleans(),
     ).flatmap(
         lambda made: st.lists(finds, max_size=6).map(

@@ -16,23 +16,25 @@ def layout_of(
     node: str,
     depths: Mapping[str, str] = MappingProxyType({}),
     target_frame: str = "",
+    remembers: bool = False,
 ) -> dict[str, Any]:
     """Give each camera its two pictures, what was found, shown, and the camera's own, hidden; in space what has depth.
 
     Args:
         template: Layout of the package, for one camera: displays of the annotated image, of the camera's, of boxes in
-            space, of the depth cloud, and of TF.
+            space, of the depth cloud, of what is remembered, and of TF.
         cameras: Resolved topics of raw images, each once.
         node: Full name of the perception node.
         depths: Image topic to depth topic of the cameras that have depth.
         target_frame: The frame that the places are in; empty where that is the camera's own.
+        remembers: Whether the node has a memory.
 
     Returns:
         A layout whose displays have names of their own, since RViz tells panels apart by them.
     """
     layout = copy.deepcopy(dict(template))
     manager = layout["Visualization Manager"]
-    annotated, plain, boxes, cloud, frames = manager["Displays"]
+    annotated, plain, boxes, cloud, remembered, frames = manager["Displays"]
     displays: list[dict[str, Any]] = []
     for camera, prefix in result_prefixes(cameras).items():
         name, below = prefix.removeprefix("~").removeprefix("/"), prefix.replace("~", node)
@@ -51,6 +53,9 @@ def layout_of(
             own["Name"] = f"{display['Name']} {name}".strip()
             own.get("Topic", own).update(changes)
             displays.append(own)
+    if remembers:
+        remembered["Topic"]["Value"] = f"{node}/memory_markers"
+        displays.append(remembered)
     if depths:
         displays.append(frames)
     manager["Displays"] = displays

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import rclpy
 import yaml
@@ -22,6 +23,15 @@ from vlm_perception.startup.arguments import share_directory
 
 # The node offers its parameters before it loads a model.
 _PATIENCE_S = 60.0
+
+
+class _LookedAt(TypedDict):
+    """What `layout_of` needs to know of the node."""
+
+    cameras: list[str]
+    depths: dict[str, str]
+    target_frame: str
+    remembers: bool
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -46,8 +56,7 @@ def _write_layout(node: Node) -> Path:
     shipped = share_directory() / "rviz" / "vlm_perception.rviz"
     template = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     perception = f"{node.get_namespace().rstrip('/')}/{NODE}"
-    cameras, depths, target_frame = _looked_at(node, perception)
-    layout = layout_of(template, cameras, perception, depths, target_frame)
+    layout = layout_of(template, node=perception, **_looked_at(node, perception))
     # Where launch keeps its logs, too; one for each namespace, so that two robots do not write the same file.
     home = Path(os.environ.get("ROS_HOME") or Path.home() / ".ros")
     path = home / f"vlm_perception{node.get_namespace().rstrip('/').replace('/', '_')}.rviz"
@@ -60,25 +69,30 @@ def _write_layout(node: Node) -> Path:
     return path
 
 
-def _looked_at(node: Node, perception: str) -> tuple[list[str], dict[str, str], str]:
-    """Ask the node for its topics of raw images, their depth, and the frame of its places; unanswered, `image`."""
+def _looked_at(node: Node, perception: str) -> _LookedAt:
+    """Ask the node for its topics of raw images, their depth, and its memory; unanswered, the one topic `image`."""
     client = node.create_client(GetParameters, f"{perception}/get_parameters")
     topics: list[str] = []
     depths: list[str] = []
-    target_frame = ""
+    target_frame, memory_file = "", ""
     if client.wait_for_service(_PATIENCE_S):
-        names = ["image_topics", "depth_topics", "target_frame"]
+        names = ["image_topics", "depth_topics", "target_frame", "memory_file"]
         future = client.call_async(GetParameters.Request(names=names))
         rclpy.spin_until_future_complete(node, future, timeout_sec=_PATIENCE_S)
         if future.done() and (answer := future.result()) is not None:
-            images, depth, target = answer.values
+            images, depth, target, memory = answer.values
             topics, depths = list(images.string_array_value), list(depth.string_array_value)
-            target_frame = target.string_value
+            target_frame, memory_file = target.string_value, memory.string_value
     else:
         print(f"vlm-perception: {perception} does not answer; RViz shows the camera `image`", file=sys.stderr)
     cameras = [node.resolve_topic_name(topic).removesuffix("/compressed") for topic in topics or ["image"]]
     found = {camera: node.resolve_topic_name(depth) for camera, depth in zip(cameras, depths, strict=False) if depth}
-    return list(dict.fromkeys(cameras)), found, target_frame
+    return {
+        "cameras": list(dict.fromkeys(cameras)),
+        "depths": found,
+        "target_frame": target_frame,
+        "remembers": bool(memory_file),
+    }
 
 
 if __name__ == "__main__":

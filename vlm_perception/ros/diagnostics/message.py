@@ -65,6 +65,7 @@ def _values(snapshot: NodeSnapshot, judgement: Assessment) -> dict[str, str]:
         "model busy (s)": "" if snapshot.asking_s is None else f"{snapshot.asking_s:.2f}",
         **_counts(report),
         **_tracking(snapshot.tracking),
+        "things remembered": "" if snapshot.memory.objects is None else str(snapshot.memory.objects),
         "resident memory (MB)": f"{snapshot.resident_mb:.0f}",
         "time since last image (s)": "" if report.since_frame_s is None else f"{report.since_frame_s:.2f}",
     }

@@ -222,6 +222,12 @@ RULES: tuple[Rule, ...] = (
         "QoS", StatusLevel.WARN, "somebody on another topic of this node cannot hear it, or be heard", _other_mismatch
     ),
     Rule(
+        "memory",
+        StatusLevel.WARN,
+        "the file of the memory cannot be opened, read or written",
+        lambda now: now.memory.problem,
+    ),
+    Rule(
         "rejects",
         StatusLevel.WARN,
         f"half or more of at least {_FEW_PIECES} pieces of replies in 10 s were refused, not counting low scores",

@@ -14,6 +14,19 @@ from vlm_perception.worker.tracking import TrackingReport
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """How the memory is.
+
+    Attributes:
+        objects: How many things are remembered; None while there is no memory.
+        problem: Why its file could not be opened, read or written last; empty after it could.
+    """
+
+    objects: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSnapshot:
     """The node at one moment.
 
@@ -37,6 +50,7 @@ class NodeSnapshot:
         namesakes: That other nodes have the same name, or empty.
         qos_mismatches: What is offered and asked for on a topic and does not fit, by resolved topic.
         tracking: What the trackers did.
+        memory: How the memory is.
         resident_mb: Memory that the process takes, MB.
     """
 
@@ -59,4 +73,5 @@ class NodeSnapshot:
     namesakes: str = ""
     qos_mismatches: Mapping[str, str] = field(default_factory=dict)
     tracking: TrackingReport = field(default_factory=TrackingReport)
+    memory: MemoryReport = MemoryReport()
     resident_mb: float = 0.0

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from builtin_interfaces.msg import Time
@@ -19,13 +20,14 @@ from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vlm_perception.errors import ImageError, SettingsError
+from vlm_perception.frames.depth import Metres
 from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.image_messages import metres_of
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
-from vlm_perception.types import WH, DetectedObject, FrameHeader, Result
+from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, Result
 from vlm_perception.world.camera_model import CameraModel
 from vlm_perception.world.depth_pairing import DepthSource, pair
 from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
@@ -38,6 +40,15 @@ _DEPTH = 10
 _FOLLOW_PERIOD_S = 0.25
 _T = TypeVar("_T")
 Spots = tuple[Spot | NoSpot, ...]
+_Kept = tuple[tuple[int, Image | CompressedImage] | None, tuple[int, CameraInfo] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthView:
+    """Depth of a frame, (h, w) float32 metres, NaN where there is none, and the calibration of the camera's images."""
+
+    depth_m: Metres
+    camera: CameraModel
 
 
 def resolve_depth(node: Node, settings: Settings, images: Sequence[str]) -> dict[str, str]:
@@ -176,27 +187,38 @@ class DepthInput:
         found = self._depths.closest(stamp_ns), self._infos.closest(stamp_ns)
         return self._place(objects, header, image_wh, tolerance_s, found)
 
+    def depth_of(self, frame: Frame, tolerance_s: float) -> Callable[[], DepthView | NoSpot]:
+        """Take hold of the depth of a pinned frame; on any thread.
+
+        Returns:
+            What reads it, or says why there is none; not for the executor's thread.
+        """
+        stamp_ns = _stamp_ns(frame.header)
+        kept = self._depths.of(stamp_ns), self._infos.of(stamp_ns)
+        return lambda: self._read(frame.header, frame.image_wh, tolerance_s, kept)
+
     def _place(
-        self,
-        objects: Sequence[DetectedObject],
-        header: FrameHeader,
-        image_wh: WH,
-        tolerance_s: float,
-        kept: tuple[tuple[int, Image | CompressedImage] | None, tuple[int, CameraInfo] | None],
+        self, objects: Sequence[DetectedObject], header: FrameHeader, image_wh: WH, tolerance_s: float, kept: _Kept
     ) -> Spots:
+        view = self._read(header, image_wh, tolerance_s, kept)
+        if isinstance(view, NoSpot):
+            return (view,) * len(objects)
+        return lift(objects, image_wh, view.depth_m, view.camera)
+
+    def _read(self, header: FrameHeader, image_wh: WH, tolerance_s: float, kept: _Kept) -> DepthView | NoSpot:
         found = self._inputs_of(header, tolerance_s, *kept)
         if isinstance(found, NoSpot):
-            return (found,) * len(objects)
+            return found
         message, camera = found
         try:
             depth_m = metres_of(message)
         except ImageError as error:
-            return (NoSpot(error.cause, f"{self._depth_topic}: {error}"),) * len(objects)
+            return NoSpot(error.cause, f"{self._depth_topic}: {error}")
         depth_wh = (depth_m.shape[1], depth_m.shape[0])
         refused = check_aligned(image_wh, header.frame_id, depth_wh, message.header.frame_id)
         if refused is not None:
-            return (NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}"),) * len(objects)
-        return lift(objects, image_wh, depth_m, camera)
+            return NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}")
+        return DepthView(depth_m, camera)
 
     def _inputs_of(
         self,

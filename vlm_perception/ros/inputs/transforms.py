@@ -167,31 +167,55 @@ class TransformInput:
 
         Args:
             spots: In the frame of the image's header.
+            header: Of the image; see `transform_at`.
+            received_s: That image's arrival, monotonic seconds.
+        """
+        if not any(isinstance(spot, Spot) for spot in spots):
+            return tuple(spots)
+        try:
+            transform = self.transform_at(header, received_s)
+        except TransformError as error:
+            return _without(spots, error)
+        return _moved(spots, transform)
+
+    def transform_at(self, header: FrameHeader, received_s: float) -> Transform:
+        """Return what brings places in the frame of an image into the target frame; on any thread but the executor's.
+
+        Args:
             header: Of the image; a transform for its stamp is waited for until `LATEST_S` after its arrival, and for
                 one turn of a busy executor.
             received_s: That arrival, monotonic seconds.
+
+        Raises:
+            TransformError: There is none.
         """
         until_s = max(self.latest_s(received_s), time.monotonic() + TURN_S)
         while True:
             heard = self._heard
-            if (brought := self.brought(spots, header, until_s)) is not None:
-                return brought
+            if (transform := self._lookup(header, until_s)) is not None:
+                return transform
             self._wait_for_news(heard, until_s - time.monotonic())
 
     def brought(self, spots: Sequence[Spot | NoSpot], header: FrameHeader, until_s: float) -> Spots | None:
         """Bring places as `bring` does, but do not wait: None while the transform may still come, until then."""
         if not any(isinstance(spot, Spot) for spot in spots):
             return tuple(spots)
+        try:
+            transform = self._lookup(header, until_s)
+        except TransformError as error:
+            return _without(spots, error)
+        return None if transform is None else _moved(spots, transform)
+
+    def _lookup(self, header: FrameHeader, until_s: float) -> Transform | None:
+        """Return the transform at the stamp of an image, or None while it may still come; raises TransformError."""
         stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
         try:
-            transform = self._transforms.lookup(self.target, header.frame_id, stamp_ns)
+            return self._transforms.lookup(self.target, header.frame_id, stamp_ns)
         except TransformError as error:
             may_come = error.cause == "not_yet" and time.monotonic() < until_s
             if may_come and self._subscriptions:
                 return None
-            none = NoSpot("no_transform", str(error))
-            return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
-        return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
+            raise
 
     @staticmethod
     def latest_s(received_s: float) -> float:
@@ -238,6 +262,15 @@ class TransformInput:
         with self._news:
             self._heard += 1
             self._news.notify_all()
+
+
+def _moved(spots: Sequence[Spot | NoSpot], transform: Transform) -> Spots:
+    return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
+
+
+def _without(spots: Sequence[Spot | NoSpot], error: TransformError) -> Spots:
+    none = NoSpot("no_transform", str(error))
+    return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
 
 
 def _transform(message: TransformStamped) -> Transform:

@@ -17,7 +17,7 @@ from visualization_msgs.msg import ImageMarker, MarkerArray
 
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.image_messages import image_message, jpeg_message
-from vlm_perception.ros.inputs.depth import DepthInput, Spots
+from vlm_perception.ros.inputs.depth import DepthInput, DepthView, Spots
 from vlm_perception.ros.inputs.transforms import TransformInput
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
@@ -31,9 +31,12 @@ from vlm_perception.ros.outputs.space_messages import (
 from vlm_perception.ros.outputs.track_messages import tracks_json, tracks_message
 from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
-from vlm_perception.types import FrameHeader, Result
-from vlm_perception.world.lift import Places
+from vlm_perception.types import Frame, FrameHeader, Request, Result
+from vlm_perception.world.camera_model import CameraModelError
+from vlm_perception.world.field_of_view import FieldOfView, looked_at
+from vlm_perception.world.lift import NoSpot, Places
 from vlm_perception.world.tracks import Track, Tracks
+from vlm_perception.world.transforms import IDENTITY, TransformError
 
 _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -87,6 +90,34 @@ class Outputs:
             return Places(frame.header.frame_id, spots)
         brought = transforms.bring(spots, frame.header, frame.received_s)
         return Places(transforms.target, brought, is_optical=False)
+
+    def field_of_view(self, request: Request, tolerance_s: float) -> Callable[[], FieldOfView | None]:
+        """Take hold of what tells which places were in view of a pinned frame; on any thread.
+
+        Returns:
+            What reads it, on any thread but the executor's; it gives None where depth or the transform is missing.
+        """
+        frame, transforms, publishers = request.frame, self._transforms, self.of(request.frame.camera)
+        depth_of = None if publishers is None else publishers.depth_of(frame, tolerance_s)
+
+        def read() -> FieldOfView | None:
+            view = None if depth_of is None else depth_of()
+            if view is None or isinstance(view, NoSpot):
+                return None
+            depth_wh = (view.depth_m.shape[1], view.depth_m.shape[0])
+            region = request.prompt.region
+            part_xyxy = (0, 0, *frame.image_wh) if region is None else region.in_image(frame.image_wh)
+            to_target = IDENTITY
+            try:
+                camera = view.camera.scaled_to(depth_wh)
+                if transforms is not None and transforms.target != frame.header.frame_id:
+                    to_target = transforms.transform_at(frame.header, frame.received_s)
+            except (CameraModelError, TransformError):
+                return None
+            seen_xyxy = looked_at(part_xyxy, frame.image_wh, depth_wh)
+            return FieldOfView(camera, view.depth_m, to_target.inverse(), seen_xyxy)
+
+        return read
 
     def place_tracks(
         self, tracks: Tracks, tolerance_s: float, with_markers: bool
@@ -175,6 +206,10 @@ class Publishers:
     def place(self, result: Result, tolerance_s: float) -> Spots | None:
         """Place the objects in the camera's frame; None for a camera without depth."""
         return None if self._depth is None else self._depth.place(result, tolerance_s)
+
+    def depth_of(self, frame: Frame, tolerance_s: float) -> Callable[[], DepthView | NoSpot] | None:
+        """Take hold of a pinned frame's depth; None for a camera without. See `DepthInput`."""
+        return None if self._depth is None else self._depth.depth_of(frame, tolerance_s)
 
     def publish_answer(
         self,

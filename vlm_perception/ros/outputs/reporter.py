@@ -32,10 +32,17 @@ class Reporter:
         context: Of the node.
         outputs: The publishers.
         on_engine: Hears about the model's state; on the worker's thread.
+        on_told: Hears of each whole answer that was published, with its places; on the thread that answered.
     """
 
-    def __init__(self, context: NodeContext, outputs: Outputs, on_engine: Callable[[EngineState, str], None]) -> None:
-        self._context, self._outputs, self._on_engine = context, outputs, on_engine
+    def __init__(
+        self,
+        context: NodeContext,
+        outputs: Outputs,
+        on_engine: Callable[[EngineState, str], None],
+        on_told: Callable[[Result, Places | None], None],
+    ) -> None:
+        self._context, self._outputs, self._on_engine, self._on_told = context, outputs, on_engine, on_told
         self._counters = context.counters
         # Several answers may be told at the same time; guards what is below.
         self._lock = threading.Lock()
@@ -71,6 +78,7 @@ class Reporter:
         with_markers = not self._context.settings.draws_tracks
         if not deliver(lambda: outputs.publish_answer(result, latency_s, age_s, places, with_markers)):
             return
+        self._on_told(result, places)
         self._note_places(result, places)
         weak = sum(reject.score is not None for reject in result.rejects)
         for counters in self._counters.of(result.request.frame.camera):

@@ -48,6 +48,11 @@ def detection_message(item: DetectedObject, header: Header, prompt_id: str = "")
     return message
 
 
+def sendable(text: str) -> str:
+    """Return a text as a message can carry it: without NUL, and without half a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def answer_json(result: Result, latency_s: float, age_s: float | None, places: Places | None = None) -> str:
     """Everything known about one answer, as one line of JSON.
 

@@ -53,3 +53,12 @@ def test_a_camera_with_depth_has_boxes_and_a_cloud_in_the_frame_of_the_places() 
     assert cloud["Depth Map Topic"] == "/rear/depth"
     assert cloud["Depth Map Transport Hint"] == "compressedDepth"
     assert (cloud["Color Image Topic"], cloud["CameraInfo Topic"]) == ("/rear/image_raw", "/rear/camera_info")
+
+
+def test_what_is_remembered_is_shown_where_there_is_a_memory() -> None:
+    depths = {"/image": "/depth"}
+    layout = layout_of(TEMPLATE, ["/image"], "/r/vlm_perception", depths, "map", remembers=True)
+    *_, memory, _ = layout["Visualization Manager"]["Displays"]
+    assert memory["Topic"]["Value"] == "/r/vlm_perception/memory_markers"
+    # Or a viewer that comes later sees nothing until the next change.
+    assert memory["Topic"]["Durability Policy"] == "Transient Local"

@@ -13,7 +13,7 @@ from vlm_perception.engines.base import EngineState
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.counters import Counters
 from vlm_perception.ros.diagnostics.rules import RULES, StatusLevel, assess
-from vlm_perception.ros.diagnostics.snapshot import NodeSnapshot
+from vlm_perception.ros.diagnostics.snapshot import MemoryReport, NodeSnapshot
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.types import PixelBudget
 from vlm_perception.worker.memory_backoff import PixelLimit
@@ -85,6 +85,7 @@ CASES: list[tuple[str, Callable[[Patient], dict[str, object]], str]] = [
         "looking at 1000 px instead of 4000",
     ),
     ("QoS", lambda p: {"qos_mismatches": {"/vlm_perception/detections": "/log wants more"}}, "/log wants more"),
+    ("memory", lambda p: {"memory": MemoryReport(3, "places.db: the disk is full")}, "the disk is full"),
     ("rejects", lambda p: p.counters.count_answer(0.1, 0.1, 5, 0, 5) or {}, "5 of 10 pieces"),
     ("coordinates", lambda p: p.remark("other_frame", "width_height"), "another frame? In 1 of 1 answers"),
     ("failures", lambda p: p.fail(prompt=2) or {}, "2 failures in the last 10 s: prompt 2"),
