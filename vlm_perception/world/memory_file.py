@@ -8,6 +8,7 @@ FULL costs one flush of the disk each glance, which come a few times a second at
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -214,7 +215,7 @@ class MemoryWriter:
 
 def _connect(path: Path, mode: Literal["ro", "rwc"]) -> sqlite3.Connection:
     """Open a file; nothing of it is read yet, and each statement is a transaction until one is begun."""
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
     # A damaged letter does not make a thing unreadable.
     connection.text_factory = lambda text: text.decode("utf-8", "replace")

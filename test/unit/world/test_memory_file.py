@@ -7,7 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fuzz_profile import fuzz
@@ -45,7 +47,7 @@ def cause_of(work: Callable[[], object], path: Path) -> str:
     return str(caught.value.cause)
 
 
-@pytest.mark.parametrize("name", ["memory.db", "a b?mode=ro&x#1 %20.db", "Gedächtnis/杯子.db"])
+@pytest.mark.parametrize("name", ["memory.db", "a b?mode=ro&x#1 %20.db", "Gedächtnis/杯子.db", "\udcff.db"])
 def test_what_was_closed_is_there_again(tmp_path: Path, name: str) -> None:
     with closing(Memory(tmp_path / name)) as memory:
         memory.look(glance(1, cup(1.0, jpeg=JPEG), placed("plate", 2.0, score=None)))
@@ -125,6 +127,14 @@ def test_on_a_full_disk_a_glance_is_lost_whole_and_with_room_the_next_one_fits(f
         kept = memory.objects()
     with closing(Memory(path)) as memory:
         assert memory.objects() == kept
+
+
+def test_a_glance_that_fails_half_way_leaves_nothing_of_itself(memory: Memory) -> None:
+    no_number: Any = Fraction(1, 2)
+    with pytest.raises(sqlite3.ProgrammingError, match="Fraction"):
+        memory.look(glance(1, cup(1.0), cup(2.0, score=no_number)))
+    assert memory.objects() == ()
+    assert len(memory.look(glance(2, cup(1.0), cup(2.0))).new) == 2
 
 
 def test_a_reader_sees_what_a_writer_has_written_and_never_waits_for_it(memory: Memory, path: Path) -> None:
