@@ -303,7 +303,8 @@ def _file_errors(path: Path) -> Iterator[None]:
     except sqlite3.ProgrammingError:
         # A bug of ours, such as reading after `close`.
         raise
-    except sqlite3.Error as error:
+    # Python cannot read what SQLite says where it quotes damaged text.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         cause = next((cause for said, cause in _SAID.items() if said in str(error)), None)
         if cause is None:
             raise _broken(path, error) from error
