@@ -25,6 +25,7 @@ def test_its_topics_are_those_of_a_node_with_one_camera_that_has_depth() -> None
     named = {text.removesuffix(".data") for text in strings_of(LAYOUT["configById"]) if text.startswith("/")}
     assert named <= known
     assert {"/image", "/camera_info", "/depth", "/vlm_perception/markers", "/vlm_perception/markers_3d"} <= named
+    assert "/vlm_perception/memory_markers" in named
 
 
 def test_every_panel_has_a_place_and_every_place_a_panel() -> None:
