@@ -5,13 +5,18 @@ import json
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from vlm_perception.apps.cameras.scene_camera import truth_message
 from vlm_perception.errors import ImageError
+from vlm_perception.frames.bag_detections import read_detections
+from vlm_perception.frames.bags import BagMessage
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import image_message, pending_frame, rgb_of
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message
+from vlm_perception.scenes import MovingScene
 from vlm_perception.types import (
     Answer,
     DetectedObject,
@@ -106,3 +111,14 @@ def test_the_answer_says_everything_in_plain_json():
         "latency_s": 0.5,
         "age_s": 0.75,
     }
+
+
+def test_what_the_drawn_camera_publishes_is_the_truth_that_evaluate_reads():
+    scene = MovingScene(9001, (64, 48), 2).at(0.0)
+    recorded = BagMessage("/scene_camera/truth", 0, serialize_message(truth_message(scene, HEADER)))
+    boxes = [found for found in read_detections(recorded) if found.xyxy[0] < found.xyxy[2]]
+    assert [found.label for found in boxes] == [truth.label for truth in scene.truths]
+    for found, truth in zip(boxes, scene.truths, strict=True):
+        assert found.xyxy == pytest.approx(truth.xyxy)
+    image = BagMessage("/scene_camera/image", 0, serialize_message(image_message(scene.rgb, HEADER)))
+    assert recorded.stamp_ns == image.stamp_ns == HEADER.stamp.sec * 10**9 + HEADER.stamp.nanosec

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -167,6 +168,20 @@ def test_a_variant_is_the_command_s_options_with_its_own(
     assert (other.letter, other.title, other.prompt.text) == ("B", "B", "asked")
 
 
+WORDS = st.sampled_from(
+    ["tiny", "=", " ", "prompt=", "max_pixels=", "--max-pixels=3", "zoom=auto", "-x", "90000", "\n"]
+)
+
+
+@given(st.lists(WORDS | st.text(max_size=5), max_size=6).map("".join))
+def test_whatever_is_written_is_a_variant_or_told(text: str) -> None:
+    options = cli.parser().parse_args(["x.png", "--prompt", "asked", "--compare", "tiny", "--compare", "tiny"])
+    options.compare[1] = text
+    with suppress(SettingsError, PromptError):
+        _, variant = read_variants(options, cli.COMPARED)
+        assert variant.text == text.strip()
+
+
 @pytest.mark.parametrize(
     ("variants", "more", "said"),
     [
@@ -185,6 +200,7 @@ def test_a_variant_is_the_command_s_options_with_its_own(
         (["", ""], ["--annotated", "there", "--output-bag", "there"], "leave --annotated, --output-bag out"),
         (["", ""], ["--depth-topic", "/depth"], "leave --depth-topic out"),
         (["", ""], ["--depth-topic", "/depth", "--target-frame", "map"], "leave --depth-topic, --target-frame out"),
+        (["", ""], ["--tracking", "ids", "--lost-after-s", "2"], "leave --tracking, --lost-after-s out"),
         (["", ""], ["--format", "coco"], "leave --format coco out"),
         (["", ""], ["--output", "-"], "name a file such as"),
         (["", ""], ["--output", "found.png"], "name a file such as"),
@@ -345,6 +361,14 @@ def test_servers_are_compared_over_http(pictures: Path) -> None:
     assert [each["objects"] for each in written()["variants"]] == [6, 3]
     assert written()["variants"][1]["agreement"] == pytest.approx(2 / 3)
     assert all(each["latency_p50_s"] > 0 for each in written()["variants"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_does_not_take_the_table(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(Bench(*TWO), "pictures", "--output", "/dev/full") == 2
+    out, err = capsys.readouterr()
+    assert "| 0.667" in out
+    assert "No space left" in err.splitlines()[-1]
 
 
 def test_a_picture_that_is_gone_when_the_sheet_is_drawn_is_told(

@@ -123,6 +123,16 @@ def test_a_coco_file_of_an_earlier_run_stays(detect, pictures: Path, full_disk: 
     assert json.loads(earlier.read_text()) == {"of": "an earlier run"}
 
 
+def test_a_comparison_of_an_earlier_run_stays(detect, pictures: Path, full_disk: Path) -> None:
+    earlier = full_disk / "found.json"
+    earlier.write_text('{"of": "an earlier run"}\n')
+    long = REPLY[:-2] + ', "sub_label": "' + "x" * ROOM_BYTES + '"}]'
+    arguments = ("--compare", "", "--compare", "max_pixels=90000", "--output", earlier)
+    assert "found.json" in detect(pictures / "a.png", *arguments, reply=long)
+    assert files_below(full_disk) == [earlier]
+    assert json.loads(earlier.read_text()) == {"of": "an earlier run"}
+
+
 def test_what_fits_replaces_an_earlier_file_and_leaves_nothing_beside_it(pictures: Path, tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere.json"
     out.mkdir()

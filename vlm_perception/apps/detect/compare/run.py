@@ -31,7 +31,10 @@ from vlm_perception.settings import Settings
 DEFAULT_OUTPUT = "comparison.json"
 _UNUSABLE = 2
 # Options whose results have no place here.
-_WITHOUT_A_PLACE = ("stream", "annotated", "frames", "output_bag", "depth_topic", "depth_tolerance_s", "target_frame")
+_WITHOUT_A_PLACE = (
+    "stream", "annotated", "frames", "output_bag", "depth_topic", "depth_tolerance_s", "target_frame", "tracking",
+    "lost_after_s",
+)  # fmt: skip
 
 
 def compare(
@@ -81,8 +84,11 @@ def compare(
     finally:
         if any(answers.results for answers in asked):
             comparison = Comparison(asked, complete=len(codes) == len(asked) and max(codes) < _UNUSABLE)
-            _write(path, comparison)
-            print(comparison.as_table(), file=stdout, flush=True)
+            try:
+                _write(path, comparison)
+            finally:
+                # Also where the disk is full: the figures took long.
+                print(comparison.as_table(), file=stdout, flush=True)
             chosen = comparison.differing[:MOST_ROWS]
             again = _read_again(found.files, thinning, options.topic, chosen)
             for source, _ in (one for one in chosen if one not in again):
