@@ -7,7 +7,6 @@ FULL costs one flush of the disk each glance, which come a few times a second at
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 import threading
@@ -28,15 +27,29 @@ _FORM = 1
 # Of a thing that is not in the file yet; SQLite counts from 1.
 NEW_ID = 0
 _WAIT_S = 2.0
-# Pictures lie apart, so that a thing that is seen again is a small write. An id is never given again.
+# Pictures lie apart, so that a thing that is seen again is a small write. An id is never given again. The checks find
+# values that only damage makes, when a file is opened, so that nothing has to look again.
 _TABLES = """
 CREATE TABLE objects (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT NOT NULL, prompt TEXT NOT NULL, phrase TEXT NOT NULL,
-    frame_id TEXT NOT NULL, x_m REAL NOT NULL, y_m REAL NOT NULL, z_m REAL NOT NULL, size_x_m REAL NOT NULL,
-    size_y_m REAL NOT NULL, size_z_m REAL NOT NULL, belief REAL NOT NULL, best_score REAL, times_seen INTEGER NOT NULL,
-    times_missed INTEGER NOT NULL, first_seen_ns INTEGER NOT NULL, last_seen_ns INTEGER NOT NULL, camera TEXT NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT, prompt TEXT, phrase TEXT, frame_id TEXT,
+    x_m REAL, y_m REAL, z_m REAL, size_x_m REAL, size_y_m REAL, size_z_m REAL, belief REAL, best_score REAL,
+    times_seen INTEGER, times_missed INTEGER, first_seen_ns INTEGER, last_seen_ns INTEGER, camera TEXT,
+    CHECK (typeof(label) = 'text' AND typeof(prompt) = 'text' AND typeof(phrase) = 'text' AND typeof(frame_id) = 'text'
+        AND typeof(camera) = 'text'),
+    CHECK (typeof(x_m) = 'real' AND typeof(y_m) = 'real' AND typeof(z_m) = 'real' AND typeof(size_x_m) = 'real'
+        AND typeof(size_y_m) = 'real' AND typeof(size_z_m) = 'real' AND typeof(belief) = 'real'
+        AND typeof(best_score) IN ('real', 'null')),
+    CHECK (max(abs(x_m), abs(y_m), abs(z_m), size_x_m, size_y_m, size_z_m) <= 1.7976931348623157e308
+        AND min(size_x_m, size_y_m, size_z_m) >= 0 AND belief BETWEEN 0 AND 1 AND best_score BETWEEN 0 AND 1),
+    CHECK (typeof(times_seen) = 'integer' AND typeof(times_missed) = 'integer' AND typeof(first_seen_ns) = 'integer'
+        AND typeof(last_seen_ns) = 'integer'),
+    CHECK (id > 0 AND min(times_seen, times_missed) >= 0 AND max(id, times_seen, times_missed) <= 2147483647
+        AND min(first_seen_ns, last_seen_ns) > 0)
 );
-CREATE TABLE cutouts (object_id INTEGER PRIMARY KEY REFERENCES objects(id) ON DELETE CASCADE, jpeg BLOB NOT NULL);
+CREATE TABLE cutouts (
+    object_id INTEGER PRIMARY KEY REFERENCES objects(id) ON DELETE CASCADE,
+    jpeg BLOB CHECK (typeof(jpeg) = 'blob')
+);
 """
 _SELECT = """
 SELECT id, label, prompt, phrase, frame_id, x_m, y_m, z_m, size_x_m, size_y_m, size_z_m, belief, best_score, times_seen,
@@ -82,18 +95,10 @@ class MemoryReader:
         self._reading = threading.Lock()
         if not path.is_file():
             raise MemoryFileError(f"{path} is not there, or no file: name that of a node's memory_file", cause="broken")
-        self._reader = _connect(path, "ro")
+        # Of what is opened for reading alone SQLite tests no checks.
+        self._reader = _connect(path, "rw")
         with _closed_on_error(self._reader), _file_errors(path):
             _check_form(path, self._reader)
-
-    @property
-    def frame_id(self) -> str | None:
-        """The frame of what is remembered; None where nothing is.
-
-        Raises:
-            MemoryFileError: The file cannot be read.
-        """
-        return next((thing.frame_id for thing in self.objects()), None)
 
     def objects(self) -> tuple[RememberedObject, ...]:
         """Return all that is remembered, best believed first, then newest.
@@ -102,7 +107,7 @@ class MemoryReader:
             MemoryFileError: The file cannot be read.
         """
         with self._reading, _file_errors(self.path):
-            return _read_objects(self.path, self._reader)
+            return _read_objects(self._reader)
 
     def find(self, words: str) -> tuple[RememberedObject, ...]:
         """Return what is called so, in the order of `objects`; see `names.called`.
@@ -166,7 +171,7 @@ class MemoryWriter:
 
     def objects(self) -> tuple[RememberedObject, ...]:
         """Return all that is remembered, best believed first, then newest; within a transaction."""
-        return _read_objects(self._path, self._connection)
+        return _read_objects(self._connection)
 
     def write(self, thing: RememberedObject, cutout_jpeg: bytes | None = None) -> RememberedObject:
         """Write a thing, and its picture where there is a better one; within a transaction.
@@ -213,7 +218,7 @@ class MemoryWriter:
             self._connection.close()
 
 
-def _connect(path: Path, mode: Literal["ro", "rwc"]) -> sqlite3.Connection:
+def _connect(path: Path, mode: Literal["rw", "rwc"]) -> sqlite3.Connection:
     """Open a file; nothing of it is read yet, and each statement is a transaction until one is begun."""
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
@@ -259,17 +264,13 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {_FORM}")
 
 
-def _read_objects(path: Path, connection: sqlite3.Connection) -> tuple[RememberedObject, ...]:
+def _read_objects(connection: sqlite3.Connection) -> tuple[RememberedObject, ...]:
     """Read all things, best believed first, then newest.
 
     Raises:
-        MemoryFileError: A value is none that is ever written.
         sqlite3.Error: The file cannot be read.
     """
-    try:
-        return tuple(map(_object, connection.execute(_SELECT)))
-    except (TypeError, ValueError) as error:
-        raise _broken(path, error) from error
+    return tuple(map(_object, connection.execute(_SELECT)))
 
 
 @contextmanager
@@ -345,13 +346,6 @@ def _object(row: tuple[Any, ...]) -> RememberedObject:
         camera,
         has,
     ) = row
-    numbers = (x, y, z, across, along, up, belief, *([] if best is None else [best]))
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"object {id} has a number that is not finite: {numbers}")
-    if not all(type(number) is int for number in (seen, missed, first, last)):
-        raise TypeError(f"object {id} has counts or times that are no whole numbers")
-    if not all(type(text) is str for text in (label, prompt, phrase, frame_id, camera)):
-        raise TypeError(f"object {id} has a name that is no text")
     return RememberedObject(
         id=id,
         label=label,
