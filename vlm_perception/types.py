@@ -55,6 +55,11 @@ class FrameHeader:
     stamp_nanosec: int
     frame_id: str
 
+    @property
+    def stamp_ns(self) -> int:
+        """The stamp, nanoseconds."""
+        return self.stamp_sec * 10**9 + self.stamp_nanosec
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -127,8 +127,8 @@ def clip_of(
         if image_wh != frame.image_wh:
             break
         frames.append(small)
-    by_stamp = len(frames) == 1 or _stamp_ns(frames[0]) != _stamp_ns(frames[1])
-    times_ns = [_stamp_ns(each) if by_stamp else round(each.received_s * 1e9) for each in frames]
+    by_stamp = len(frames) == 1 or frames[0].header.stamp_ns != frames[1].header.stamp_ns
+    times_ns = [each.header.stamp_ns if by_stamp else round(each.received_s * 1e9) for each in frames]
     length, earliest_ns = 1, times_ns[0] - window_s * _WINDOW_SLACK * 1e9
     while length < len(frames) and earliest_ns <= times_ns[length] < times_ns[length - 1]:
         length += 1
@@ -150,7 +150,3 @@ def halved(rgb: Pixels, least_px: int) -> Pixels:
         resized = cv2.resize(small[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
         small = np.asarray(resized, np.uint8)
     return small.copy() if small is rgb else small
-
-
-def _stamp_ns(frame: Frame) -> int:
-    return frame.header.stamp_sec * 10**9 + frame.header.stamp_nanosec

@@ -80,9 +80,7 @@ def event_fields(event: Event, clip: Clip) -> dict[str, Any]:
 
 
 def _stamp_at(clip: Clip, time_s: float) -> dict[str, int] | None:
-    first_ns, last_ns = (
-        frame.header.stamp_sec * 10**9 + frame.header.stamp_nanosec for frame in (clip.frames[0], clip.frames[-1])
-    )
+    first_ns, last_ns = (frame.header.stamp_ns for frame in (clip.frames[0], clip.frames[-1]))
     # Without stamps that go on, the times are those of arrival.
     if not last_ns or abs(last_ns - first_ns - clip.duration_s * 1e9) > 1e6:
         return None

@@ -41,7 +41,7 @@ def pending_frame(message: Image | CompressedImage, camera: str, received_s: flo
     def read() -> Frame:
         return Frame(_naming(camera, lambda: rgb_of(message)), header, camera, received_s)
 
-    return PendingFrame(camera, received_s, read, header.stamp_sec * 10**9 + header.stamp_nanosec)
+    return PendingFrame(camera, received_s, read, header.stamp_ns)
 
 
 def rgb_of(message: Image | CompressedImage) -> Pixels:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vlm_perception.types import WH, DetectedObject
 from vlm_perception.world.camera_model import CameraModel, CameraModelError
-from vlm_perception.world.transforms import XYZ, XYZW, Transform
+from vlm_perception.world.transforms import XYZ, XYZW, Transform, TransformError
 
 _SIDE = 24  # samples across a box: more cost time and gain nothing measurable
 _POINT_RADIUS = 0.006  # of the image's width: a point is a spot, not one pixel
@@ -79,6 +79,20 @@ class NoSpot:
     text: str
 
 
+Spots = tuple[Spot | NoSpot, ...]
+
+
+def moved_spots(spots: Sequence[Spot | NoSpot], transform: Transform) -> Spots:
+    """Bring places into another frame; see `Spot.seen_from`."""
+    return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
+
+
+def lost_spots(spots: Sequence[Spot | NoSpot], error: TransformError) -> Spots:
+    """Say of all that had a place why it is not known in the frame that is wanted."""
+    none = NoSpot("no_transform", str(error))
+    return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where the objects of an answer are, one place or reason for each.
@@ -90,7 +104,7 @@ class Places:
     """
 
     frame_id: str
-    spots: tuple[Spot | NoSpot, ...]
+    spots: Spots
     is_optical: bool = True
 
 
@@ -111,9 +125,7 @@ def check_aligned(image_wh: WH, image_frame: str, depth_wh: WH, depth_frame: str
     return None
 
 
-def lift(
-    objects: Sequence[DetectedObject], image_wh: WH, depth_m: NDArray[np.float32], camera: CameraModel
-) -> tuple[Spot | NoSpot, ...]:
+def lift(objects: Sequence[DetectedObject], image_wh: WH, depth_m: NDArray[np.float32], camera: CameraModel) -> Spots:
     """Place objects in the camera's optical frame (REP 103: x right, y down, z forward).
 
     Args:

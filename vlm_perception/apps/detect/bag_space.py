@@ -10,16 +10,17 @@ from vlm_perception.apps.detect.inputs import DepthBeside, Note
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bags import Bag, BagMessage, metres_of
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic, is_rectified
-from vlm_perception.types import FrameHeader, Result
-from vlm_perception.world.depth_pairing import DepthSource, pair
-from vlm_perception.world.lift import NoSpot, Places, Spot, check_aligned, lift
+from vlm_perception.types import Result
+from vlm_perception.world.depth_view import DepthSource, Stamped, depth_view, place
+from vlm_perception.world.lift import Places, lost_spots, moved_spots
 from vlm_perception.world.transforms import BadTransformError, Transform, TransformBuffer, TransformError
 
 # What is recorded so long after an image counts for it: its depth, and the next place of a slow localisation.
 AHEAD_NS = 500_000_000
 _KEPT_NS = 2 * AHEAD_NS
 _HISTORY_S = 60.0
-_Stamped = deque[tuple[int, int, Any]]
+# When it was recorded, its stamp, both nanoseconds, and what it holds.
+_Kept = deque[tuple[int, int, Any]]
 
 
 class BagSpace:
@@ -49,8 +50,8 @@ class BagSpace:
         self._target = depth.target_frame
         moving = (TF_TOPIC, TF_STATIC_TOPIC) if self._target else ()
         self.topics = tuple(each for each in (name, self._source.info_topic, *moving) if each in bag.topics)
-        self._depths: _Stamped = deque()
-        self._infos: _Stamped = deque()
+        self._depths: _Kept = deque()
+        self._infos: _Kept = deque()
         self._transforms = TransformBuffer(_HISTORY_S)
         self._told: set[str] = set()
         self._placed: tuple[Result, Places] | None = None
@@ -79,34 +80,17 @@ class BagSpace:
         return self._placed[1]
 
     def _place(self, result: Result) -> Places:
-        header = result.request.frame.header
-        spots = self._spots(result, header)
+        frame, header = result.request.frame, result.request.frame.header
+        depth, info = (_closest(kept, header.stamp_ns) for kept in (self._depths, self._infos))
+        view = depth_view(header, frame.image_wh, depth, info, self._source, metres_of)
+        spots = place(result.objects, frame.image_wh, view)
         if not self._target or self._target == header.frame_id:
             return Places(header.frame_id, spots)
         try:
-            there = self._transforms.lookup(self._target, header.frame_id, _stamp_ns(header))
+            there = self._transforms.lookup(self._target, header.frame_id, header.stamp_ns)
         except TransformError as error:
-            none = NoSpot("no_transform", str(error))
-            return Places(self._target, tuple(none if isinstance(spot, Spot) else spot for spot in spots), False)
-        moved = (spot.seen_from(there) if isinstance(spot, Spot) else spot for spot in spots)
-        return Places(self._target, tuple(moved), is_optical=False)
-
-    def _spots(self, result: Result, header: FrameHeader) -> tuple[Spot | NoSpot, ...]:
-        """Place them in the camera's own frame."""
-        stamp_ns, image_wh, n_objects = _stamp_ns(header), result.request.frame.image_wh, len(result.objects)
-        found = pair(stamp_ns, _closest(self._depths, stamp_ns), _closest(self._infos, stamp_ns), self._source)
-        if isinstance(found, NoSpot):
-            return (found,) * n_objects
-        message, camera = found
-        try:
-            depth_m = metres_of(message)
-        except ImageError as error:
-            return (NoSpot(error.cause, f"{self._source.depth_topic}: {error}"),) * n_objects
-        depth_wh = (depth_m.shape[1], depth_m.shape[0])
-        refused = check_aligned(image_wh, header.frame_id, depth_wh, message.header.frame_id)
-        if refused is not None:
-            return (NoSpot(refused.cause, f"{self._source.depth_topic}: {refused.text}"),) * n_objects
-        return lift(result.objects, image_wh, depth_m, camera)
+            return Places(self._target, lost_spots(spots, error), is_optical=False)
+        return Places(self._target, moved_spots(spots, there), is_optical=False)
 
     def _take_transform(self, message: Any, topic: str) -> None:
         stamp_ns = _nanoseconds(message.header.stamp)
@@ -124,14 +108,10 @@ class BagSpace:
             self._note(text)
 
 
-def _closest(kept: _Stamped, stamp_ns: int) -> tuple[int, Any] | None:
+def _closest(kept: _Kept, stamp_ns: int) -> Stamped | None:
     closest = min(kept, key=lambda each: abs(each[1] - stamp_ns), default=None)
     return None if closest is None else closest[1:]
 
 
 def _nanoseconds(stamp: Any) -> int:
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-
-
-def _stamp_ns(header: FrameHeader) -> int:
-    return header.stamp_sec * 10**9 + header.stamp_nanosec

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from builtin_interfaces.msg import Time
@@ -19,8 +18,7 @@ from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from vlm_perception.errors import ImageError, SettingsError
-from vlm_perception.frames.depth import Metres
+from vlm_perception.errors import SettingsError
 from vlm_perception.ros.executor import steady_timer
 from vlm_perception.ros.image_messages import metres_of
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
@@ -28,9 +26,8 @@ from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
 from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, Result
-from vlm_perception.world.camera_model import CameraModel
-from vlm_perception.world.depth_pairing import DepthSource, pair
-from vlm_perception.world.lift import NoSpot, Spot, check_aligned, lift
+from vlm_perception.world.depth_view import DepthSource, DepthView, depth_view, place
+from vlm_perception.world.lift import NoSpot, Spots
 
 # A third of a second at 30 Hz: 37 MB of 720p in metres.
 KEPT_MESSAGES = 10
@@ -39,16 +36,7 @@ KEPT_PINS = 16
 _DEPTH = 10
 _FOLLOW_PERIOD_S = 0.25
 _T = TypeVar("_T")
-Spots = tuple[Spot | NoSpot, ...]
 _Kept = tuple[tuple[int, Image | CompressedImage] | None, tuple[int, CameraInfo] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class DepthView:
-    """Depth of a frame, (h, w) float32 metres, NaN where there is none, and the calibration of the camera's images."""
-
-    depth_m: Metres
-    camera: CameraModel
 
 
 def resolve_depth(node: Node, settings: Settings, images: Sequence[str]) -> dict[str, str]:
@@ -166,7 +154,7 @@ class DepthInput:
     def pin(self, header: FrameHeader) -> None:
         """Hold what belongs to a frame that the model is asked about; on any thread."""
         for pins in (self._depths, self._infos):
-            pins.pin(_stamp_ns(header))
+            pins.pin(header.stamp_ns)
 
     def place(self, result: Result, tolerance_s: float) -> Spots:
         """Place the objects of an answer about a pinned frame, in its optical frame; on any thread.
@@ -175,7 +163,7 @@ class DepthInput:
             result: Of that frame.
             tolerance_s: How far the stamp of depth may be from the image's.
         """
-        frame, stamp_ns = result.request.frame, _stamp_ns(result.request.frame.header)
+        frame, stamp_ns = result.request.frame, result.request.frame.header.stamp_ns
         found = self._depths.of(stamp_ns), self._infos.of(stamp_ns)
         return self._place(result.objects, frame.header, frame.image_wh, tolerance_s, found)
 
@@ -183,7 +171,7 @@ class DepthInput:
         self, objects: Sequence[DetectedObject], header: FrameHeader, image_wh: WH, tolerance_s: float
     ) -> Spots:
         """Place objects of a frame that has just come, by the depth that is there; otherwise as `place`."""
-        stamp_ns = _stamp_ns(header)
+        stamp_ns = header.stamp_ns
         found = self._depths.closest(stamp_ns), self._infos.closest(stamp_ns)
         return self._place(objects, header, image_wh, tolerance_s, found)
 
@@ -193,47 +181,19 @@ class DepthInput:
         Returns:
             What reads it, or says why there is none; not for the executor's thread.
         """
-        stamp_ns = _stamp_ns(frame.header)
+        stamp_ns = frame.header.stamp_ns
         kept = self._depths.of(stamp_ns), self._infos.of(stamp_ns)
         return lambda: self._read(frame.header, frame.image_wh, tolerance_s, kept)
 
     def _place(
         self, objects: Sequence[DetectedObject], header: FrameHeader, image_wh: WH, tolerance_s: float, kept: _Kept
     ) -> Spots:
-        view = self._read(header, image_wh, tolerance_s, kept)
-        if isinstance(view, NoSpot):
-            return (view,) * len(objects)
-        return lift(objects, image_wh, view.depth_m, view.camera)
+        return place(objects, image_wh, self._read(header, image_wh, tolerance_s, kept))
 
     def _read(self, header: FrameHeader, image_wh: WH, tolerance_s: float, kept: _Kept) -> DepthView | NoSpot:
-        found = self._inputs_of(header, tolerance_s, *kept)
-        if isinstance(found, NoSpot):
-            return found
-        message, camera = found
-        try:
-            depth_m = metres_of(message)
-        except ImageError as error:
-            return NoSpot(error.cause, f"{self._depth_topic}: {error}")
-        depth_wh = (depth_m.shape[1], depth_m.shape[0])
-        refused = check_aligned(image_wh, header.frame_id, depth_wh, message.header.frame_id)
-        if refused is not None:
-            return NoSpot(refused.cause, f"{self._depth_topic}: {refused.text}")
-        return DepthView(depth_m, camera)
-
-    def _inputs_of(
-        self,
-        header: FrameHeader,
-        tolerance_s: float,
-        depth: tuple[int, Image | CompressedImage] | None,
-        info: tuple[int, CameraInfo] | None,
-    ) -> tuple[Image | CompressedImage, CameraModel] | NoSpot:
         source = DepthSource(self._depth_topic, self._info_topic, tolerance_s, self._rectified)
-        return pair(_stamp_ns(header), depth, info, source)
+        return depth_view(header, image_wh, *kept, source, metres_of)
 
 
 def _nanoseconds(stamp: Time) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
-def _stamp_ns(header: FrameHeader) -> int:
-    return header.stamp_sec * 1_000_000_000 + header.stamp_nanosec

@@ -24,7 +24,7 @@ from tf2_msgs.msg import TFMessage
 from vlm_perception.ros.qos import fixed_policies, quiet_subscription
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC
 from vlm_perception.types import FrameHeader
-from vlm_perception.world.lift import NoSpot, Spot
+from vlm_perception.world.lift import NoSpot, Spot, Spots, lost_spots, moved_spots
 from vlm_perception.world.transforms import (
     BadTransformError,
     Cause,
@@ -34,7 +34,6 @@ from vlm_perception.world.transforms import (
     Transforms,
 )
 
-Spots = tuple[Spot | NoSpot, ...]
 # tf2 keeps 10 s; a large model on a CPU takes longer than that.
 HISTORY_S = 60.0
 # After an image's arrival: a localisation of 10 Hz has told its next place by then.
@@ -175,8 +174,8 @@ class TransformInput:
         try:
             transform = self.transform_at(header, received_s)
         except TransformError as error:
-            return _without(spots, error)
-        return _moved(spots, transform)
+            return lost_spots(spots, error)
+        return moved_spots(spots, transform)
 
     def transform_at(self, header: FrameHeader, received_s: float) -> Transform:
         """Return what brings places in the frame of an image into the target frame; on any thread but the executor's.
@@ -203,14 +202,13 @@ class TransformInput:
         try:
             transform = self._lookup(header, until_s)
         except TransformError as error:
-            return _without(spots, error)
-        return None if transform is None else _moved(spots, transform)
+            return lost_spots(spots, error)
+        return None if transform is None else moved_spots(spots, transform)
 
     def _lookup(self, header: FrameHeader, until_s: float) -> Transform | None:
         """Return the transform at the stamp of an image, or None while it may still come; raises TransformError."""
-        stamp_ns = header.stamp_sec * 1_000_000_000 + header.stamp_nanosec
         try:
-            return self._transforms.lookup(self.target, header.frame_id, stamp_ns)
+            return self._transforms.lookup(self.target, header.frame_id, header.stamp_ns)
         except TransformError as error:
             may_come = error.cause == "not_yet" and time.monotonic() < until_s
             if may_come and self._subscriptions:
@@ -262,15 +260,6 @@ class TransformInput:
         with self._news:
             self._heard += 1
             self._news.notify_all()
-
-
-def _moved(spots: Sequence[Spot | NoSpot], transform: Transform) -> Spots:
-    return tuple(spot.seen_from(transform) if isinstance(spot, Spot) else spot for spot in spots)
-
-
-def _without(spots: Sequence[Spot | NoSpot], error: TransformError) -> Spots:
-    none = NoSpot("no_transform", str(error))
-    return tuple(none if isinstance(spot, Spot) else spot for spot in spots)
 
 
 def _transform(message: TransformStamped) -> Transform:

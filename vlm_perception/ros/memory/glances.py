@@ -47,7 +47,7 @@ def glance_of(result: Result, places: Places, view: FieldOfView | None) -> Glanc
         PlacedObject(sendable(item.label), spot.position_m, spot.size_m, item.score, cutout_jpeg(frame.rgb, item))
         for item, spot in placed
     )
-    stamp_ns = frame.header.stamp_sec * 1_000_000_000 + frame.header.stamp_nanosec
+    stamp_ns = frame.header.stamp_ns
     return Glance(places.frame_id, stamp_ns, frame.camera, prompt, objects, sees, complete)
 
 

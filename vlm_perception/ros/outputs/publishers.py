@@ -17,7 +17,7 @@ from visualization_msgs.msg import ImageMarker, MarkerArray
 
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.image_messages import image_message, jpeg_message
-from vlm_perception.ros.inputs.depth import DepthInput, DepthView, Spots
+from vlm_perception.ros.inputs.depth import DepthInput
 from vlm_perception.ros.inputs.transforms import TransformInput
 from vlm_perception.ros.outputs.camera_info import CameraInfoRelay
 from vlm_perception.ros.outputs.marker_messages import marker_message
@@ -33,8 +33,9 @@ from vlm_perception.ros.qos import quiet_publisher
 from vlm_perception.ros.topics import camera_info_topic, is_rectified, result_prefixes
 from vlm_perception.types import Frame, FrameHeader, Request, Result
 from vlm_perception.world.camera_model import CameraModelError
+from vlm_perception.world.depth_view import DepthView
 from vlm_perception.world.field_of_view import FieldOfView, looked_at
-from vlm_perception.world.lift import NoSpot, Places
+from vlm_perception.world.lift import NoSpot, Places, Spots
 from vlm_perception.world.tracks import Track, Tracks
 from vlm_perception.world.transforms import IDENTITY, TransformError
 
