@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import vlm_perception_msgs.srv
 from builtin_interfaces.msg import Duration, Time
 from concurrent_engine import ConcurrentEngine
 from depth_rig import PLACE_M, Rig, calibration, depth_m, raw
@@ -332,11 +333,15 @@ def test_closing_the_node_tells_those_who_wait(robot, talk, goals) -> None:
     assert "detection was stopped" in running.result()[1].problem
 
 
+@pytest.mark.parametrize("interfaces", ["none", "older"])
 def test_without_its_interfaces_the_node_answers_prompts_and_says_what_is_missing(
-    robot, talk, scripted, monkeypatch
+    robot, talk, scripted, monkeypatch, interfaces: str
 ) -> None:
-    for name in ("vlm_perception_msgs", "vlm_perception_msgs.action", "vlm_perception_msgs.msg"):
-        monkeypatch.setitem(sys.modules, name, None)
+    if interfaces == "older":
+        monkeypatch.delattr(vlm_perception_msgs.srv, "WhereIs")
+    else:
+        for name in ("vlm_perception_msgs", "vlm_perception_msgs.action", "vlm_perception_msgs.msg"):
+            monkeypatch.setitem(sys.modules, name, None)
     for name in ("goal_server", "goals", "memory.services"):
         monkeypatch.delitem(sys.modules, f"vlm_perception.ros.{name}", raising=False)
     log = robot.hear_log()
