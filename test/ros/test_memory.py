@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from vlm_perception.errors import ModelLoadError
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.memory import keeper
 from vlm_perception.scenes.world import Pose
+from vlm_perception.world.memory import Memory
 
 
 @pytest.fixture
@@ -329,6 +331,20 @@ def test_a_disk_that_hangs_holds_up_no_answer(robot, room, file: Path, monkeypat
     assert where_is(robot).success
     made.look(12)
     assert only(robot, made.labels[0]).last_seen.sec == 12
+
+
+def test_what_is_answered_before_the_file_is_open_is_remembered_too(robot, room, monkeypatch) -> None:
+    disk_answers = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Memory:
+        assert disk_answers.wait(PATIENCE_S)
+        return Memory(*args, **options)
+
+    monkeypatch.setattr(keeper, "Memory", slow)
+    made = room()
+    made.look(5)
+    disk_answers.set()
+    assert len(where_is(robot).objects) == 4
 
 
 def test_of_a_camera_that_stands_still_its_own_frame_will_do_and_a_stamp_is_needed(robot, room) -> None:

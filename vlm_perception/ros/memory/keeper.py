@@ -55,6 +55,8 @@ class MemoryKeeper:
         self._memory: Memory | None = None
         self._objects, self._problem = 0, ""
         self._lock, self._waiting = threading.Lock(), 0
+        # Told before the file is open: what is answered meanwhile is remembered once it is.
+        self._is_wanted = False
         self._is_shown = True
         node = context.node
         self._markers = node.create_publisher(
@@ -64,10 +66,12 @@ class MemoryKeeper:
 
     def open(self, settings: Settings) -> None:
         """Begin to open the file that the settings name, in place of one that is open."""
+        self._is_wanted = bool(settings.memory_file)
         self._thread.submit(self._contained, lambda: self._open(settings))
 
     def close(self) -> None:
         """Begin to close the file; what came before is written first."""
+        self._is_wanted = False
         self._thread.submit(self._contained, self._close)
 
     def end(self, timeout_s: float) -> bool:
@@ -87,7 +91,7 @@ class MemoryKeeper:
     def take(self, result: Result, places: Places | None) -> None:
         """Remember a whole answer that was told, soon; on the thread that told it."""
         frame = result.request.frame
-        if self._memory is None or places is None:
+        if not self._is_wanted or places is None:
             return
         if frame.header.stamp_sec < 0 or (frame.header.stamp_sec, frame.header.stamp_nanosec) == (0, 0):
             self._count("no_stamp", f"an answer was not remembered: images of {frame.camera} have no stamp; set it")
