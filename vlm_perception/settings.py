@@ -342,8 +342,8 @@ class Settings(BaseModel):
         100,
         ge=0,
         le=100_000,
-        description="The newest images of all cameras, as they came, are kept in so much memory, for questions about "
-        "the image of a stamp; 0 keeps none. 36 raw images of 1280 x 720 take 100 MB.",
+        description="The newest images of all cameras, as they came, are kept in so much memory, and their depth in as "
+        "much again, for questions about the image of a stamp; 0 keeps none. 36 raw images of 1280 x 720 take 100 MB.",
         json_schema_extra=_extra(live=True, unit="MB"),
     )
     watch_window_s: float = Field(
@@ -494,6 +494,11 @@ class Settings(BaseModel):
     def budget(self) -> PixelBudget:
         """Area bounds of the processed image, pixels."""
         return PixelBudget(self.min_pixels, self.max_pixels)
+
+    @property
+    def kept_images_bytes(self) -> int:
+        """Memory for the newest images, and for their depth."""
+        return self.kept_images_mb * 1_000_000
 
     @property
     def watch_frames(self) -> int:

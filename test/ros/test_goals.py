@@ -28,6 +28,7 @@ from vlm_perception_msgs.srv import DetectAt
 from vlm_perception.ros import goal_server
 from vlm_perception.ros.goal_server import MAX_GOALS
 from vlm_perception.ros.image_messages import image_message
+from vlm_perception.ros.inputs.depth import KEPT_MESSAGES
 
 ONE = '[{"bbox_2d": [1, 2, 20, 20], "label": "mug"}'
 TWO = ONE + ', {"bbox_2d": [5, 5, 25, 25], "label": "mug"}]'
@@ -253,6 +254,23 @@ def test_places_are_those_of_the_stamp_and_none_at_all_is_told(robot, talk, scri
     status, result = ask(6)
     assert (status, len(result.answer.detections.detections)) == (ABORTED, 1)
     assert "no object has a place: the closest depth on /depth is 1.000 s" in result.problem
+
+
+def test_places_of_an_image_of_seconds_ago_are_by_the_depth_of_then(robot, talk, scripted) -> None:
+    rig = Rig(robot, talk, scripted, frame_policy="on_demand")
+    depth, later = rig.talk.node._outputs.of("/image")._depth, 2 * KEPT_MESSAGES
+    rig.info.publish(calibration(5))
+    for number in range(5, 5 + later):
+        rig.depth.publish(raw(number, depth_m(2.0 if number == 5 else 3.0)))
+        robot.until(lambda n=number: depth._depths.count == n - 4, "depth is heard")
+    rig.film(5)
+    robot.until(lambda: len(robot.nodes[0]._cameras.recent) == 1, "it is kept")
+    request = DetectAt.Request(prompt="red cart", stamp=header(5).stamp, in_space=True)
+    response = robot.call(DetectAt, "detect_at", request)
+    assert response.success, response.message
+    (placed,) = response.answer.detections_3d.detections
+    at = placed.bbox.center.position
+    assert (at.x, at.y, at.z) == pytest.approx(PLACE_M, abs=0.04)
 
 
 def test_more_than_the_limit_are_refused_and_several_are_answered_together(robot, talk, goals) -> None:

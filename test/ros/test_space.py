@@ -170,6 +170,17 @@ def test_pins_hold_the_closest_item_however_many_come_later() -> None:
     assert (pins.of(29), pins.of(61)) == (None, (60, "at 60"))
 
 
+@pytest.mark.parametrize(("limit_bytes", "kept"), [(0, 2), (250, 2), (300, 3), (10_000, 6)])
+def test_more_items_are_kept_where_they_fit(limit_bytes: int, kept: int) -> None:
+    pins: Pins[str] = Pins(kept=2)
+    for stamp_ns in range(1, 7):
+        pins.arrived(stamp_ns, "an item", 100, limit_bytes)
+    assert pins.closest(0) == (7 - kept, "an item")
+    # Also once the limit has become a lower one.
+    pins.arrived(7, "an item", 100, 0)
+    assert pins.closest(0) == (6, "an item")
+
+
 @pytest.mark.parametrize(
     ("tracking", "prompt_id", "expected"), [("off", "carts", "carts"), ("ids", "carts", "carts/1"), ("off", "", "")]
 )

@@ -22,6 +22,13 @@ from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.types import Frame, FrameHeader
 
 _T = TypeVar("_T")
+# What a message takes beside its pixels; one without any would be kept for ever.
+_MESSAGE_BYTES = 1024
+
+
+def bytes_of(message: Image | CompressedImage) -> int:
+    """Return what a message takes in memory, about."""
+    return len(message.data) + _MESSAGE_BYTES
 
 
 def pending_frame(message: Image | CompressedImage, camera: str, received_s: float) -> PendingFrame:

@@ -71,7 +71,7 @@ class VlmPerceptionNode(Node):
     def _build(self, engine: Engine | None) -> None:
         self._shared = context = NodeContext.of(self)
         self._engine = engine or make_engine(lambda: context.settings)
-        self._outputs = Outputs(self, self._on_bad_transform)
+        self._outputs = Outputs(self, self._on_bad_transform, lambda: context.settings.kept_images_bytes)
         self._model = ModelLifecycle(context, self._engine)
         self._memory = MemoryKeeper(context, self._outputs)
         reporter = Reporter(context, self._outputs, self._model.on_engine, self._memory.take)

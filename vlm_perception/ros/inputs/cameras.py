@@ -149,8 +149,7 @@ class Cameras:
             self._worker.offer(pending_frame(message, camera, received_s))
             if camera in self._cameras:
                 self._cameras[camera].usable_s = received_s
-            limit_bytes = self._context.settings.kept_images_mb * 1_000_000
-            self.recent.add(RecentImage(camera, message, received_s), limit_bytes)
+            self.recent.add(RecentImage(camera, message, received_s), self._context.settings.kept_images_bytes)
         except ImageError as error:
             self._on_bad_image(camera, error.cause, error)
 

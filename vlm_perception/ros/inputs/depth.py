@@ -1,8 +1,9 @@
 """Depth beside one camera: messages kept by their stamps, and pinned for the frames that the model is asked about.
 
-A depth image belongs to a colour image by its stamp, not by when it comes; an answer comes seconds later. So the last
-few are kept as they came, and when a frame is asked about, the one that is closest is held for it until newer frames
-are asked about. Depth that comes while the model thinks counts as well. Nothing is decoded before an answer is there.
+A depth image belongs to a colour image by its stamp, not by when it comes; an answer comes seconds later, and a program
+may ask about an image of seconds ago. So the newest are kept as they came, and when a frame is asked about, the
+closest one is held for it until newer frames are asked about. Depth that comes while the model thinks counts as well.
+Nothing is decoded before an answer is there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vlm_perception.errors import SettingsError
 from vlm_perception.ros.executor import steady_timer
-from vlm_perception.ros.image_messages import metres_of
+from vlm_perception.ros.image_messages import bytes_of, metres_of
 from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
@@ -29,7 +30,7 @@ from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, Result
 from vlm_perception.world.depth_view import DepthSource, DepthView, depth_view, place
 from vlm_perception.world.lift import NoSpot, Spots
 
-# A third of a second at 30 Hz: 37 MB of 720p in metres.
+# Always: a third of a second at 30 Hz, 37 MB of 720p in metres.
 KEPT_MESSAGES = 10
 # Frames with an answer under way: as many as `max_in_flight` allows.
 KEPT_PINS = 16
@@ -71,7 +72,7 @@ class Pins(Generic[_T]):
     """Items by stamp, and for each pinned stamp the item that is closest to it. Thread-safe.
 
     Args:
-        kept: How many items are kept, and
+        kept: How many items are kept at least, and
         pins: how many stamps are pinned; the oldest go first.
 
     Attributes:
@@ -80,16 +81,30 @@ class Pins(Generic[_T]):
 
     def __init__(self, kept: int = KEPT_MESSAGES, pins: int = KEPT_PINS) -> None:
         self._lock = threading.Lock()
-        self._items: deque[tuple[int, _T]] = deque(maxlen=kept)
+        self._kept = kept
+        self._items: deque[tuple[int, _T]] = deque()
+        self._sizes_bytes: deque[int] = deque()
         self._pinned: OrderedDict[int, tuple[int, _T] | None] = OrderedDict()
         self._pins = pins
-        self.count = 0
+        self._bytes = self.count = 0
 
-    def arrived(self, stamp_ns: int, item: _T) -> None:
-        """Keep an item, also for the stamps that it is closer to than what they have."""
+    def arrived(self, stamp_ns: int, item: _T, size_bytes: int = 1, limit_bytes: int = 0) -> None:
+        """Keep an item, also for the stamps that it is closer to than what they have.
+
+        Args:
+            stamp_ns: Its stamp.
+            item: Not to be changed afterwards.
+            size_bytes: What it takes.
+            limit_bytes: More than `kept` items are kept while all of them take no more than this.
+        """
         with self._lock:
             self.count += 1
             self._items.append((stamp_ns, item))
+            self._sizes_bytes.append(size_bytes)
+            self._bytes += size_bytes
+            while len(self._items) > self._kept and self._bytes > limit_bytes:
+                self._items.popleft()
+                self._bytes -= self._sizes_bytes.popleft()
             for pinned_ns, held in self._pinned.items():
                 # Of two alike the newer: a clock that was set back gives a stamp twice.
                 if held is None or abs(stamp_ns - pinned_ns) <= abs(held[0] - pinned_ns):
@@ -125,20 +140,22 @@ class DepthInput:
         depth_topic: Resolved topic of depth that is aligned to the camera's images.
         info_topic: Where its calibration comes from; named to people.
         rectified: Whether the camera's images are, so that the calibration's lens is not theirs.
+        kept_bytes: How much depth is kept where that is more than `KEPT_MESSAGES`; asked on the executor.
 
     Raises:
         SettingsError: A `qos_overrides` parameter of the depth topic cannot be used.
     """
 
-    def __init__(self, node: Node, depth_topic: str, info_topic: str, rectified: bool = False) -> None:
+    def __init__(
+        self, node: Node, depth_topic: str, info_topic: str, rectified: bool, kept_bytes: Callable[[], int]
+    ) -> None:
         self._node, self._depth_topic, self._info_topic = node, depth_topic, info_topic
         self._rectified = rectified
         self._depths: Pins[Image | CompressedImage] = Pins()
         self._infos: Pins[CameraInfo] = Pins()
+        self._kept_bytes = kept_bytes
         kind = CompressedImage if is_compressed_depth(depth_topic) else Image
-        self._inbox = ImageSubscription(
-            node, depth_topic, kind, lambda message: self._depths.arrived(_nanoseconds(message.header.stamp), message)
-        )
+        self._inbox = ImageSubscription(node, depth_topic, kind, self._hear)
         self._inbox.follow(_DEPTH)
         self._timer = steady_timer(node, _FOLLOW_PERIOD_S, lambda: self._inbox.follow(_DEPTH))
 
@@ -146,6 +163,9 @@ class DepthInput:
         """Stop listening."""
         self._node.destroy_timer(self._timer)
         self._inbox.close()
+
+    def _hear(self, message: Image | CompressedImage) -> None:
+        self._depths.arrived(_nanoseconds(message.header.stamp), message, bytes_of(message), self._kept_bytes())
 
     def hear_calibration(self, message: CameraInfo) -> None:
         """Keep a calibration of the camera."""

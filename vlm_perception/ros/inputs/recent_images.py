@@ -10,10 +10,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from vlm_perception.errors import NoAnswerError
+from vlm_perception.ros.image_messages import bytes_of
 from vlm_perception.scheduling.goals import STAMP_TOLERANCE_S
-
-# What a message takes beside its pixels; one without any would be kept for ever.
-_MESSAGE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class RecentImage:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        return len(self.message.data) + _MESSAGE_BYTES
+        return bytes_of(self.message)
 
 
 class RecentImages:

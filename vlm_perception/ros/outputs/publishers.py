@@ -44,10 +44,21 @@ _PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Outputs:
-    """The publishers of each camera: `~/detections` and so on for one, `~/NAME/detections` for several."""
+    """The publishers of each camera: `~/detections` and so on for one, `~/NAME/detections` for several.
 
-    def __init__(self, node: Node, on_bad_transform: Callable[[str], None] = lambda _: None) -> None:
-        self._node, self._on_bad_transform = node, on_bad_transform
+    Args:
+        node: Owner of the publishers.
+        on_bad_transform: Told of a transform that cannot be used.
+        kept_depth_bytes: How much depth of all cameras is kept; asked on the executor.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        on_bad_transform: Callable[[str], None] = lambda _: None,
+        kept_depth_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._node, self._on_bad_transform, self._kept_depth_bytes = node, on_bad_transform, kept_depth_bytes
         self._transforms: TransformInput | None = None
         self._by_camera: dict[str, Publishers] = {}
         self._shapes: dict[str, tuple[str, str]] = {}
@@ -73,8 +84,12 @@ class Outputs:
             self._by_camera.pop(topic).close()
         for topic, (prefix, depth) in shapes.items():
             if topic not in self._by_camera:
-                self._by_camera[topic] = Publishers(self._node, topic, prefix, depth)
+                self._by_camera[topic] = Publishers(self._node, topic, prefix, depth, self._depth_share_bytes)
         self._shapes = shapes
+
+    def _depth_share_bytes(self) -> int:
+        """Of one camera."""
+        return self._kept_depth_bytes() // max(1, sum(bool(depth) for _, depth in self._shapes.values()))
 
     def of(self, camera: str) -> Publishers | None:
         """Return a camera's publishers, or None when it has gone."""
@@ -151,18 +166,21 @@ class Publishers:
         image_topic: Resolved topic of the camera's images.
         prefix: Private name below which the results go, such as `~` or `~/front`.
         depth_topic: Resolved topic of the camera's depth; empty when it has none, and no topics of places then.
+        kept_depth_bytes: See `DepthInput`.
 
     Raises:
         SettingsError: A `qos_overrides` parameter of the calibration's or depth's topic cannot be used.
     """
 
-    def __init__(self, node: Node, image_topic: str, prefix: str, depth_topic: str = "") -> None:
+    def __init__(
+        self, node: Node, image_topic: str, prefix: str, depth_topic: str, kept_depth_bytes: Callable[[], int]
+    ) -> None:
         self._node = node
         self._lock, self._closed = threading.Lock(), False
         self._depth = None
         if depth_topic:
-            rectified = is_rectified(image_topic)
-            self._depth = DepthInput(node, depth_topic, camera_info_topic(image_topic), rectified)
+            info_topic, rectified = camera_info_topic(image_topic), is_rectified(image_topic)
+            self._depth = DepthInput(node, depth_topic, info_topic, rectified, kept_depth_bytes)
         on_info = None if self._depth is None else self._depth.hear_calibration
         self._calibration = CameraInfoRelay(node, image_topic, f"{prefix}/camera_info", on_info)
 
