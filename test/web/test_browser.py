@@ -383,6 +383,62 @@ def test_a_box_drawn_on_the_image_or_taken_from_the_answer_is_the_part_that_is_a
     # A click takes it away.
     image.click(position={"x": shown["width"] / 2, "y": shown["height"] / 2})
     expect(prompt).to_have_value("every cart")
+    # Its box means nothing in another picture, and the earlier answer's does again where its picture comes back.
+    expect(inside).to_be_visible()
+    upload(page, png(tmp_path / "other.png", example.scene.rgb[:, ::-1]))
+    expect(inside).to_be_hidden()
+    upload(page, tmp_path / "carts.png")
+    expect(inside).to_be_visible()
+
+
+MAGENTA = (255, 0, 255)
+
+
+def on_screen(page: Page) -> XYXY:
+    """Where the picture's magenta is seen in the window."""
+    seen = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    ys, xs = np.nonzero((seen == MAGENTA).all(axis=2))
+    return float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
+
+
+def pull(page: Page, xyxy: XYXY) -> None:
+    page.mouse.move(*xyxy[:2])
+    page.mouse.down()
+    page.mouse.move(*xyxy[2:], steps=3)
+
+
+def test_a_box_on_a_picture_smaller_than_its_frame_is_in_the_picture_s_own_pixels(page: Page, tmp_path: Path) -> None:
+    small, box = np.full((150, 200, 3), 128, np.uint8), (50, 30, 150, 110)
+    small[box[1] : box[3], box[0] : box[2]] = MAGENTA
+    upload(page, png(tmp_path / "small.png", small))
+    prompt, mark = page.locator("#prompt textarea"), page.locator("#image .highlight")
+    prompt.fill("cup")
+    expect(page.locator("#image .image-frame img")).to_have_js_property("complete", True)
+    left, top, right, bottom = on_screen(page)
+    pull(page, (left, top, right, bottom))
+    page.mouse.up()
+    expect(prompt).to_have_value(re.compile(r"^in \[.*\]: cup$"))
+    drawn = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
+    assert np.abs(np.subtract(drawn, box)).max() <= 1
+    # What is taken away while it is drawn changes nothing, and nothing is drawn on.
+    pull(page, (left, top, left + 30, top + 30))
+    expect(mark).to_have_count(1)
+    page.evaluate("dispatchEvent(new PointerEvent('pointercancel'))")
+    page.mouse.move(right, bottom)
+    expect(mark).to_have_count(0)
+    page.mouse.up()
+    assert tuple(map(float, re.findall(r"\d+", prompt.input_value()))) == drawn
+    # Some pixels of the screen may be less than one of a picture that is shown enlarged.
+    tiny = np.full((15, 20, 3), 128, np.uint8)
+    tiny[5:10, 5:15] = MAGENTA
+    upload(page, png(tmp_path / "tiny.png", tiny))
+    expect(page.locator("#image .image-frame img")).to_have_js_property("naturalWidth", 20)
+    left, top, right, _ = on_screen(page)
+    pixel = (right - left) / 10
+    assert pixel > 12, "enlarged"
+    pull(page, (left + 0.55 * pixel, top + 0.55 * pixel, left + 0.55 * pixel + 5, top + 0.55 * pixel + 5))
+    page.mouse.up()
+    expect(prompt).to_have_value("cup")
 
 
 def downloaded(page: Page) -> dict[str, Any]:

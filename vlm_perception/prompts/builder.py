@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 from vlm_perception.errors import PromptError
 from vlm_perception.prompts.phrases import names_a_thing, phrases_of, unquoted
-from vlm_perception.prompts.regions import RegionGiven, RegionWords
+from vlm_perception.prompts.regions import RegionGiven, RegionWords, two_parts
 from vlm_perception.prompts.templates import (
     WHAT,
     Language,
@@ -148,8 +148,11 @@ class PromptBook:
             prefix = patterns[0].match(body)
             if prefix:
                 task, body = named, body[prefix.end() :].strip()
-                if named_region is None and task is not Task.RAW:
-                    named_region, body = self.regions.split(body)
+                if task is not Task.RAW:
+                    behind, body = self.regions.split(body)
+                    if named_region is not None and behind is not None:
+                        raise two_parts(text)
+                    named_region = named_region or behind
                 break
         if named_region is not None and region:
             raise PromptError(f"prompt {text[:80]!r} names a part of the image, and its region another: leave one out")

@@ -50,14 +50,12 @@ class RegionWords:
             The region, None when the text names none, and the rest of the text.
 
         Raises:
-            PromptError: It names a box that is no rectangle.
+            PromptError: It names a box that is no rectangle, or two parts.
         """
-        box = _BOX.match(text)
-        if box is not None:
-            return _box(_BETWEEN_NUMBERS.split(box["numbers"].strip(" ,，;\t\n"))), text[box.end() :].strip()
-        front, *rest = _COLON.split(text, maxsplit=1)
-        region = self._named(front) if rest else None
-        return (None, text) if region is None else (region, rest[0].strip())
+        region, rest = self._split_once(text)
+        if region is not None and self._split_once(rest)[0] is not None:
+            raise two_parts(text)
+        return region, rest
 
     def read(self, given: RegionGiven) -> Region:
         """Read a region that is given apart from the text.
@@ -72,8 +70,21 @@ class RegionWords:
             return region
         return _box(given)
 
+    def _split_once(self, text: str) -> tuple[Region | None, str]:
+        box = _BOX.match(text)
+        if box is not None:
+            return _box(_BETWEEN_NUMBERS.split(box["numbers"].strip(" ,，;\t\n"))), text[box.end() :].strip()
+        front, *rest = _COLON.split(text, maxsplit=1)
+        region = self._named(front) if rest else None
+        return (None, text) if region is None else (region, rest[0].strip())
+
     def _named(self, words: str) -> Region | None:
         return next((region for pattern, region in self._patterns if pattern.fullmatch(words)), None)
+
+
+def two_parts(text: str) -> PromptError:
+    """Return the error about a prompt that names two parts of the image."""
+    return PromptError(f"prompt {text[:80]!r} names two parts of the image: leave one out")
 
 
 def _box(given: Any) -> Region:

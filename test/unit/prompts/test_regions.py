@@ -104,6 +104,12 @@ REFUSED = [
     ('[{"prompt": "cup", "region": [1, 2, NaN, 3]}]', ["nan"]),
     ('[{"prompt": "in the left half: cup", "region": "right half"}]', ["leave one out"]),
     ("in the left half:", ["names nothing"]),
+    ("in [54, 0, 90, 80]: in the left half: cup", ["in [54, 0, 90, 80]", "two parts", "leave one out"]),
+    ("in the left half: in [54, 0, 90, 80]: cup", ["two parts"]),
+    ("in [54, 0, 90, 80]: in [1, 0, 90, 80]: cup", ["two parts"]),
+    ("在[54，0，90，80]内：左半边：杯子", ["two parts"]),
+    ("count: left half: right half: cups", ["two parts"]),
+    ("in the left half: count: in the lower half: cups", ["two parts"]),
 ]
 
 

@@ -1,6 +1,7 @@
 // Run by Gradio once the table of objects (`element`) is there: a row that is pointed at, focused or chosen shows its
 // place in the picture. Places are shares of the image's width: the picture may be smaller, and higher by its caption.
-// The box of a chosen row can be asked about; part.js puts it into the prompt.
+// The box of a chosen row can be asked about while the picture that the answer is about is the one to ask about; part.js
+// puts it into the prompt.
 const MARK = 'highlight'
 
 let marked = null
@@ -40,12 +41,22 @@ const rowOf = event => event.target.closest('tr[data-place]')
 const inside = () => element.querySelector('button.inside')
 const chosen = () => element.querySelector('tr[aria-current]')
 
+// An earlier answer may be shown, or another picture loaded since; a live camera's is nowhere to be drawn on.
+function isLoaded() {
+  const image = document.querySelector('#image .image-frame img')
+  return Boolean(image) && decodeURIComponent(image.src).endsWith(inside().dataset.image)
+}
+
+function offer() {
+  if (inside()) inside().hidden = chosen()?.dataset.place.split(' ').length !== 4 || !isLoaded()
+}
+
 function choose(row) {
   const before = chosen()
   before?.removeAttribute('aria-current')
   if (row !== before) row.setAttribute('aria-current', 'true')
   show(chosen())
-  inside().hidden = chosen()?.dataset.place.split(' ').length !== 4
+  offer()
   document.querySelector('#picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})
 }
 
@@ -56,6 +67,8 @@ element.addEventListener('focusout', () => show(chosen()))
 element.addEventListener('click', event => {
   if (rowOf(event)) choose(rowOf(event))
   if (event.target !== inside()) return
+  offer()
+  if (inside().hidden) return
   const places = chosen().dataset.place.split(' ').map(Number)
   dispatchEvent(new CustomEvent('part', {detail: places.map(share => share * inside().dataset.imageW)}))
 })
@@ -65,4 +78,5 @@ element.addEventListener('keydown', event => {
   choose(rowOf(event))
 })
 addEventListener('resize', () => show(marked))
+addEventListener('load', event => event.target.closest?.('#image') && offer(), true)
 watch('value', clear)

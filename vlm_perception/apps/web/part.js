@@ -2,7 +2,7 @@
 // answer (highlight.js), goes in front of the prompt as "in [left, top, right, bottom]: ", in pixels of the image: what
 // the node takes too. With a finger one scrolls, so boxes are drawn with a mouse or a pen.
 const PART = /^\s*in \[[^\]]*\]\s*[:：]\s*/
-// A shorter pull is a click, and takes the part away.
+// A shorter pull is a click, and takes the part away; so is one within a pixel of an image that is shown enlarged.
 const LEAST_PX = 4
 
 let begun = null
@@ -14,7 +14,7 @@ const imageOf = event => event.target.closest?.('#image .image-frame img')
 function write(xyxy) {
   const prompt = document.querySelector('#prompt textarea')
   const asked = prompt.value.replace(PART, '')
-  prompt.value = xyxy ? `in [${xyxy.map(Math.round).join(', ')}]: ${asked}` : asked
+  prompt.value = xyxy ? `in [${xyxy.join(', ')}]: ${asked}` : asked
   prompt.dispatchEvent(new Event('input', {bubbles: true}))
   return prompt
 }
@@ -72,11 +72,19 @@ addEventListener('pointerdown', event => {
 addEventListener('pointermove', event => begun && draw(begun.image, pulled(event)))
 addEventListener('pointerup', event => {
   if (!begun) return
-  const [left, top, right, bottom] = pulled(event)
-  const isBox = Math.min(right - left, bottom - top) * placeOf(begun.image).scale >= LEAST_PX
+  const xyxy = pulled(event)
+  const {scale} = placeOf(begun.image)
   begun = null
+  const least = ([left, top, right, bottom]) => Math.min(right - left, bottom - top)
+  const whole = xyxy.map(Math.round)
+  const isBox = least(xyxy) * scale >= LEAST_PX && least(whole) >= 1
   if (!isBox) clear()
-  write(isBox ? [left, top, right, bottom] : null)
+  write(isBox ? whole : null)
+})
+// The browser or the pen took the pointer away: nothing was drawn, and the prompt stays.
+addEventListener('pointercancel', () => {
+  if (begun) clear()
+  begun = null
 })
 // Another image, or a part that was edited by hand.
 addEventListener('load', event => imageOf(event) && clear(), true)
@@ -84,7 +92,7 @@ addEventListener('input', event => event.isTrusted && event.target.closest('#pro
 addEventListener('part', event => {
   const image = document.querySelector('#image .image-frame img')
   if (image?.naturalWidth) draw(image, event.detail)
-  const prompt = write(event.detail)
+  const prompt = write(event.detail.map(Math.round))
   prompt.focus()
   prompt.scrollIntoView({behavior: 'smooth', block: 'nearest'})
 })

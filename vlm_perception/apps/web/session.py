@@ -105,7 +105,7 @@ class Session:
         entry = (owner, stopped)
         self._asked.append(entry)
         try:
-            yield from self._answers(self._request(question), self._checked(question), question.image_name, stopped)
+            yield from self._answers(question, self._request(question), self._checked(question), stopped)
         except (PromptError, SettingsError) as error:
             # For whoever typed it alone; a live camera would write it twice a second.
             _log.debug("not asked: %s", error)
@@ -168,7 +168,9 @@ class Session:
         frame = Frame(rgb, FrameHeader(0, 0, _CAMERA), _CAMERA, time.monotonic())
         return Request(frame, prompt, settings.budget, settings.max_new_tokens)
 
-    def _answers(self, request: Request, settings: Settings, source: str, stopped: threading.Event) -> Iterator[Shown]:
+    def _answers(
+        self, question: Controls, request: Request, settings: Settings, stopped: threading.Event
+    ) -> Iterator[Shown]:
         if not self._loading.done():
             yield show_waiting("The model is still loading; your question waits for it.")
         partials: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
@@ -187,8 +189,11 @@ class Session:
         answer = self._model_thread.submit(work)
         answer.add_done_callback(lambda _: partials.put(None))
         while (partial := _newest(partials)) is not None:
-            yield show_result(partial, source, self.model_name)
-        yield show_result(answer.result(), source, self.model_name)
+            yield self._show(partial, question)
+        yield self._show(answer.result(), question)
+
+    def _show(self, result: Result, question: Controls) -> Shown:
+        return show_result(result, question.image_name, self.model_name, str(question.image))
 
 
 def _newest(partials: queue.SimpleQueue[Result | None]) -> Result | None:

@@ -64,19 +64,20 @@ def show_waiting(reason: str) -> Shown:
     return Shown(notice=notice("waiting", reason))
 
 
-def show_result(result: Result, source: str, model: str) -> Shown:
+def show_result(result: Result, source: str, model: str, image: str = "") -> Shown:
     """Show a whole or a partial result.
 
     Args:
         result: The result.
         source: What the user calls the image.
         model: The model's name.
+        image: The file of the image, by which the page knows it.
     """
     shown = Shown(
         notice=_remark(result),
         picture=annotate(result.request.frame.rgb, result),
         answer=_answer(result),
-        objects=objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0]),
+        objects=objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0], image=image),
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
         facts=table(("", ""), timings_of(result), name="facts"),
@@ -199,13 +200,14 @@ def table(
     return f'<div class="scroll"><table class="{name}">{head}<tbody>{body}</tbody></table></div>'
 
 
-def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, image_w: int) -> str:
+def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, image_w: int, image: str = "") -> str:
     """List the objects, in the order and with the numbers of the marked reply; image pixels.
 
     Args:
         objects: In the order of the reply.
         fitted_to: What the scores were fitted on; None when they are not calibrated.
         image_w: Width of the image, pixels.
+        image: Its file.
     """
     if not objects:
         return '<p class="nothing">No objects.</p>'
@@ -228,7 +230,8 @@ def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, i
     if fitted_to is not None:
         remark = f"chances of being right for images like those they were fitted on, {fitted_to}, and for no others"
     listed = table(heads, rows, name="objects", numbers=(0, 2), places=places)
-    inside = f'<button class="inside" data-image-w="{image_w}" hidden>Ask about this part</button>'
+    about = f'data-image="{escape(image)}" data-image-w="{image_w}"'
+    inside = f'<button class="inside" {about} hidden>Ask about this part</button>'
     return f'{listed}{inside}<p class="legend">Scores are {escape(remark)}.</p>'
 
 
