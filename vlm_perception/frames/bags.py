@@ -39,6 +39,7 @@ else:
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 IMAGES = (RAW, COMPRESSED)
+CALIBRATION, TRANSFORMS = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 _ZSTD_MAGIC = b"(\xb5/\xfd"
 _PART_BYTES = 1 << 16
 # How it is serialised, seconds, nanoseconds: four bytes each.

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlm_perception.apps.detect.inputs import DepthBeside, Note
 from vlm_perception.errors import ImageError
-from vlm_perception.frames.bags import Bag, BagMessage, metres_of
+from vlm_perception.frames.bags import CALIBRATION, IMAGES, TRANSFORMS, Bag, BagMessage, metres_of
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic, is_rectified
 from vlm_perception.types import Result
 from vlm_perception.world.depth_view import DepthSource, Stamped, depth_view, place
@@ -37,19 +37,22 @@ class BagSpace:
         topics: What is to be heard.
 
     Raises:
-        ImageError: The bag has no such depth.
+        ImageError: The bag has no such depth, or it is no image or the camera itself.
     """
 
     def __init__(self, path: Path, bag: Bag, camera: str, depth: DepthBeside, note: Note) -> None:
-        name = depth.depth_topic if depth.depth_topic.startswith("/") else f"/{depth.depth_topic}"
-        if name not in bag.topics:
-            there = ", ".join(sorted(bag.topics))
-            raise ImageError(f"{path} has no depth topic {name}, but {there}: name one of them", cause="no_depth")
+        name = _depth_topic(path, bag, camera, depth.depth_topic)
         self._bag, self._note = bag, note
         self._source = DepthSource(name, camera_info_topic(camera), depth.depth_tolerance_s, is_rectified(camera))
         self._target = depth.target_frame
-        moving = (TF_TOPIC, TF_STATIC_TOPIC) if self._target else ()
-        self.topics = tuple(each for each in (name, self._source.info_topic, *moving) if each in bag.topics)
+        beside = {self._source.info_topic: CALIBRATION}
+        if self._target:
+            beside |= dict.fromkeys((TF_TOPIC, TF_STATIC_TOPIC), TRANSFORMS)
+        there = {topic: bag.topics[topic].kind for topic in beside if topic in bag.topics}
+        for topic, kind in there.items():
+            if kind != beside[topic]:
+                note(f"{topic} of {path} is {kind}, no {beside[topic]}: it is not read")
+        self.topics = (name, *(topic for topic, kind in there.items() if kind == beside[topic]))
         self._depths: _Kept = deque()
         self._infos: _Kept = deque()
         self._transforms = TransformBuffer(_HISTORY_S)
@@ -106,6 +109,17 @@ class BagSpace:
         if about not in self._told:
             self._told.add(about)
             self._note(text)
+
+
+def _depth_topic(path: Path, bag: Bag, camera: str, wanted: str) -> str:
+    name = wanted if wanted.startswith("/") else f"/{wanted}"
+    known = [topic for topic, recorded in sorted(bag.topics.items()) if recorded.kind in IMAGES and topic != camera]
+    if name in known:
+        return name
+    listed = f"but {', '.join(known)}: name one of them" if known else "nor any other image: record it"
+    kind = "the camera itself" if name == camera else bag.topics[name].kind if name in bag.topics else ""
+    why = f", which is {kind}" if kind else ""
+    raise ImageError(f"{path} has no depth topic {name}{why}, {listed}", cause="no_depth")
 
 
 def _closest(kept: _Kept, stamp_ns: int) -> Stamped | None:

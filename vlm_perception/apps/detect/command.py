@@ -137,6 +137,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
     from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
+    from vlm_perception.frames.bag_files import is_bag
     from vlm_perception.prompts.builder import load_prompts
     from vlm_perception.types import Task
 
@@ -150,10 +151,18 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     prompt = load_prompts(settings.prompts_file).build(options.prompt, settings.task)
     watching = None
     if prompt.task is Task.WATCH:
+        if depth is not None:
+            given = "--depth-topic, --target-frame" if depth.target_frame else "--depth-topic"
+            raise SettingsError(f"a film that is asked about as a whole has no places in space: leave {given} out")
         most = options.max_frames or MOST_FILM_FRAMES
         least_px = settings.watch_budget(settings.budget, most).max_pixels
         watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)
     found = find_inputs(options.inputs)
+    if depth is not None and (others := sum(not is_bag(path) for path in found.files)):
+        terminal.note(
+            f"--depth-topic is of bags, and {others} of {len(found.files)} inputs are no bags: nothing in them gets a "
+            f"place in space"
+        )
     exports, lines = _exports(options, stdout, prompt, found.files)
     if (results := _result_bag(options.output_bag, prompt, settings)) is not None:
         exports.append(results)

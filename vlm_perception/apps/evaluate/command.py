@@ -27,6 +27,12 @@ from vlm_perception.settings import Settings
 
 PROGRAM = "vlm-perception-evaluate"
 FORMATS = ("coco", "refcoco", "truth-bag")
+# Options that mean something for some formats alone.
+_OPTIONS_OF = {
+    "coco": ("images", "absent"),
+    "refcoco": ("images", "split"),
+    "truth-bag": ("topic", "truth_topic", "absent"),
+}
 SHARED = (
     "model", "device", "dtype", "quantize", "task", "min_pixels", "max_pixels", "max_new_tokens", "score_threshold",
     "prompts_file", "zoom", "served_model", "model_family", "server_key_file",
@@ -68,14 +74,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="vision_msgs/Detection2DArray in a bag that holds several, under the stamps of the images",
     )
-    made.add_argument("--split", default="val", help="of RefCOCO (default: %(default)s)")
+    made.add_argument("--split", help="of RefCOCO (default: val)")
     made.add_argument(
         "--absent",
         type=_count,
-        default=1,
         metavar="N",
         help="also ask each image of COCO or a bag for N categories that it does not have; COCO's own mAP needs all of "
-        "them, so a large number (default: %(default)s)",
+        "them, so a large number (default: 1)",
     )
     made.add_argument("--max-images", type=whole, metavar="N", help="ask about the first N images alone")
     made.add_argument(
@@ -149,19 +154,35 @@ def _evaluate(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> 
 
 def _read(options: argparse.Namespace) -> Dataset:
     from vlm_perception.apps.evaluate.coco import read_coco
-    from vlm_perception.apps.evaluate.json_files import is_list
     from vlm_perception.apps.evaluate.refcoco import read_refcoco
-    from vlm_perception.frames.bag_files import is_bag
 
-    images = options.images or options.data.parent
-    if is_bag(options.data) if options.format is None else options.format == "truth-bag":
+    images, absent = options.images or options.data.parent, 1 if options.absent is None else options.absent
+    format_ = options.format or _looks_like(options.data)
+    _refuse_options_of_others(options, format_)
+    if format_ == "truth-bag":
         # Imported late: rosbags takes a second, and only bags need it.
         from vlm_perception.apps.evaluate.truth_bag import read_truth_bag
 
-        return read_truth_bag(options.data, options.topic, options.truth_topic, options.absent, _say)
-    if is_list(options.data) if options.format is None else options.format == "refcoco":
-        return read_refcoco(options.data, images, options.split)
-    return read_coco(options.data, images, options.absent)
+        return read_truth_bag(options.data, options.topic, options.truth_topic, absent, _say)
+    if format_ == "refcoco":
+        return read_refcoco(options.data, images, options.split or "val")
+    return read_coco(options.data, images, absent)
+
+
+def _looks_like(data: Path) -> str:
+    """Name the format of what was given."""
+    from vlm_perception.apps.evaluate.json_files import is_list
+    from vlm_perception.frames.bag_files import is_bag
+
+    return "truth-bag" if is_bag(data) else "refcoco" if is_list(data) else "coco"
+
+
+def _refuse_options_of_others(options: argparse.Namespace, format_: str) -> None:
+    others = dict.fromkeys(name for names in _OPTIONS_OF.values() for name in names if name not in _OPTIONS_OF[format_])
+    if given := [f"--{name.replace('_', '-')}" for name in others if getattr(options, name) not in (None, "")]:
+        raise DatasetError(
+            f"{options.data} is read as {format_}, where they mean nothing: leave {', '.join(given)} out"
+        )
 
 
 def _check_writable(path: Path) -> None:

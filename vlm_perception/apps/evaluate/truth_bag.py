@@ -66,7 +66,7 @@ def read_truth_bag(path: Path, topic: str, truth_topic: str, absent: int, note: 
     """
     left_out = Counter[str]()
     truths: dict[int, dict[str, list[TrueBox]]] = {}
-    images: dict[int, int] = {}
+    images: defaultdict[int, list[int]] = defaultdict(list)
     with open_bag(path, note) as bag:
         camera = bag.image_topic(topic)
         truth = _truth_topic(bag, path, truth_topic)
@@ -75,18 +75,26 @@ def read_truth_bag(path: Path, topic: str, truth_topic: str, absent: int, note: 
             stamp_ns = message.stamp_ns
             if message.topic == camera:
                 index += 1
-                if stamp_ns is None or images.setdefault(stamp_ns, index) != index:
-                    left_out["images without a stamp of their own"] += 1
-            elif stamp_ns is not None and (boxes := _boxes(message, left_out)) is not None:
+                if stamp_ns:
+                    images[stamp_ns].append(index)
+                else:
+                    left_out["images without a stamp"] += 1
+            elif (boxes := _boxes(message, left_out)) is not None:
+                if not stamp_ns:
+                    left_out["truths without a stamp"] += 1
+                    continue
                 for label, found in boxes.items():
                     truths.setdefault(stamp_ns, defaultdict(list))[label] += found
                 truths.setdefault(stamp_ns, {})
+    alone = {stamp_ns: indices[0] for stamp_ns, indices in images.items() if len(indices) == 1}
+    # Nobody knows which of them the truth is about.
+    left_out["images that share a stamp"] = sum(map(len, images.values())) - len(alone)
     left_out["images without a truth of their stamp"] = len(images.keys() - truths.keys())
     left_out["truths without an image of their stamp"] = len(truths.keys() - images.keys())
     labels = sorted({label for there in truths.values() for label in there})
     questions = {
         index: asked
-        for stamp_ns, index in images.items()
+        for stamp_ns, index in alone.items()
         if stamp_ns in truths and (asked := label_questions(str(stamp_ns), truths[stamp_ns], labels, absent))
     }
     notes = tuple(f"{count} {what}: left out" for what, count in left_out.items() if count)

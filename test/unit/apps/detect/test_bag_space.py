@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recorded_bags import WH, calibration, image, transforms, write_bag
+from PIL import Image
+from recorded_bags import TEXT, WH, calibration, image, transforms, write_bag
 from rosbags.highlevel import AnyReader
 from spoken import SpokenEngine
 
 from vlm_perception.apps.detect import command as cli
+from vlm_perception.frames.bag_writing import make
 
 # Middle of its box is at (12, 18): to the left of and above the middle of the image, 2 m away.
 REPLY = '[{"bbox_2d": [4, 6, 20, 30], "label": "red cup"}]'
@@ -28,7 +30,7 @@ def depth(index: int) -> Any:
 
 def drive(folder: Path, depths: int = COUNT, moves: int = COUNT, infos: int = COUNT) -> Path:
     """Depth and the next place of the base come after each image; the base goes 10 m/s along x of the map."""
-    recorded = [("/tf_static", 0, transforms(1, "lens"))]
+    recorded = [("/tf_static", 0, transforms(1, "lens")), ("/words", 0, make(TEXT, data="x"))]
     for index in range(COUNT):
         at_ns = index * 10**8
         recorded.append(("/front/image_raw", at_ns, image(index)))
@@ -114,7 +116,11 @@ def test_a_film_s_last_image_waits_for_what_comes_after_it_when_no_more_are_aske
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--depth-topic", "/far"), 1, "has no depth topic /far, but /depth, /front/camera_info, /front/image_raw, "),
+        (("--depth-topic", "/far"), 1, "has no depth topic /far, but /depth: name one of them"),
+        (("--depth-topic", "/words"), 1, "depth topic /words, which is std_msgs/msg/String, but /depth: name one"),
+        (("--depth-topic", "/front/camera_info"), 1, "which is sensor_msgs/msg/CameraInfo, but /depth: name one"),
+        (("--depth-topic", "/tf"), 1, "which is tf2_msgs/msg/TFMessage, but /depth: name one"),
+        (("--depth-topic", "/front/image_raw"), 1, "which is the camera itself, but /depth: name one"),
         (("--target-frame", "map"), 2, "--target-frame map needs depth: name its topic with --depth-topic"),
     ],
 )
@@ -124,6 +130,32 @@ def test_depth_that_is_not_there_is_told_before_a_model_is_loaded(
     ended, engine = detect(drive(tmp_path / "drive"), *arguments)
     assert (ended, engine.loaded) == (code, 0)
     assert said in capsys.readouterr().err
+
+
+def test_topics_beside_depth_that_are_of_another_type_are_told_and_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = make(TEXT, data="x")
+    recorded = [(topic, 0, words) for topic in ("/front/camera_info", "/tf", "/tf_static")]
+    bag = write_bag(tmp_path / "drive", [*recorded, ("/depth", 1, depth(0)), ("/front/image_raw", 2, image(0))])
+    assert detect(bag, "--depth-topic", "/depth", "--target-frame", "map")[0] == 0
+    out, err = capsys.readouterr()
+    for topic in ("/front/camera_info", "/tf", "/tf_static"):
+        assert err.count(f"{topic} of {bag} is {TEXT}, no ") == 1
+    assert json.loads(out)["objects"][0]["no_position"]["cause"] == "no_camera_info"
+
+
+def test_depth_where_nothing_can_be_placed_by_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag, picture = drive(tmp_path / "drive"), tmp_path / "a.png"
+    Image.new("RGB", WH).save(picture)
+    more = ("--depth-topic", "/depth", "--max-frames", "1")
+    code, engine = detect(bag, *more, "--target-frame", "map", "--task", "watch")
+    assert (code, engine.loaded) == (2, 0)
+    assert "leave --depth-topic, --target-frame out" in capsys.readouterr().err
+    assert detect(bag, *more)[0] == 0
+    assert "no bags" not in capsys.readouterr().err
+    assert detect(bag, picture, *more)[0] == 0
+    assert "--depth-topic is of bags, and 1 of 2 inputs are no bags: nothing in them" in capsys.readouterr().err
 
 
 def test_a_transform_or_message_that_cannot_be_used_is_told_once(

@@ -76,6 +76,25 @@ def test_options_choose_what_is_asked(data: Path, engine: SpokenEngine) -> None:
     assert written("sub/found.json")["figures"]["rejection"] is None
 
 
+@pytest.mark.parametrize(
+    ("format_", "given"),
+    [
+        ("coco", ("--topic", "--truth-topic", "--split")),
+        ("refcoco", ("--absent", "--topic", "--truth-topic")),
+        ("truth-bag", ("--images", "--split")),
+    ],
+)
+def test_options_of_another_format_are_refused(
+    data: Path, engine: SpokenEngine, format_: str, given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = [f"{name}={'0' if name == '--absent' else 'val'}" for name in given]
+    assert cli.main([str(data), "--format", format_, *values], engine.make) == 2
+    err = capsys.readouterr().err
+    assert f"truth.json is read as {format_}" in err
+    assert all(name in err.partition("leave ")[2] for name in given)
+    assert engine.loaded == 0
+
+
 @pytest.mark.parametrize(("option", "said"), [("--absent", "-1 is below 0"), ("--max-images", "-1 is below 1")])
 def test_wrong_numbers_are_refused(
     data: Path, engine: SpokenEngine, option: str, said: str, capsys: pytest.CaptureFixture[str]

@@ -44,17 +44,20 @@ def test_each_label_of_an_image_is_a_question_and_what_fits_to_nothing_is_told(t
             (IMAGE_TOPIC, image(1)),
             (IMAGE_TOPIC, image(2)),
             (TRUTH_TOPIC, truth(2, CUP, FAR, ("saw", (5.0, 5.0, 5.0, 5.0)), ("", (1.0, 1.0, 9.0, 9.0)))),
-            (IMAGE_TOPIC, image(2)),
             (TRUTH_TOPIC, truth(3, SAW)),
             (IMAGE_TOPIC, image(4)),
             (TRUTH_TOPIC, b"no truth at all"),
+            (TRUTH_TOPIC, b"none"),
             (TRUTH_TOPIC, truth(4)),
+            # One of them is as good as the other.
+            *[(IMAGE_TOPIC, image(5))] * 3,
+            (TRUTH_TOPIC, truth(5, SAW)),
         ],
     )
     data = read(path, absent=9)
     sheets = list(data.sheets)
     assert data.count == len(sheets) == 3
-    assert [sheet.image.title for sheet in sheets] == [f"{path} image {number}" for number in (0, 2, 4)]
+    assert [sheet.image.title for sheet in sheets] == [f"{path} image {number}" for number in (0, 2, 3)]
     assert sheets[0].questions == (asks("cup", CUP[1]), asks("saw", SAW[1]))
     assert sheets[1].questions == (asks("cup", CUP[1], FAR[1]), asks("saw"))
     assert set(sheets[2].questions) == {asks("cup"), asks("saw")}
@@ -65,12 +68,29 @@ def test_each_label_of_an_image_is_a_question_and_what_fits_to_nothing_is_told(t
     ]
     assert set(data.notes) == {
         "2 detections without a name or an area, such as points: left out",
-        "1 images without a stamp of their own: left out",
+        "3 images that share a stamp: left out",
         "1 images without a truth of their stamp: left out",
         "1 truths without an image of their stamp: left out",
-        "1 truths that are damaged, or of a vision_msgs before ROS 2 Humble: left out",
+        "2 truths that are damaged, or of a vision_msgs before ROS 2 Humble: left out",
     }
     assert read(path).count == 2, "without --absent nothing is asked about an empty image"
+
+
+def test_without_stamps_no_truth_is_about_any_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    messages = [
+        each for number in range(3) for each in ((IMAGE_TOPIC, image(number)), (TRUTH_TOPIC, truth(number, CUP)))
+    ]
+    for _, message in messages:
+        message.header.stamp.sec = message.header.stamp.nanosec = 0
+    engine = SpokenEngine(REPLY)
+    assert cli.main([str(write_truth_bag(tmp_path / "drive", messages))], engine.make) == 2
+    err = capsys.readouterr().err
+    for said in ("3 images without a stamp: left out", "3 truths without a stamp: left out", "nothing to ask about"):
+        assert said in err
+    assert engine.loaded == 0
 
 
 def test_of_a_turned_box_what_bounds_it_and_of_several_hypotheses_the_best(tmp_path: Path) -> None:
