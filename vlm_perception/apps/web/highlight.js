@@ -78,5 +78,6 @@ element.addEventListener('keydown', event => {
   choose(rowOf(event))
 })
 addEventListener('resize', () => show(marked))
-addEventListener('load', event => event.target.closest?.('#image') && offer(), true)
+// That of an image does not reach the window.
+document.addEventListener('load', event => event.target.closest?.('#image') && offer(), true)
 watch('value', clear)

@@ -86,8 +86,8 @@ addEventListener('pointercancel', () => {
   if (begun) clear()
   begun = null
 })
-// Another image, or a part that was edited by hand.
-addEventListener('load', event => imageOf(event) && clear(), true)
+// Another image, of which the window is not told, or a part that was edited by hand.
+document.addEventListener('load', event => imageOf(event) && clear(), true)
 addEventListener('input', event => event.isTrusted && event.target.closest('#prompt') && clear())
 addEventListener('part', event => {
   const image = document.querySelector('#image .image-frame img')
