@@ -22,6 +22,11 @@ _IRREGULAR = {
 }
 _PREPOSITIONS = {"of", "in", "on", "at", "with", "without", "under", "above", "behind", "near", "by", "for", "from"}
 _PREPOSITIONS |= {"to", "over", "inside", "beside", "next", "below", "that", "which", "who", "wearing", "holding"}
+# What says how a thing is, and names none: asked for alone, it may be of any.
+_QUALITIES = {"red", "green", "blue", "yellow", "purple", "pink", "brown", "black", "white", "grey", "gray"}
+_QUALITIES |= {"big", "large", "small", "little", "tall", "short", "long", "round", "old", "new", "broken"}
+_QUALITIES |= {"open", "closed", "empty", "full", "dark", "bright", "wooden", "striped"}
+_HAN_QUALITY = re.compile(r"[红绿蓝黄橙紫粉棕黑白灰]色?|[大小高矮长短圆方新旧空满]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _HAN_DETERMINERS = re.compile(r"^(?:图中的?)?(?:所有|全部|每一?个|一个|这个|那个|这些|那些)的?|的")
 _WORD = re.compile(r"[^\W_]+(?:['’]s?(?!\w))?")
@@ -73,6 +78,30 @@ def is_a(name: str, wanted: str) -> bool:
         # Written without spaces, the thing last: 红色杯子 is a 杯子.
         return said.han.endswith(asked.han)
     return same_name(name, wanted) or (bool(asked.words) and asked.words <= said.words and asked.head == said.head)
+
+
+def may_be_a(name: str, wanted: str) -> bool:
+    """Whether what has this name may be what is wanted, where nothing is one: a cup for "red cup", a red cup for "red".
+
+    It is the same kind of thing, and one name says more of it; or what is wanted names a quality and no thing.
+    """
+    said, asked = words_of(name), words_of(wanted)
+    if said.han and asked.han:
+        is_quality = _HAN_QUALITY.fullmatch(asked.han) is not None
+        return asked.han.endswith(said.han) or (is_quality and said.han.startswith(asked.han))
+    if not said.words or not asked.words:
+        return False
+    if asked.words <= said.words:
+        return asked.head == said.head or asked.words <= _QUALITIES
+    return said.words <= asked.words and asked.head == said.head
+
+
+def share_a_word(one: str, other: str) -> bool:
+    """Whether one word stands in both phrases; of Han characters, whether one phrase stands in the other."""
+    a, b = words_of(one), words_of(other)
+    if a.han and b.han:
+        return a.han in b.han or b.han in a.han
+    return bool(a.words & b.words)
 
 
 def _singular(word: str) -> str:

@@ -95,6 +95,7 @@ def test_a_thing_that_was_seen_is_found_by_words_where_it_stands(robot, room) ->
     label = made.labels[0]
     colour, kind = label.split()
     for words in (label, f"the {label}s", kind, colour.upper()):
+        # The last one names no thing, so that it may be meant.
         assert label in [found.label for found in where_is(robot, words).objects], words
     assert len(where_is(robot, max_objects=2).objects) == 2
     shown = only(robot, label, with_cutouts=True).cutout
@@ -111,6 +112,21 @@ def test_what_nobody_has_seen_is_said_to_be_unknown_and_what_is_known_instead(ro
     assert (answer.success, answer.objects) == (False, [])
     assert answer.message.startswith("nothing called 'piano' is remembered; 4 other things are: ")
     assert all(label in answer.message for label in made.labels)
+
+
+def test_what_is_not_called_exactly_so_is_told_as_that_and_never_forgotten(robot, room) -> None:
+    made = room()
+    made.look(5)
+    colour, kind = made.labels[0].split()
+    perhaps = where_is(robot, f"broken {colour} {kind}")
+    assert (perhaps.success, made.labels[0] in [found.label for found in perhaps.objects]) == (True, True)
+    assert perhaps.message == f"nothing is called exactly 'broken {colour} {kind}'; these may be meant"
+    assert not where_is(robot, f"{kind} handle").objects
+    for words in (f"broken {colour} {kind}", f"{kind} handle", colour):
+        told = forget(robot, text=words)
+        assert (told.success, told.forgotten) == (False, 0)
+        assert f"nothing called {words!r} is remembered; 4 other things are: " in told.message
+    assert len(where_is(robot).objects) == 4
 
 
 def test_without_a_memory_it_says_how_to_have_one(robot, talk, scripted) -> None:

@@ -4,8 +4,9 @@
 
 Two finds of one glance are two things and never become one. A thing is where it was last seen. What is not found where
 it was, although it was asked for and in view, is believed less and in the end forgotten (`belief.py`); what is out of
-view stays as it is, however long. Over the bound the least believed go first, then the oldest, but nothing that the
-glance has just shown as long as there is anything else.
+view stays as it is, however long. An image counts once, and none that is older than the last that counted: what is
+answered late moves, misses and doubles nothing. Over the bound the least believed go first, then the oldest, but
+nothing that the glance has just shown as long as there is anything else.
 
 Nothing of this is kept by the process: the file is all there is, and other programs may read and clear it meanwhile.
 """
@@ -20,7 +21,7 @@ from vlm_perception.errors import MemoryFileError
 from vlm_perception.world.belief import FORGOTTEN_BELOW, belief_after_miss, belief_after_sighting, first_belief
 from vlm_perception.world.memory_file import NEW_ID, MemoryReader, MemoryWriter
 from vlm_perception.world.names import phrase_of
-from vlm_perception.world.recognition import is_late, recognise
+from vlm_perception.world.recognition import has_counted, is_late, recognise
 from vlm_perception.world.remembered import Changes, Glance, PlacedObject, RememberedObject
 
 
@@ -87,7 +88,7 @@ class Memory(MemoryReader):
         new = [self._write(None, glance, find) for find in found.new]
         seen = [self._write(known[thing], glance, find) for thing, find in found.seen]
         moved = [self._write(known[thing], glance, find) for thing, find in found.moved]
-        missed = [self._write_miss(known[thing]) for thing in found.missed]
+        missed = [self._write_miss(known[thing], glance.stamp_ns) for thing in found.missed]
         touched = {thing.id for thing in (*new, *seen, *moved, *missed)}
         unseen = [*missed, *(thing for thing in known if thing.id not in touched)]
         ranked = [*sorted((*new, *seen, *moved), key=_rank), *sorted(unseen, key=_rank)]
@@ -111,9 +112,9 @@ class Memory(MemoryReader):
         best = known is None or not known.has_cutout or (found.score or 0.0) >= (known.best_score or 0.0)
         return self._writer.write(thing, found.cutout_jpeg if best else None)
 
-    def _write_miss(self, known: RememberedObject) -> RememberedObject:
-        belief = belief_after_miss(known.belief)
-        return self._writer.write(replace(known, belief=belief, times_missed=known.times_missed + 1))
+    def _write_miss(self, known: RememberedObject, stamp_ns: int) -> RememberedObject:
+        belief, times_missed = belief_after_miss(known.belief), known.times_missed + 1
+        return self._writer.write(replace(known, belief=belief, times_missed=times_missed, last_missed_ns=stamp_ns))
 
 
 def _check_frame(path: Path, known: Sequence[RememberedObject], frame_id: str) -> None:
@@ -147,15 +148,13 @@ def _first_seen(glance: Glance, found: PlacedObject) -> RememberedObject:
 
 def _seen_again(known: RememberedObject, glance: Glance, found: PlacedObject) -> RememberedObject:
     scores = [score for score in (known.best_score, found.score) if score is not None]
-    thing = replace(
-        known,
-        belief=belief_after_sighting(known.belief, found.score),
-        best_score=max(scores, default=None),
-        times_seen=known.times_seen + 1,
-    )
+    thing = replace(known, best_score=max(scores, default=None))
     if is_late(glance, known):
-        # It counts, but where the thing is has been seen since.
+        # Where the thing is has been seen since.
         return thing
+    if not has_counted(glance, known.last_seen_ns):
+        belief = belief_after_sighting(known.belief, found.score)
+        thing = replace(thing, belief=belief, times_seen=known.times_seen + 1)
     return replace(
         thing,
         label=found.label,

@@ -34,6 +34,7 @@ CREATE TABLE objects (
     id INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT, prompt TEXT, phrase TEXT, frame_id TEXT,
     x_m REAL, y_m REAL, z_m REAL, size_x_m REAL, size_y_m REAL, size_z_m REAL, belief REAL, best_score REAL,
     times_seen INTEGER, times_missed INTEGER, first_seen_ns INTEGER, last_seen_ns INTEGER, camera TEXT,
+    last_missed_ns INTEGER,
     CHECK (typeof(label) = 'text' AND typeof(prompt) = 'text' AND typeof(phrase) = 'text' AND typeof(frame_id) = 'text'
         AND typeof(camera) = 'text'),
     CHECK (typeof(x_m) = 'real' AND typeof(y_m) = 'real' AND typeof(z_m) = 'real' AND typeof(size_x_m) = 'real'
@@ -42,9 +43,10 @@ CREATE TABLE objects (
     CHECK (max(abs(x_m), abs(y_m), abs(z_m), size_x_m, size_y_m, size_z_m) <= 1.7976931348623157e308
         AND min(size_x_m, size_y_m, size_z_m) >= 0 AND belief BETWEEN 0 AND 1 AND best_score BETWEEN 0 AND 1),
     CHECK (typeof(times_seen) = 'integer' AND typeof(times_missed) = 'integer' AND typeof(first_seen_ns) = 'integer'
-        AND typeof(last_seen_ns) = 'integer'),
+        AND typeof(last_seen_ns) = 'integer' AND typeof(last_missed_ns) = 'integer'),
     CHECK (id > 0 AND min(times_seen, times_missed) >= 0 AND max(id, times_seen, times_missed) <= 2147483647
-        AND min(first_seen_ns, last_seen_ns) > 0)
+        AND min(first_seen_ns, last_seen_ns) > 0 AND last_missed_ns >= 0
+        AND max(first_seen_ns, last_seen_ns, last_missed_ns) < 2147483648000000000)
 );
 CREATE TABLE cutouts (
     object_id INTEGER PRIMARY KEY REFERENCES objects(id) ON DELETE CASCADE,
@@ -53,17 +55,19 @@ CREATE TABLE cutouts (
 """
 _SELECT = """
 SELECT id, label, prompt, phrase, frame_id, x_m, y_m, z_m, size_x_m, size_y_m, size_z_m, belief, best_score, times_seen,
-    times_missed, first_seen_ns, last_seen_ns, camera, EXISTS (SELECT 1 FROM cutouts WHERE object_id = id)
+    times_missed, first_seen_ns, last_seen_ns, camera, EXISTS (SELECT 1 FROM cutouts WHERE object_id = id),
+    last_missed_ns
 FROM objects ORDER BY belief DESC, last_seen_ns DESC, id
 """
 _WRITE = """
-INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     label = excluded.label, prompt = excluded.prompt, phrase = excluded.phrase, frame_id = excluded.frame_id,
     x_m = excluded.x_m, y_m = excluded.y_m, z_m = excluded.z_m, size_x_m = excluded.size_x_m,
     size_y_m = excluded.size_y_m, size_z_m = excluded.size_z_m, belief = excluded.belief,
     best_score = excluded.best_score, times_seen = excluded.times_seen, times_missed = excluded.times_missed,
-    first_seen_ns = excluded.first_seen_ns, last_seen_ns = excluded.last_seen_ns, camera = excluded.camera
+    first_seen_ns = excluded.first_seen_ns, last_seen_ns = excluded.last_seen_ns, camera = excluded.camera,
+    last_missed_ns = excluded.last_missed_ns
 """
 # What SQLite says (https://www.sqlite.org/rescode.html); Python tells codes of errors from 3.11 on alone.
 _SAID = {
@@ -183,7 +187,7 @@ class MemoryWriter:
         texts = (thing.label, thing.prompt, thing.phrase, thing.frame_id)
         numbers = (thing.belief, thing.best_score, thing.times_seen, thing.times_missed)
         times = (thing.first_seen_ns, thing.last_seen_ns)
-        values = (*texts, *thing.position_m, *thing.size_m, *numbers, *times, thing.camera)
+        values = (*texts, *thing.position_m, *thing.size_m, *numbers, *times, thing.camera, thing.last_missed_ns)
         written = self._connection.execute(_WRITE, (None if thing.id == NEW_ID else thing.id, *values))
         if thing.id == NEW_ID:
             thing = replace(thing, id=written.lastrowid or NEW_ID)
@@ -345,6 +349,7 @@ def _object(row: tuple[Any, ...]) -> RememberedObject:
         last,
         camera,
         has,
+        last_missed,
     ) = row
     return RememberedObject(
         id=id,
@@ -362,4 +367,5 @@ def _object(row: tuple[Any, ...]) -> RememberedObject:
         last_seen_ns=last,
         camera=camera,
         has_cutout=bool(has),
+        last_missed_ns=last_missed,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vlm_perception.types import Prompt
-from vlm_perception.words import is_a, same_name, words_of
+from vlm_perception.words import is_a, may_be_a, same_name, share_a_word
 from vlm_perception.world.remembered import RememberedObject
 
 SAME, ALIKE, OTHER = 1.0, 0.5, 0.0
@@ -46,7 +46,7 @@ def asked_for(thing: RememberedObject, prompt: Prompt) -> bool:
 
 
 def called(things: Sequence[RememberedObject], words: str) -> tuple[RememberedObject, ...]:
-    """Find what a user means.
+    """Find what a user names.
 
     Args:
         things: All that is remembered.
@@ -54,32 +54,34 @@ def called(things: Sequence[RememberedObject], words: str) -> tuple[RememberedOb
 
     Returns:
         Things that are called so, by their label or the phrase that found them, or of which the name says more, in
-        their order. Where there is none, those with all of the words in their name ("red" for a red cup), or with none
-        that was not said (a cup, for "red cup").
+        their order. Nothing is guessed, so that they may be forgotten.
     """
-    # Each name once: a thousand things have few different ones.
-    names = {name for thing in things for name in (thing.label, thing.phrase)}
-    meant = {name for name in names if is_a(name, words)} or {name for name in names if _one_in_the_other(name, words)}
-    return tuple(thing for thing in things if thing.label in meant or thing.phrase in meant)
+    return _named(things, lambda name: is_a(name, words))
+
+
+def perhaps_called(things: Sequence[RememberedObject], words: str) -> tuple[RememberedObject, ...]:
+    """Find what a user may mean where nothing is called so: a cup for "red cup", a red cup for "red"."""
+    return _named(things, lambda name: may_be_a(name, words))
 
 
 def none_called(things: Sequence[RememberedObject], words: str) -> str:
-    """Say that nothing is called so, and what is remembered instead."""
-    labels = tuple(dict.fromkeys(thing.label for thing in things))
+    """Say that nothing is called so, and what is remembered instead, what has a word in common first."""
+    labels = dict.fromkeys(thing.label for thing in things)
     if not labels:
         return f"nothing called {words!r} is remembered, nor anything else"
-    others = ", ".join(labels[:_TOLD]) + (", ..." if len(labels) > _TOLD else "")
+    near = dict.fromkeys(thing.label for thing in _named(things, lambda name: share_a_word(name, words)))
+    told = list(near | labels)
+    others = ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")
     return f"nothing called {words!r} is remembered; {len(things)} other things are: {others}"
+
+
+def _named(things: Sequence[RememberedObject], fits: Callable[[str], bool]) -> tuple[RememberedObject, ...]:
+    # Each name once: a thousand things have few different ones.
+    names = {name for thing in things for name in (thing.label, thing.phrase)}
+    meant = {name for name in names if fits(name)}
+    return tuple(thing for thing in things if thing.label in meant or thing.phrase in meant)
 
 
 def _names(label: str, phrase: str) -> tuple[str, ...]:
     """Return what a thing is called; the phrase counts where the label says something else of it."""
     return (label,) if not phrase or is_a(label, phrase) or is_a(phrase, label) else (label, phrase)
-
-
-def _one_in_the_other(name: str, words: str) -> bool:
-    said, asked = words_of(name), words_of(words)
-    if said.han and asked.han:
-        return said.han in asked.han or asked.han in said.han
-    shared = said.words & asked.words
-    return bool(shared) and shared in (said.words, asked.words)

@@ -1,7 +1,8 @@
 """Which things of a glance are those that are remembered, which have moved, and which are not there any more.
 
-One to one, in three steps: finds near a remembered place with a name that fits; of the rest, finds elsewhere for things
-that were asked for and whose place was in view and empty; what is left of those is missing.
+One to one: finds near a remembered place with a name that fits; of the rest, what a late glance shows where a thing may
+have been before is left out, and finds elsewhere are things that were asked for and whose place was in view and empty;
+what is left of those is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Recognised:
         seen: (thing, find) at the same place.
         moved: (thing, find) of things whose old place is empty.
         new: Finds that nothing is known of.
-        missed: Things that are not where they were, nor elsewhere.
+        missed: Things that are not where they were, nor elsewhere; for each image once.
     """
 
     seen: tuple[tuple[int, int], ...]
@@ -58,12 +59,14 @@ def recognise(known: Sequence[RememberedObject], glance: Glance, merge_distance_
     # Names first, then places: between two that are near, the one that is called so.
     near = _paired(known, glance, apart_m < reach_m, 1.0 - apart_m / (2.0 * reach_m))
     things, finds = {thing for thing, _ in near}, {find for _, find in near}
+    finds |= _before_they_moved(known, glance, things, finds)
     empty = [
         index
         for index, thing in enumerate(known)
         if index not in things
         and glance.complete
-        and not is_late(glance, thing)
+        and not has_counted(glance, thing.last_seen_ns)
+        and not has_counted(glance, thing.last_missed_ns)
         and asked_for(thing, glance.prompt)
         and glance.sees(thing)
     ]
@@ -82,7 +85,33 @@ def recognise(known: Sequence[RememberedObject], glance: Glance, merge_distance_
 
 def is_late(glance: Glance, thing: RememberedObject) -> bool:
     """Whether a glance is about a time before the thing's last sighting, as an answer about a kept image is."""
-    return 0 < thing.last_seen_ns - glance.stamp_ns < _LATE_NS
+    return has_counted(glance, thing.last_seen_ns) and glance.stamp_ns != thing.last_seen_ns
+
+
+def has_counted(glance: Glance, last_ns: int) -> bool:
+    """Whether a glance is about the image of that stamp, which has counted already, or about an earlier one."""
+    return 0 <= last_ns - glance.stamp_ns < _LATE_NS
+
+
+def _before_they_moved(
+    known: Sequence[RememberedObject], glance: Glance, things: set[int], finds: set[int]
+) -> set[int]:
+    """Return which finds may be things that have been seen elsewhere since.
+
+    Of another camera that is so only where the thing's place was in view: it may have been there all the time, and a
+    camera whose answers take longer than another's would never tell anything new.
+    """
+    late = [
+        thing
+        for index, thing in enumerate(known)
+        if index not in things and is_late(glance, thing) and (thing.camera == glance.camera or glance.sees(thing))
+    ]
+    return {
+        index
+        for index, find in enumerate(glance.objects)
+        if index not in finds
+        and any(likeness(thing, find.label, phrase_of(find.label, glance.prompt)) > OTHER for thing in late)
+    }
 
 
 def _paired(

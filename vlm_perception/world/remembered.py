@@ -10,7 +10,8 @@ from vlm_perception.types import Prompt
 from vlm_perception.world.transforms import XYZ
 
 MAX_CUTOUT_BYTES = 64 * 1024
-_LATEST_NS = 2**63 - 1
+# A stamp of ROS has 31 bits of seconds.
+LATEST_NS = 2**31 * 10**9 - 1
 
 Sees = Callable[["RememberedObject"], bool]
 
@@ -80,8 +81,8 @@ class Glance:
     def __post_init__(self) -> None:
         if not self.frame_id:
             raise ValueError("frame_id is empty: name the frame that the places are in")
-        if not 0 < self.stamp_ns <= _LATEST_NS:
-            raise ValueError(f"stamp_ns is {self.stamp_ns}: give 1 to {_LATEST_NS}")
+        if not 0 < self.stamp_ns <= LATEST_NS:
+            raise ValueError(f"stamp_ns is {self.stamp_ns}: give 1 to {LATEST_NS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,13 @@ class RememberedObject:
         size_m: Its extent as last seen.
         belief: How sure it is still there, 0 to 1; see `world/belief.py`.
         best_score: Of all sightings; None where none had one.
-        times_seen: In how many glances it was found.
+        times_seen: In how many images it was found.
         times_missed: In how many it was asked for, its place in view, and not found.
         first_seen_ns: Stamp of the first image that showed it.
         last_seen_ns: Stamp of the last.
         camera: Whose image that was.
         has_cutout: Whether there is a picture of it: that of the sighting with the best score.
+        last_missed_ns: Stamp of the last image in which it was missed; 0 where it never was.
     """
 
     id: int
@@ -121,6 +123,7 @@ class RememberedObject:
     last_seen_ns: int
     camera: str
     has_cutout: bool
+    last_missed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class Changes:
 
     Attributes:
         new: Seen for the first time.
-        seen: Seen again where they were.
+        seen: Seen again where they were; as they were before where the image had counted already.
         moved: Seen elsewhere, while their old place was in view and empty.
         missed: Not where they were; they have lost belief.
         gone: Forgotten: not found too often, or over the bound.

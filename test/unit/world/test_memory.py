@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from vlm_perception.errors import MemoryFileError
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.world.belief import FORGOTTEN_BELOW
 from vlm_perception.world.memory import Memory
-from vlm_perception.world.remembered import MAX_CUTOUT_BYTES, Glance, PlacedObject, RememberedObject
+from vlm_perception.world.remembered import LATEST_NS, MAX_CUTOUT_BYTES, Glance, PlacedObject, RememberedObject
 from vlm_perception.world.transforms import XYZ
 
 
@@ -182,14 +183,55 @@ def test_over_the_bound_the_least_believed_and_oldest_go_first(tmp_path: Path) -
     memory.close()
 
 
-def test_a_late_answer_counts_but_moves_nothing_and_misses_nothing(memory: Memory) -> None:
-    memory.look(glance(100, cup(0.0)))
-    late = only(memory.look(glance(95, cup(0.2))).seen)
-    assert (late.times_seen, late.position_m[0], late.last_seen_ns) == (2, 0.0, START_NS + 100 * 10**9)
+def test_a_late_answer_changes_nothing_but_the_picture(memory: Memory) -> None:
+    first = only(memory.look(glance(100, cup(0.0))).new)
+    late = only(memory.look(glance(95, cup(0.2, score=0.9, jpeg=b"sharper"))).seen)
+    assert late == replace(first, best_score=0.9, has_cutout=True)
     assert not memory.look(glance(95))
     # Hours back is no answer that comes late: the clock was set.
     assert only(memory.look(glance(-7200, cup(0.2))).seen).position_m[0] == 0.2
     assert memory.look(glance(-9000)).missed
+
+
+def test_an_image_counts_once_however_often_it_is_asked_about(memory: Memory) -> None:
+    first = only(memory.look(glance(100, cup())).new)
+    for _ in range(6):
+        # Another prompt about the image that showed it, which has it not.
+        assert not memory.look(glance(100))
+    again = only(memory.look(glance(100, placed("red cup"))).seen)
+    assert again == replace(first, label="red cup", phrase="cup")
+    missed = only(memory.look(glance(101)).missed)
+    assert (missed.times_missed, missed.last_missed_ns) == (1, START_NS + 101 * 10**9)
+    for at_s in (101, 101, 100.5):
+        assert not memory.look(glance(at_s))
+    assert only(memory.look(glance(102)).missed).times_missed == 2
+
+
+@pytest.mark.parametrize(
+    ("late", "after"),
+    [
+        ({}, [("cup", 0.0)]),
+        # The answer may be about another one, but who knows: the next one tells.
+        ({"sees": nothing}, [("cup", 0.0)]),
+        # Of another camera that did not see its place it is.
+        ({"sees": nothing, "camera": "/back"}, [("cup", 0.0), ("cup", 2.0)]),
+        ({"camera": "/back"}, [("cup", 0.0)]),
+    ],
+)
+def test_a_late_answer_does_not_double_what_has_moved_since(memory: Memory, late, after) -> None:
+    memory.look(glance(1000, cup(0.0)))
+    changes = memory.look(
+        replace(glance(970, cup(2.0), placed("plate", 5.0), prompt=build_prompt("cup; plate")), **late)
+    )
+    assert [found.label for found in changes.new if found.label == "plate"] == ["plate"]
+    assert [spot for spot in spots(memory).values() if spot[0] == "cup"] == after
+
+
+def test_a_late_answer_moves_no_other_thing_to_where_one_was_before(memory: Memory) -> None:
+    memory.look(glance(900, cup(5.0)))
+    memory.look(glance(1000, cup(0.0), sees=nothing))
+    assert not memory.look(glance(970, cup(2.0))).moved
+    assert spots(memory) == {1: ("cup", 5.0), 2: ("cup", 0.0)}
 
 
 def test_another_frame_is_refused_until_the_memory_is_empty(memory: Memory) -> None:
@@ -225,6 +267,7 @@ def test_what_is_forgotten_is_gone_with_its_picture_and_its_id(memory: Memory) -
         (lambda: placed("cup", jpeg=b"x" * (MAX_CUTOUT_BYTES + 1)), f"limit is {MAX_CUTOUT_BYTES}: make it smaller"),
         (lambda: glance(1, frame_id=""), "name the frame"),
         (lambda: Glance("map", 0, "", CUPS, (), everything), "stamp_ns is 0"),
+        (lambda: Glance("map", LATEST_NS + 1, "", CUPS, (), everything), f"give 1 to {LATEST_NS}"),
     ],
 )
 def test_what_is_no_sighting_is_refused(make, said: str) -> None:

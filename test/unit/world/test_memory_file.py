@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fuzz_profile import fuzz
-from glances import cup, glance, nothing, placed
+from glances import ALL, cup, glance, nothing, placed
 from hypothesis import given
 from hypothesis import strategies as st
 from small_disk import small_disk, small_files
@@ -22,7 +22,7 @@ from benchmarks.memory import WRITES, kill_while_writing
 from vlm_perception.errors import MemoryFileError
 from vlm_perception.world.memory import Memory
 from vlm_perception.world.memory_file import MemoryReader
-from vlm_perception.world.remembered import Glance, RememberedObject
+from vlm_perception.world.remembered import LATEST_NS, Glance, RememberedObject
 
 ROOM_BYTES = 300_000
 JPEG = bytes(range(256)) * 80
@@ -152,7 +152,7 @@ def test_a_reader_sees_what_a_writer_has_written_and_never_waits_for_it(memory: 
 def test_threads_share_a_memory(memory: Memory) -> None:
     def work(number: int) -> None:
         for step in range(5):
-            memory.look(glance(step, cup(10.0 * number + step), sees=nothing))
+            memory.look(glance(step, placed(f"cup{number}", 10.0 * number + step), prompt=ALL, sees=nothing))
             memory.find("cup")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -224,6 +224,10 @@ def test_what_is_no_memory_is_told_and_left_as_it_is(
         "times_seen = -1",
         "times_missed = 1e300",
         "first_seen_ns = 0",
+        f"last_seen_ns = {2**62}",
+        f"first_seen_ns = {LATEST_NS + 1}",
+        "last_missed_ns = -1",
+        "last_missed_ns = NULL",
         "id = 5000000000",
     ],
 )

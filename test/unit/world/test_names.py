@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from vlm_perception.prompts.builder import build_prompt
-from vlm_perception.world.names import ALIKE, OTHER, SAME, asked_for, called, likeness, phrase_of
+from vlm_perception.world.names import (
+    ALIKE,
+    OTHER,
+    SAME,
+    asked_for,
+    called,
+    likeness,
+    none_called,
+    perhaps_called,
+    phrase_of,
+)
 from vlm_perception.world.remembered import RememberedObject
 
 
@@ -73,12 +83,50 @@ THINGS = [thing("red cup"), thing("cup"), thing("mug", "cup"), thing("cup holder
     [
         ("the cups", ["red cup", "cup", "mug"]),
         ("red cup", ["red cup"]),
-        ("green cup", ["cup", "mug"]),  # none is called so; these may be
-        ("blue", ["blue chair"]),
         ("holder", ["cup holder"]),
+        # Nothing is guessed: what is called so is forgotten by these words.
+        ("green cup", []),
+        ("blue", []),
+        ("chair leg", []),
         ("elephant", []),
         ("", []),
     ],
 )
 def test_a_user_s_words_find_what_is_called_so(words: str, labels: list[str]) -> None:
     assert [found.label for found in called(THINGS, words)] == labels
+
+
+MAYBE = [thing("cup"), thing("mug", "cup"), thing("table"), thing("red chair"), thing("wall"), thing("box of tea")]
+MAYBE += [thing("杯子"), thing("红色椅子"), thing("")]
+
+
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        ("green cup", ["cup", "mug"]),
+        ("the cup on the table", ["cup", "mug"]),
+        ("red", ["red chair"]),
+        ("box", ["box of tea"]),
+        ("绿色杯子", ["杯子"]),
+        ("红色", ["红色椅子"]),
+        # Another thing, though one word of it is known.
+        ("cup holder", []),
+        ("table lamp", []),
+        ("fire in the wall", []),
+        ("tea", []),
+        ("椅子腿", []),
+        ("杯子架", []),
+        ("", []),
+        ("?", []),
+    ],
+)
+def test_what_may_be_meant_is_the_same_kind_of_thing(words: str, labels: list[str]) -> None:
+    assert [found.label for found in perhaps_called(MAYBE, words)] == labels
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [("wall clock", "wall"), ("red cup", "cup, mug, red chair"), ("杯子架", "杯子"), ("piano", "cup")],
+)
+def test_what_is_told_instead_begins_with_what_is_near(words: str, first: str) -> None:
+    assert f"; 9 other things are: {first}, " in none_called(MAYBE, words)

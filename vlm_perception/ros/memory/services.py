@@ -23,7 +23,7 @@ from vlm_perception.ros.memory.keeper import MemoryKeeper
 from vlm_perception.ros.outputs.result_messages import sendable
 from vlm_perception.world.memory import Memory
 from vlm_perception.world.memory_file import MemoryReader
-from vlm_perception.world.names import none_called
+from vlm_perception.world.names import called, none_called, perhaps_called
 from vlm_perception.world.remembered import RememberedObject
 
 _Response = TypeVar("_Response", WhereIs.Response, Forget.Response)
@@ -70,12 +70,15 @@ def where_is(memory: MemoryReader, request: WhereIs.Request) -> WhereIs.Response
         PromptError: The text is too long.
     """
     _check(request.text)
-    found = memory.find(request.text) if request.text.strip() else memory.objects()
-    if not found:
-        return WhereIs.Response(message=_nothing(memory.objects(), request.text))
-    wanted = found[: request.max_objects or None]
+    known, asked = memory.objects(), request.text
+    found = called(known, asked) if asked.strip() else known
+    perhaps = () if found else perhaps_called(known, asked)
+    if not found and not perhaps:
+        return WhereIs.Response(message=_nothing(known, asked))
+    wanted = (found or perhaps)[: request.max_objects or None]
     return WhereIs.Response(
         success=True,
+        message=sendable(f"nothing is called exactly {asked[:_TOLD_LETTERS]!r}; these may be meant") if perhaps else "",
         objects=[
             remembered_message(known, memory.cutout(known.id) if request.with_cutouts else None) for known in wanted
         ],

@@ -78,6 +78,13 @@ def test_words_choose(run: Run, words: str, labels: list[str], code: int) -> Non
     assert ("nothing called 'elephant' is remembered; 3 other things are: red cup, " in err) == (code == 1)
 
 
+@pytest.mark.parametrize(("words", "near"), [("cup holder", "red cup"), ("plate rack", "plate"), ("red", "red cup")])
+def test_what_is_not_called_so_is_not_cleared_but_named(run: Run, memory: Memory, words: str, near: str) -> None:
+    code, _, err = run("clear", words)
+    assert (code, len(memory.objects())) == (1, 3)
+    assert f"nothing called {words!r} is remembered; 3 other things are: {near}, " in err
+
+
 def test_geojson_says_what_its_coordinates_are(run: Run) -> None:
     code, out, _ = run("export")
     found = json.loads(out)
