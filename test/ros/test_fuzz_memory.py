@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +24,16 @@ from vlm_perception.ros.memory.glances import glance_of
 from vlm_perception.ros.memory.markers import memory_markers
 from vlm_perception.ros.memory.services import forget, where_is
 from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
+from vlm_perception.world.camera_model import CameraModel
+from vlm_perception.world.field_of_view import FieldOfView
 from vlm_perception.world.lift import Places, Spot
 from vlm_perception.world.memory import Memory
+from vlm_perception.world.remembered import Changes
+from vlm_perception.world.transforms import IDENTITY, XYZ
 
 WH = (60, 40)
 RGB = np.zeros((WH[1], WH[0], 3), np.uint8)
+DEPTH_M = np.full((WH[1], WH[0]), 9.0, np.float32)
 GOOD = '[{"bbox_2d": [1, 2, 20, 20], "label": "mug"}, {"bbox_2d": [30, 2, 50, 20], "label": "红色杯子"}]'
 
 
@@ -38,7 +44,20 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
     made.close()
 
 
-def tell(memory: Memory, text: str, second: int, prompt: str = "mug; cup") -> None:
+class Everywhere(FieldOfView):
+    """Everything was in view."""
+
+    def holds(self, position_m: XYZ, size_m: XYZ) -> bool:
+        return True
+
+
+VIEW = Everywhere(
+    CameraModel(WH, (50.0, 0.0, 29.5, 0.0, 50.0, 19.5, 0.0, 0.0, 1.0)), DEPTH_M, IDENTITY, (0.0, 0.0, *WH)
+)
+
+
+def tell(memory: Memory, text: str, second: int, prompt: str = "mug; 红色杯子") -> Changes:
+    """Tell the memory of a reply, and return what that changed."""
     reader = AnswerReader(model_wh=WH, image_wh=WH, coordinates="absolute")
     reader.feed(text)
     parsed = reader.finish()
@@ -48,9 +67,8 @@ def tell(memory: Memory, text: str, second: int, prompt: str = "mug; cup") -> No
     spots = tuple(
         Spot((float(number), 0.0, 1.0), (0.1, 0.1, 0.1), (0.0,) * 9, 1.0, 1.0) for number in range(len(result.objects))
     )
-    glance = glance_of(result, Places("map", spots), None)
-    if glance is not None:
-        memory.look(glance)
+    glance = glance_of(result, Places("map", spots), VIEW)
+    return Changes() if glance is None else memory.look(glance)
 
 
 def test_any_reply_is_remembered_and_shown(memory: Memory) -> None:
@@ -68,6 +86,32 @@ def test_any_reply_is_remembered_and_shown(memory: Memory) -> None:
     remember()
     tell(memory, GOOD, next(second))
     assert where_is(memory, WhereIs.Request(text="mug")).success
+
+
+numbers = st.lists(st.integers(-5, 70) | st.none() | st.floats(), max_size=5)
+items = st.fixed_dictionaries(
+    {"label": st.sampled_from(["mug", "红色杯子", "plate"])},
+    optional={"bbox_2d": numbers | st.just([1, 2, 20, 20]) | st.text(max_size=3), "point_2d": numbers},
+)
+
+
+def test_what_a_reply_names_is_never_missed_and_what_it_leaves_out_is(memory: Memory) -> None:
+    second, missed = iter(range(1, 10**6)), set()
+
+    @fuzz
+    @given(st.lists(items, max_size=4), st.booleans(), st.sampled_from(["", "Here they are:\n"]))
+    def remember(said: list[dict[str, object]], as_it_is_written: bool, before: str) -> None:
+        memory.forget(thing.id for thing in memory.objects())
+        tell(memory, GOOD, next(second))
+        reply = before + json.dumps(said, ensure_ascii=as_it_is_written)
+        changes = tell(memory, reply, next(second))
+        named = {item["label"] for item in said}
+        assert not named & {thing.label for thing in (*changes.missed, *changes.gone)}
+        missed.update(thing.label for thing in changes.missed)
+
+    remember()
+    assert {"mug", "红色杯子"} <= missed
+    assert tell(memory, "The mug stands on the left.", next(second)) == Changes()
 
 
 def test_any_question_is_answered_in_things_or_in_words(memory: Memory) -> None:

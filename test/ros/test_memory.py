@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from std_srvs.srv import SetBool
 from visualization_msgs.msg import Marker, MarkerArray
 from vlm_perception_msgs.srv import Forget, WhereIs
 
+from vlm_perception.apps.memory.command import main as clear_by_command
 from vlm_perception.errors import ModelLoadError
 from vlm_perception.ros.lifecycle.states import State
 from vlm_perception.ros.memory import keeper
+from vlm_perception.ros.memory.keeper import MemoryKeeper
 from vlm_perception.scenes.world import Pose
+from vlm_perception.world.lift import Places
 from vlm_perception.world.memory import Memory
+from vlm_perception.world.transforms import IDENTITY
 
 
 @pytest.fixture
@@ -237,6 +242,23 @@ def test_a_goal_in_space_is_remembered_too(robot, room) -> None:
     robot.until(lambda: len(where_is(robot).objects) == 4, "the goal's answer is remembered")
 
 
+def test_a_goal_that_was_cut_off_is_remembered_as_far_as_it_came(robot, room, scripted) -> None:
+    made = room(prompt="")
+    made.look(5)
+    made.talk.ask("")
+    scripted.finish_reason = "timeout"
+    client = Goals(robot)
+    asked = client.send("; ".join(made.labels), in_space=True)
+    made.publish(6, unseen=made.labels[:1])
+    _, result = asked.result()
+    client.close()
+    assert "timeout_s" in result.problem
+    seen = [each for each in made.labels if each != made.labels[0]]
+    robot.until(lambda: only(robot, seen[0]).last_seen.sec == 6, "the goal's answer is remembered")
+    assert [only(robot, each).times_seen for each in seen] == [2, 2, 2]
+    assert only(robot, made.labels[0]).times_missed == 0
+
+
 def test_things_are_forgotten_by_words_ids_and_age(robot, room) -> None:
     made = room()
     made.look(5)
@@ -317,10 +339,95 @@ def test_a_file_that_is_no_memory_is_left_as_it_is_and_the_node_works(robot, scr
     file.write_bytes(b"my diary\n" * 100)
     made = Room(robot, scripted, file)
     made.look(5)
-    said = made.talk.later(lambda values: "memory" in values["symptoms"])
-    assert said["errors: memory"] == "1"
+    # That it cannot be opened, and the answer that is lost by it.
+    said = made.talk.later(lambda values: values["errors: memory"] == "2")
+    assert "memory" in said["symptoms"]
     assert str(file) in where_is(robot, "cup").message
     assert file.read_bytes() == b"my diary\n" * 100
+
+
+@pytest.mark.parametrize("try_again_s", [0.0, 3600.0])
+def test_a_disk_that_comes_later_is_used_then(robot, scripted, tmp_path: Path, monkeypatch, try_again_s) -> None:
+    monkeypatch.setattr(keeper, "_TRY_AGAIN_S", try_again_s)
+    disk = tmp_path / "disk"
+    disk.touch()
+    made = Room(robot, scripted, disk / "places.db")
+    made.look(5)
+    made.talk.later(lambda values: values["errors: memory"] == "2" and "memory" in values["symptoms"])
+    disk.unlink()
+    disk.mkdir()
+    made.look(6)
+    if try_again_s:
+        made.talk.later(lambda values: values["errors: memory"] == "3")
+        assert str(disk) in where_is(robot).message
+        assert not list(disk.iterdir())
+        return
+    assert len(where_is(robot).objects) == 4
+    said = made.talk.later(lambda values: "memory" not in values["symptoms"])
+    assert (said["errors: memory"], said["things remembered"]) == ("2", "4")
+
+
+def test_a_question_opens_what_has_come_since(robot, scripted, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(keeper, "_TRY_AGAIN_S", 0.0)
+    disk = tmp_path / "disk"
+    disk.touch()
+    Room(robot, scripted, disk / "places.db")
+    assert str(disk) in where_is(robot).message
+    disk.unlink()
+    assert where_is(robot).message == "nothing is remembered yet"
+
+
+def test_what_another_program_clears_is_shown_and_counted_without_a_question(robot, room, file: Path) -> None:
+    made = room()
+    markers = robot.hear("/vlm_perception/memory_markers", MarkerArray, LATCHED)
+    made.look(5)
+    markers.wait_for(lambda m: len(m.markers) == 1 + 2 * 4)
+    assert made.talk.diagnostic("things remembered", "4")
+    assert clear_by_command([str(file), "clear", "--all"]) == 0
+    assert [each.action for each in markers.next(lambda m: len(m.markers) == 1).markers] == [Marker.DELETEALL]
+    made.talk.later(lambda values: values["things remembered"] == "0")
+
+
+def test_damage_that_comes_while_the_file_is_open_is_told_to_who_asks(robot, room, file: Path) -> None:
+    made = room()
+    made.look(5)
+    assert where_is(robot).success
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute("UPDATE objects SET label = x'ff'")
+        other.commit()
+    answer = where_is(robot)
+    assert (answer.success, answer.message.startswith("the memory failed: ")) == (False, True)
+    made.talk.later(lambda values: values["errors: memory"] == "1")
+    assert forget(robot, all=True).forgotten == 4
+
+
+def test_what_was_in_view_is_told_in_the_frame_of_the_places_alone(robot, room) -> None:
+    made = room()
+    made.look(5)
+    outputs, request = made.node._outputs, made.answered(5).request
+    known = only(robot, made.labels[0])
+    sides = (known.size.x, known.size.y, known.size.z)
+    view = outputs.field_of_view(request, 0.05, "map")()
+    assert view.holds(place_of(known), sides)
+    assert outputs.field_of_view(request, 0.05, "odom")() is None
+    assert outputs.field_of_view(request, 0.05, "camera_optical")().to_camera == IDENTITY
+    # What was placed before the target was changed.
+    read = outputs.field_of_view(request, 0.05, "map")
+    outputs.use(["/image"], {"/image": "/depth"}, "odom")
+    assert read() is not None
+    assert outputs.field_of_view(request, 0.05, "map")() is None
+
+
+def test_what_is_told_after_the_end_does_no_harm(robot, room, file: Path) -> None:
+    made = room()
+    ended = MemoryKeeper(made.node._shared, made.node._outputs)
+    ended.open(made.node._shared.settings.model_copy(update={"memory_file": f"{file}.other"}))
+    assert ended.end(PATIENCE_S)
+    ended.take(made.answered(5), Places("map", ()))
+    ended._follow_soon()
+    # Its timer fires on.
+    made.look(6)
 
 
 def test_places_of_another_frame_are_refused(robot, room, scripted, file: Path) -> None:

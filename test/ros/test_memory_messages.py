@@ -69,11 +69,12 @@ def result(
     task: Task = Task.DETECT,
     finish_reason: FinishReason = "stop",
     rejects: tuple[Reject, ...] = (),
+    text: str = "",
 ) -> Result:
     rgb = np.random.default_rng(0).integers(0, 256, (WH[1], WH[0], 3), np.uint8)
     request = Request(Frame(rgb, FrameHeader(5, 7, "camera"), "/image", 0.0), build_prompt("cup", task))
     answer = Answer("", WH, "absolute", finish_reason, (), Timings(0.0, 0.0, 0.0))
-    return Result(request, answer, objects, rejects, "")
+    return Result(request, answer, objects, rejects, text)
 
 
 def test_an_answer_becomes_a_glance_at_the_stamp_of_its_image() -> None:
@@ -97,7 +98,10 @@ CASES = {
     "cut off": (result(CUP, finish_reason="timeout"), (SPOT,), VIEW, (1, False)),
     "aborted": (result(finish_reason="aborted"), (), VIEW, None),
     "left out for its score": (result(rejects=(Reject("score 0.1", "cup", score=0.1),)), (), VIEW, None),
-    "a piece that is no object": (result(CUP, rejects=(Reject("no box", "{}"),)), (SPOT,), VIEW, (1, True)),
+    "one with a box that is none": (result(CUP, rejects=(Reject("no area", "{}"),)), (SPOT,), VIEW, (1, False)),
+    "only that": (result(rejects=(Reject("box has no area", "{}"),)), (), VIEW, None),
+    "in words alone": (result(text="Sure! The cup stands on the left."), (), VIEW, None),
+    "words beside a list": (result(CUP, text="Here it is:"), (SPOT,), VIEW, (1, True)),
     "text": (result(CUP, task=Task.READ), (SPOT,), VIEW, None),
     "points": (result(DetectedObject("cup", None, (5.0, 5.0)), task=Task.POINT), (SPOT,), VIEW, (1, True)),
 }

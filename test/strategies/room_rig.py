@@ -17,8 +17,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from talk import Talk
 from tf2_msgs.msg import TFMessage
 
+from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.ros.image_messages import image_message
 from vlm_perception.scenes.world import Board, Pose, World, base_at, camera_on, measured, quaternion_xyzw
+from vlm_perception.types import Answer, Frame, FrameHeader, Request, Result, Timings
 from vlm_perception.world.camera_model import CameraModel
 
 WH = (320, 240)
@@ -125,6 +127,12 @@ class Room:
         expected = (before[0] + with_depth, before[1] + 1, before[2] + hears_tf)
         self.robot.until(lambda: self._heard(depth) == expected, "all that belongs to the image is heard")
         self.talk.camera.publish(image_message(view.rgb, stamped))
+
+    def answered(self, number: int) -> Result:
+        """Return an answer of nothing about an image that was shown, for what is told of answers."""
+        frame = Frame(np.zeros((WH[1], WH[0], 3), np.uint8), FrameHeader(number, _NANOSEC, CAMERA_FRAME), "/image", 0.0)
+        answer = Answer("[]", WH, "absolute", "stop", (), Timings(0.0, 0.0, 0.0))
+        return Result(Request(frame, build_prompt("; ".join(self.labels))), answer, (), (), "")
 
     def _answers(self) -> int:
         # They are counted once they are in the memory's line.

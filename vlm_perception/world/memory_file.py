@@ -113,6 +113,22 @@ class MemoryReader:
         with self._reading, _file_errors(self.path):
             return _read_objects(self._reader)
 
+    def count(self) -> int:
+        """Return how many things are remembered.
+
+        Raises:
+            MemoryFileError: The file cannot be read.
+        """
+        return self._number("SELECT count(*) FROM objects")
+
+    def version(self) -> int:
+        """Return a number that is another one once anybody has written to the file, as long as this one reads it.
+
+        Raises:
+            MemoryFileError: The file cannot be read.
+        """
+        return self._number("PRAGMA data_version")
+
     def find(self, words: str) -> tuple[RememberedObject, ...]:
         """Return what is called so, in the order of `objects`; see `names.called`.
 
@@ -135,6 +151,10 @@ class MemoryReader:
         """Close the file; nothing can be read afterwards."""
         with self._reading:
             self._reader.close()
+
+    def _number(self, question: str) -> int:
+        with self._reading, _file_errors(self.path):
+            return int(self._reader.execute(question).fetchone()[0])
 
 
 class MemoryWriter:

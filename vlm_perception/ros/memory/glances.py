@@ -30,13 +30,15 @@ def glance_of(result: Result, places: Places, view: FieldOfView | None) -> Glanc
         view: What was in view of that image; None where depth or the transform at its stamp is missing.
 
     Returns:
-        The glance, or None where the answer says nothing of space. What was found but has no place, or was left out for
-        its low score, may be any of what is remembered, so that nothing counts as missing then.
+        The glance, or None where the answer says nothing of space. What was found but has no place, was refused, or was
+        left out for its low score, may be any of what is remembered, so that nothing counts as missing then; nor where
+        the answer is in words alone ("The mug stands on the left.").
     """
     frame, prompt = result.request.frame, result.request.prompt
     placed = [(item, spot) for item, spot in zip(result.objects, places.spots, strict=True) if isinstance(spot, Spot)]
-    left_out = len(placed) < len(result.objects) or any(reject.score is not None for reject in result.rejects)
-    complete = view is not None and result.answer.finish_reason == "stop" and not left_out
+    left_out = len(placed) < len(result.objects) or bool(result.rejects)
+    in_words = not result.objects and bool(result.text.strip())
+    complete = view is not None and result.answer.finish_reason == "stop" and not (left_out or in_words)
     if prompt.task not in _OF_THINGS or not (placed or complete):
         return None
 

@@ -1,24 +1,27 @@
 """Keeps the node's memory: opens its file, tells it of answers and shows it, all on a thread of its own.
 
-A disk may take its time, or hang: neither publications nor the executor wait for it. What cannot be written is counted
-and told, and the next answer tries again.
+A disk may take its time, or hang: neither publications nor the executor wait for it. Each answer that cannot be written
+is counted and told, and the next one tries again; a file that could not be opened is tried at most once a second, and
+one that is no memory of this node only when the node is configured again.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from visualization_msgs.msg import MarkerArray
 
-from vlm_perception.errors import MemoryFileError, NoAnswerError
+from vlm_perception.errors import MemoryFileError, NoAnswerError, VlmPerceptionError
 from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.diagnostics.snapshot import MemoryReport
 from vlm_perception.ros.executor import steady_timer
@@ -31,9 +34,13 @@ from vlm_perception.types import Result
 from vlm_perception.world.field_of_view import FieldOfView
 from vlm_perception.world.lift import Places
 from vlm_perception.world.memory import Memory
+from vlm_perception.world.remembered import LATEST_NS
 
 _T = TypeVar("_T")
-_MARKERS_PERIOD_S = 1.0
+_FOLLOW_PERIOD_S = 1.0
+# A disk may be mounted after boot, or have room by then; what is wrong otherwise stays so.
+_TRY_AGAIN_S = 1.0
+_MAY_PASS = ("full", "busy", "unwritable")
 # Each holds its image and its depth. A disk that is so far behind does not catch up.
 _MOST_WAITING = 16
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -52,17 +59,21 @@ class MemoryKeeper:
         self._context, self._outputs = context, outputs
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vlm_perception_memory")
         # What the thread alone changes.
+        self._wanted: Settings | None = None
         self._memory: Memory | None = None
-        self._objects, self._problem = 0, ""
+        self._failure: MemoryFileError | None = None
+        self._try_again_s = 0.0
+        self._version: int | None = None
+        self._objects, self._problem, self._is_shown = 0, "", True
         self._lock, self._waiting = threading.Lock(), 0
         # Told before the file is open: what is answered meanwhile is remembered once it is.
         self._is_wanted = False
-        self._is_shown = True
+        self._following: Future[None] | None = None
         node = context.node
         self._markers = node.create_publisher(
             MarkerArray, "~/memory_markers", _LATCHED, event_callbacks=quiet_publisher()
         )
-        steady_timer(node, _MARKERS_PERIOD_S, self._show)
+        steady_timer(node, _FOLLOW_PERIOD_S, self._follow_soon)
 
     def open(self, settings: Settings) -> None:
         """Begin to open the file that the settings name, in place of one that is open."""
@@ -76,6 +87,7 @@ class MemoryKeeper:
 
     def end(self, timeout_s: float) -> bool:
         """Close the file for good, before the node is destroyed; False when the disk did not end in time."""
+        self._is_wanted = False
         closed = self._thread.submit(self._contained, self._close)
         self._thread.shutdown(wait=False)
         try:
@@ -93,8 +105,9 @@ class MemoryKeeper:
         frame = result.request.frame
         if not self._is_wanted or places is None:
             return
-        if frame.header.stamp_sec < 0 or (frame.header.stamp_sec, frame.header.stamp_nanosec) == (0, 0):
-            self._count("no_stamp", f"an answer was not remembered: images of {frame.camera} have no stamp; set it")
+        if not 0 < frame.header.stamp_ns <= LATEST_NS:
+            what = f"images of {frame.camera} have no stamp that is a time ({frame.header.stamp_ns} ns); set it"
+            self._count("no_stamp", f"an answer was not remembered: {what}")
             return
         with self._lock:
             is_full = self._waiting >= _MOST_WAITING
@@ -102,8 +115,11 @@ class MemoryKeeper:
         if is_full:
             self._count("skipped", f"an answer was not remembered: {_MOST_WAITING} wait for the disk, the limit")
             return
-        view = self._outputs.field_of_view(result.request, self._context.settings.depth_tolerance_s)
-        self._thread.submit(self._contained, lambda: self._look(result, places, view))
+        tolerance_s = self._context.settings.depth_tolerance_s
+        view = self._outputs.field_of_view(result.request, tolerance_s, places.frame_id)
+        # The node may just be ending.
+        with suppress(RuntimeError):
+            self._thread.submit(self._contained, lambda: self._look(result, places, view))
 
     def ask(self, question: Callable[[Memory], _T]) -> Future[_T]:
         """Have a question answered on the memory's thread.
@@ -115,11 +131,11 @@ class MemoryKeeper:
 
     # On the executor.
 
-    def _show(self) -> None:
-        """Publish what is remembered, if that has changed since and somebody looks."""
-        if not self._is_shown and self._markers.get_subscription_count() > 0:
-            self._is_shown = True
-            self._thread.submit(self._contained, self._publish)
+    def _follow_soon(self) -> None:
+        """Have the thread look for what has changed; a disk that hangs is not asked twice."""
+        if self._following is None or self._following.done():
+            with suppress(RuntimeError):
+                self._following = self._thread.submit(self._contained, self._follow)
 
     # On the memory's own thread.
 
@@ -139,24 +155,37 @@ class MemoryKeeper:
 
     def _open(self, settings: Settings) -> None:
         self._close()
-        if not settings.memory_file:
-            return
-        memory = Memory(
-            Path(os.path.expanduser(settings.memory_file)),
-            max_objects=settings.memory_max_objects,
-            merge_distance_m=settings.memory_merge_distance_m,
-        )
+        if settings.memory_file:
+            self._wanted = settings
+            self._opened()
+
+    def _opened(self) -> Memory:
+        """Return the memory, and open its file where that was not possible before and may be by now.
+
+        Raises:
+            NoAnswerError: None is wanted.
+            MemoryFileError: The file cannot be opened, or could not be a moment ago.
+        """
+        if self._memory is not None:
+            return self._memory
+        if self._wanted is None:
+            raise NoAnswerError(_OFF)
+        failure = self._failure
+        if failure is not None and (failure.cause not in _MAY_PASS or time.monotonic() < self._try_again_s):
+            raise MemoryFileError(str(failure), cause=failure.cause)
         try:
-            memory.check_frame(settings.target_frame)
-            self._objects = len(memory.objects())
-        except BaseException:
-            memory.close()
+            self._memory = _memory(self._wanted)
+        except MemoryFileError as error:
+            self._failure, self._try_again_s = error, time.monotonic() + _TRY_AGAIN_S
             raise
-        self._memory, self._is_shown = memory, False
-        self._context.info(f"{self._objects} things are remembered in {settings.memory_file}")
+        self._failure, self._problem = None, ""
+        self._objects = self._memory.count()
+        self._context.info(f"{self._objects} things are remembered in {self._wanted.memory_file}")
+        return self._memory
 
     def _close(self) -> None:
         memory, self._memory = self._memory, None
+        self._wanted = self._failure = self._version = None
         self._objects, self._problem, self._is_shown = 0, "", self._is_shown and memory is None
         if memory is not None:
             memory.close()
@@ -164,27 +193,52 @@ class MemoryKeeper:
     def _look(self, result: Result, places: Places, view: Callable[[], FieldOfView | None]) -> None:
         with self._lock:
             self._waiting -= 1
-        memory = self._memory
-        glance = None if memory is None else glance_of(result, places, view())
-        if memory is None or glance is None:
+        if self._wanted is None or (glance := glance_of(result, places, view())) is None:
             return
-        changes, self._problem = memory.look(glance), ""
-        self._objects += len(changes.new) - len(changes.gone)
-        self._is_shown = self._is_shown and not changes
+        self._opened().look(glance)
+        self._problem = ""
 
     def _answer(self, question: Callable[[Memory], _T]) -> _T:
-        memory = self._memory
-        if memory is None:
-            raise NoAnswerError(self._problem or _OFF)
         try:
-            answer, objects = question(memory), len(memory.objects())
+            return question(self._opened())
         except MemoryFileError as error:
             self._count(error.cause, str(error))
             raise
-        # Another program may have cleared the file, too.
-        self._is_shown, self._objects = self._is_shown and objects == self._objects, objects
-        return answer
+        except VlmPerceptionError:
+            raise
+        except Exception as error:
+            # Such as damage that came while the file was open: who asks is told, and the node lives on.
+            self._count("failed", "".join(traceback.format_exception(error)))
+            raise NoAnswerError(f"the memory failed: {type(error).__name__}: {error}") from error
 
-    def _publish(self) -> None:
+    def _follow(self) -> None:
+        """Count what is remembered, and show it to whoever looks, if it has changed; another program may clear it."""
         memory = self._memory
-        self._markers.publish(memory_markers(() if memory is None else memory.objects()))
+        try:
+            if memory is not None and (version := memory.version()) != self._version:
+                self._version, self._objects, self._is_shown = version, memory.count(), False
+            if not self._is_shown and self._markers.get_subscription_count() > 0:
+                self._is_shown = True
+                self._markers.publish(memory_markers(() if memory is None else memory.objects()))
+        except MemoryFileError as error:
+            # Told, and not counted each second: no answer is lost by it.
+            self._problem = str(error)
+
+
+def _memory(settings: Settings) -> Memory:
+    """Open the file that the settings name.
+
+    Raises:
+        MemoryFileError: It cannot be used, or is in another frame than the settings.
+    """
+    memory = Memory(
+        Path(os.path.expanduser(settings.memory_file)),
+        max_objects=settings.memory_max_objects,
+        merge_distance_m=settings.memory_merge_distance_m,
+    )
+    try:
+        memory.check_frame(settings.target_frame)
+    except BaseException:
+        memory.close()
+        raise
+    return memory

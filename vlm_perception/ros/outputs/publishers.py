@@ -107,18 +107,28 @@ class Outputs:
         brought = transforms.bring(spots, frame.header, frame.received_s)
         return Places(transforms.target, brought, is_optical=False)
 
-    def field_of_view(self, request: Request, tolerance_s: float) -> Callable[[], FieldOfView | None]:
+    def field_of_view(self, request: Request, tolerance_s: float, frame_id: str) -> Callable[[], FieldOfView | None]:
         """Take hold of what tells which places were in view of a pinned frame; on any thread.
 
+        Args:
+            request: About that frame.
+            tolerance_s: How far the stamps of image and depth may be apart.
+            frame_id: The frame of the places: that of the image, or the target frame of when the answer was placed.
+
         Returns:
-            What reads it, on any thread but the executor's; it gives None where depth or the transform is missing.
+            What reads it, on any thread but the executor's; it gives None where depth or the transform into that
+            frame is missing.
         """
         frame, transforms, publishers = request.frame, self._transforms, self.of(request.frame.camera)
         depth_of = None if publishers is None else publishers.depth_of(frame, tolerance_s)
 
         def read() -> FieldOfView | None:
             view = None if depth_of is None else depth_of()
+            is_optical = frame_id == frame.header.frame_id
             if view is None or isinstance(view, NoSpot):
+                return None
+            # The target may have been changed since.
+            if not is_optical and (transforms is None or transforms.target != frame_id):
                 return None
             depth_wh = (view.depth_m.shape[1], view.depth_m.shape[0])
             region = request.prompt.region
@@ -126,7 +136,7 @@ class Outputs:
             to_target = IDENTITY
             try:
                 camera = view.camera.scaled_to(depth_wh)
-                if transforms is not None and transforms.target != frame.header.frame_id:
+                if transforms is not None and not is_optical:
                     to_target = transforms.transform_at(frame.header, frame.received_s)
             except (CameraModelError, TransformError):
                 return None
