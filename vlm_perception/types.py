@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,11 @@ class FrameHeader:
     def stamp_ns(self) -> int:
         """The stamp, nanoseconds."""
         return self.stamp_sec * 10**9 + self.stamp_nanosec
+
+
+def stamp_ns(stamp: Any) -> int:
+    """Return a `builtin_interfaces/Time` of a message, of ROS or of a bag, in nanoseconds."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,14 @@ def folded(text: str) -> str:
 
 def same_name(one: str, other: str) -> bool:
     """Whether two phrases are the same but for case, articles and plurals."""
-    a = words_of(one)
-    return a == words_of(other) if a.words else bool(folded(one)) and folded(one) == folded(other)
+    key = name_key(one)
+    return bool(key) and key == name_key(other)
+
+
+def name_key(phrase: str) -> Words | str:
+    """Return what phrases of the same name have in common; empty for a phrase that says nothing."""
+    words = words_of(phrase)
+    return words if words.words else folded(phrase)
 
 
 def is_a(name: str, wanted: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.words import is_a, same_name
+from vlm_perception.words import is_a, name_key, same_name
 
 # One, other, the same name?, is the first one of the second?
 PHRASES = [
@@ -43,3 +43,4 @@ def test_phrases_are_compared_by_what_they_name(one: str, other: str, same: bool
 def test_any_two_texts_can_be_compared(one: str, other: str) -> None:
     assert same_name(one, other) == same_name(other, one)
     assert is_a(one, other) or not same_name(one, other)
+    assert same_name(one, other) == (name_key(one) == name_key(other) != "")

@@ -23,10 +23,9 @@ from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.executor import Done, steady_timer
 from vlm_perception.ros.goals import Answered, Goals
 from vlm_perception.ros.inputs.cameras import Cameras
-from vlm_perception.ros.inputs.recent_images import stamp_ns
 from vlm_perception.ros.outputs.result_messages import detections_message, sendable
 from vlm_perception.scheduling.goals import Goal
-from vlm_perception.types import Result
+from vlm_perception.types import Result, stamp_ns
 from vlm_perception.worker.worker import Worker
 
 # A client's service keeps ten responses by default: of more goals that end together it would never hear the result.

@@ -16,14 +16,14 @@ from vlm_perception.ros.context import NodeContext
 from vlm_perception.ros.image_messages import pending_frame
 from vlm_perception.ros.inputs.cameras import Cameras
 from vlm_perception.ros.inputs.prompt_topic import PromptTopic
-from vlm_perception.ros.inputs.recent_images import RecentImage, stamp_ns
+from vlm_perception.ros.inputs.recent_images import RecentImage
 from vlm_perception.ros.outputs.publishers import Outputs
 from vlm_perception.ros.outputs.reporter import Reporter
 from vlm_perception.ros.outputs.result_messages import answer_json, detections_message, sendable
 from vlm_perception.ros.outputs.space_messages import detections_3d_message
 from vlm_perception.scheduling.frame_queue import PendingFrame
 from vlm_perception.scheduling.goals import Goal, ignore_partial
-from vlm_perception.types import DropCause, Result, Task
+from vlm_perception.types import DropCause, Result, Task, stamp_ns
 from vlm_perception.worker.worker import Worker
 from vlm_perception.world.lift import NoSpot, Places
 

@@ -15,7 +15,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,12 @@ class Transform:
 
     translation_m: XYZ
     quaternion_xyzw: XYZW
+
+    @classmethod
+    def of(cls, message: Any) -> Transform:
+        """Return what a `geometry_msgs/Transform` says, of ROS or of a bag."""
+        moved, turned = message.translation, message.rotation
+        return cls((moved.x, moved.y, moved.z), (turned.x, turned.y, turned.z, turned.w))
 
     def after(self, first: Transform) -> Transform:
         """Return the transform that does `first` and then this one."""

@@ -10,7 +10,7 @@ from vlm_perception.apps.detect.inputs import DepthBeside, Note
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bags import CALIBRATION, IMAGES, TRANSFORMS, Bag, BagMessage, metres_of
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic, is_rectified
-from vlm_perception.types import Result
+from vlm_perception.types import Result, stamp_ns
 from vlm_perception.world.depth_view import DepthSource, Stamped, depth_view, place
 from vlm_perception.world.lift import Places, lost_spots, moved_spots
 from vlm_perception.world.transforms import BadTransformError, Transform, TransformBuffer, TransformError
@@ -71,7 +71,7 @@ class BagSpace:
                 self._take_transform(each, message.topic)
             return
         kept = self._depths if message.topic == self._source.depth_topic else self._infos
-        kept.append((message.recorded_ns, _nanoseconds(content.header.stamp), content))
+        kept.append((message.recorded_ns, stamp_ns(content.header.stamp), content))
         # One is always kept: a calibration may have been sent only once.
         while len(kept) > 1 and message.recorded_ns - kept[0][0] > _KEPT_NS:
             kept.popleft()
@@ -96,12 +96,10 @@ class BagSpace:
         return Places(self._target, moved_spots(spots, there), is_optical=False)
 
     def _take_transform(self, message: Any, topic: str) -> None:
-        stamp_ns = _nanoseconds(message.header.stamp)
-        moved, turned = message.transform.translation, message.transform.rotation
-        transform = Transform((moved.x, moved.y, moved.z), (turned.x, turned.y, turned.z, turned.w))
+        at_ns, transform = stamp_ns(message.header.stamp), Transform.of(message.transform)
         parent, child = message.header.frame_id, message.child_frame_id
         try:
-            self._transforms.set_transform(parent, child, stamp_ns, transform, fixed=topic == TF_STATIC_TOPIC)
+            self._transforms.set_transform(parent, child, at_ns, transform, fixed=topic == TF_STATIC_TOPIC)
         except BadTransformError as error:
             self._tell_once(f"{topic} {child}", str(error))
 
@@ -122,10 +120,6 @@ def _depth_topic(path: Path, bag: Bag, camera: str, wanted: str) -> str:
     raise ImageError(f"{path} has no depth topic {name}{why}, {listed}", cause="no_depth")
 
 
-def _closest(kept: _Kept, stamp_ns: int) -> Stamped | None:
-    closest = min(kept, key=lambda each: abs(each[1] - stamp_ns), default=None)
+def _closest(kept: _Kept, at_ns: int) -> Stamped | None:
+    closest = min(kept, key=lambda each: abs(each[1] - at_ns), default=None)
     return None if closest is None else closest[1:]
-
-
-def _nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)

@@ -13,7 +13,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from builtin_interfaces.msg import Time
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
@@ -26,7 +25,7 @@ from vlm_perception.ros.inputs.image_subscription import ImageSubscription
 from vlm_perception.ros.qos import fixed_policies
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, is_compressed_depth
 from vlm_perception.settings import Settings
-from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, Result
+from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, Result, stamp_ns
 from vlm_perception.world.depth_view import DepthSource, DepthView, depth_view, place
 from vlm_perception.world.lift import NoSpot, Spots
 
@@ -165,11 +164,11 @@ class DepthInput:
         self._inbox.close()
 
     def _hear(self, message: Image | CompressedImage) -> None:
-        self._depths.arrived(_nanoseconds(message.header.stamp), message, bytes_of(message), self._kept_bytes())
+        self._depths.arrived(stamp_ns(message.header.stamp), message, bytes_of(message), self._kept_bytes())
 
     def hear_calibration(self, message: CameraInfo) -> None:
         """Keep a calibration of the camera."""
-        self._infos.arrived(_nanoseconds(message.header.stamp), message)
+        self._infos.arrived(stamp_ns(message.header.stamp), message)
 
     def pin(self, header: FrameHeader) -> None:
         """Hold what belongs to a frame that the model is asked about; on any thread."""
@@ -213,7 +212,3 @@ class DepthInput:
     def _read(self, header: FrameHeader, image_wh: WH, tolerance_s: float, kept: _Kept) -> DepthView | NoSpot:
         source = DepthSource(self._depth_topic, self._info_topic, tolerance_s, self._rectified)
         return depth_view(header, image_wh, *kept, source, metres_of)
-
-
-def _nanoseconds(stamp: Time) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

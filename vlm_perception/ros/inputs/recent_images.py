@@ -12,6 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vlm_perception.errors import NoAnswerError
 from vlm_perception.ros.image_messages import bytes_of
 from vlm_perception.scheduling.goals import STAMP_TOLERANCE_S
+from vlm_perception.types import stamp_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,3 @@ class RecentImages:
             f"no image{of} is within {STAMP_TOLERANCE_S:g} s of stamp {wanted_ns * 1e-9:.3f}: {kept}; give the stamp "
             f"of an image, ask sooner, or raise kept_images_mb"
         )
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Return a stamp in nanoseconds."""
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)

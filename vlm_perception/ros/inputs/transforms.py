@@ -23,7 +23,7 @@ from tf2_msgs.msg import TFMessage
 
 from vlm_perception.ros.qos import fixed_policies, quiet_subscription
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC
-from vlm_perception.types import FrameHeader
+from vlm_perception.types import FrameHeader, stamp_ns
 from vlm_perception.world.lift import NoSpot, Spot, Spots, lost_spots, moved_spots
 from vlm_perception.world.transforms import (
     BadTransformError,
@@ -70,10 +70,8 @@ class OwnTransforms:
 
     def take(self, message: TransformStamped, fixed: bool) -> None:
         """See `Announced`."""
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-        transform = _transform(message)
-        self._buffer.set_transform(message.header.frame_id, message.child_frame_id, stamp_ns, transform, fixed=fixed)
+        at_ns, transform = stamp_ns(message.header.stamp), Transform.of(message.transform)
+        self._buffer.set_transform(message.header.frame_id, message.child_frame_id, at_ns, transform, fixed=fixed)
 
 
 class Tf2Transforms:
@@ -101,7 +99,8 @@ class Tf2Transforms:
             # To tf2 this means the newest.
             raise TransformError("no_stamp", f"{what}: the image has no stamp; let the driver set it")
         try:
-            return _transform(self._buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp_ns)))
+            found = self._buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp_ns))
+            return Transform.of(found.transform)
         except self._tf2.TransformException as error:
             raise TransformError(self._cause_of(error), f"{what}: {error}") from error
 
@@ -260,8 +259,3 @@ class TransformInput:
         with self._news:
             self._heard += 1
             self._news.notify_all()
-
-
-def _transform(message: TransformStamped) -> Transform:
-    moved, turned = message.transform.translation, message.transform.rotation
-    return Transform((moved.x, moved.y, moved.z), (turned.x, turned.y, turned.z, turned.w))

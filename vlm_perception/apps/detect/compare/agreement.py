@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY, Result
+from vlm_perception.words import Words, name_key
 from vlm_perception.world.matching import box
 
 SAME_IOU = 0.5
@@ -36,8 +37,8 @@ class Agreement:
 def agreement_of(first: Result, second: Result) -> Agreement:
     """Pair the objects of two answers, best overlaps first, at an IoU of 0.5 or more.
 
-    Those of a pair have the same label, in any case of letters; where the prompts are not the same, so that labels need
-    not be, places alone count. A bare point is given a small square, as tracks give it.
+    Those of a pair have the same label but for case, articles and plurals; where the prompts are not the same, so that
+    labels need not be, places alone count. A bare point is given a small square, as tracks give it.
     """
     by_label = first.request.prompt.text == second.request.prompt.text
     ours, theirs = _boxes(first, by_label), _boxes(second, by_label)
@@ -55,8 +56,8 @@ def agreed_share(agreements: Iterable[Agreement]) -> float | None:
     return pairs / objects if objects else None
 
 
-def _boxes(result: Result, by_label: bool) -> dict[str, list[XYXY]]:
-    boxes: dict[str, list[XYXY]] = defaultdict(list)
+def _boxes(result: Result, by_label: bool) -> dict[Words | str, list[XYXY]]:
+    boxes: dict[Words | str, list[XYXY]] = defaultdict(list)
     for found in result.objects:
-        boxes[found.label.casefold() if by_label else ""].append(box(found, result.request.frame.image_wh))
+        boxes[name_key(found.label) if by_label else ""].append(box(found, result.request.frame.image_wh))
     return dict(boxes)
