@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from fnmatch import fnmatch
 from importlib import import_module, metadata
 
 import pytest
@@ -43,6 +44,13 @@ def test_git_holds_nothing_that_it_ignores() -> None:
     """Such as a link to an environment: checking it out deletes the environment that is there."""
     line = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
     assert subprocess.run(line, check=True, capture_output=True, text=True).stdout == ""
+
+
+def test_make_test_leaves_out_no_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    """By itself pytest does not look into a folder named `build`, ruff neither."""
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {part for path in (ROOT / "test").rglob("test_*.py") for part in path.relative_to(ROOT).parts[:-1]}
+    assert not [name for name in folders for pattern in left_out if fnmatch(name, pattern)]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/robot.md"])

@@ -1,4 +1,4 @@
-"""The packages in `interfaces/`: those of ROS are wire compatible with upstream, whoever built them; ours explains itself."""
+"""The packages in `interfaces/`: those of ROS are wire compatible with upstream, and ours explains itself."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_every_field_of_ours_is_explained_and_built(path: Path) -> None:
     assert [[name for name, _ in part] for part in parts_of(path)] == [
         list(side.get_fields_and_field_types()) for side in sides
     ], "built from an older definition? run scripts/build_interfaces.py"
-    # What says whether and why not is one thing; elsewhere each field says what it is, and times are of a type with units.
+    # What says whether and why not is one thing; elsewhere each field says what it is, and times have units.
     unsaid = {name for part in parts_of(path) for name, comment in part if not comment} - {"success", "answer"}
     assert not unsaid
     plain = {name for side in sides for name, of in side.get_fields_and_field_types().items() if of == "double"}

@@ -41,7 +41,12 @@ def no_ros(version: str = "3.11.7", python: str = sys.executable) -> bootstrap.S
         ("3.9.18", "nothing", {}, ["is 3.9.18", "Python 3.10 or 3.11 or 3.12 is needed"]),
         ("3.13.0", "nothing", {}, ["is 3.13.0", "Python 3.10 or 3.11 or 3.12 is needed"]),
         ("3.11.2", "ensurepip", {}, ["apt-get install -y python3.11-venv"]),
-        ("3.12.3", "import rclpy", {"ROS_DISTRO": "jazzy"}, ["cannot import rclpy", "source /opt/ros/jazzy/setup.bash"]),
+        (
+            "3.12.3",
+            "import rclpy",
+            {"ROS_DISTRO": "jazzy"},
+            ["cannot import rclpy", "source /opt/ros/jazzy/setup.bash"],
+        ),
     ],
 )
 def test_python_that_does_not_fit_is_refused_with_a_remedy(tmp_path, version, fails_on, environment, said) -> None:

@@ -32,10 +32,11 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make_run(checkout: Path, *variables: str, target: str = "run", **environment: str) -> list[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")} | environment
+    # `make test ARGS=...` hands its own on.
+    own = {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "ARGS"}
     done = subprocess.run(
         ["make", "--no-print-directory", target, *variables],
-        cwd=checkout, env=clean, capture_output=True, text=True, check=False, timeout=60,
+        cwd=checkout, env=own | environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1]))
