@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlm_perception.prompts.words import Words, folded, words_of
 from vlm_perception.types import DetectedObject, Prompt
-from vlm_perception.words import Words, folded, words_of
 
 MODEL_LABEL = "model_label"
 

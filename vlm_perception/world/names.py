@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from vlm_perception.prompts.words import is_a, may_be_a, same_name, share_a_word
 from vlm_perception.types import Prompt
-from vlm_perception.words import is_a, may_be_a, same_name, share_a_word
 from vlm_perception.world.remembered import RememberedObject
 
 SAME, ALIKE, OTHER = 1.0, 0.5, 0.0

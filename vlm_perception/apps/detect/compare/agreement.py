@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vlm_perception.prompts.words import Words, name_key
 from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY, Result
-from vlm_perception.words import Words, name_key
 from vlm_perception.world.matching import box
 
 SAME_IOU = 0.5

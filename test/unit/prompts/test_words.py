@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.words import is_a, name_key, same_name
+from vlm_perception.prompts.words import is_a, name_key, same_name
 
 # One, other, the same name?, is the first one of the second?
 PHRASES = [
