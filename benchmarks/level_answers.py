@@ -14,8 +14,8 @@ from training.replies import in_chinese
 from vlm_perception.replies.labels import matching_phrase
 from vlm_perception.scenes import COLOURS, KINDS
 from vlm_perception.scenes.clips import Direction, Happening
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import WH, XY, XYXY, Task
+from vlm_perception.world.boxes import match_boxes
 
 IMAGE_WH: WH = (640, 480)
 POINT_TOLERANCE = 0.05

@@ -19,10 +19,10 @@ from training.grammar import RELATIONS_ZH, with_article
 from training.replies import COLOURS_ZH, KINDS_ZH, OTHERS_ZH, in_chinese
 from vlm_perception.scenes import KINDS, ObjectSpec, SceneSpec, Truth, Variety, random_scene, render
 from vlm_perception.scenes.clips import DrawnClip, Happening, What
-from vlm_perception.scenes.matching import iou
 from vlm_perception.scenes.relations import odd_one_out, on_top_of
 from vlm_perception.scenes.spec import PLAIN
 from vlm_perception.types import Task
+from vlm_perception.world.boxes import iou
 
 # The smallest object of a scene, fraction of the image side: what a person would call clear.
 SMALLEST_SIDE = 0.17

@@ -23,8 +23,8 @@ from vlm_perception.engines.factory import open_engine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import PromptBook, load_prompts
 from vlm_perception.scenes import COLOURS, MovingScene, Truth
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import WH, XY, XYXY, Frame, FrameHeader, PixelBudget, Prompt, Request, Result, Task
+from vlm_perception.world.boxes import match_boxes
 
 IMAGE_WH: WH = (640, 480)
 # Held out: training draws its scenes from other seeds and sizes.

@@ -24,9 +24,9 @@ from vlm_perception.engines.factory import open_engine
 from vlm_perception.pipeline import look_closer, perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import Scene, Truth, random_scene, render
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.scenes.spec import COLOURS, KINDS
 from vlm_perception.types import WH, DetectedObject, Frame, FrameHeader, PixelBudget, Request, Result
+from vlm_perception.world.boxes import match_boxes
 
 IMAGE_WH: WH = (1280, 960)
 # Held out: training draws its scenes from other seeds and sizes.

@@ -16,8 +16,8 @@ from vlm_perception.replies.counting import count_of
 from vlm_perception.replies.reader import parse_answer
 from vlm_perception.replies.texts import TextReader
 from vlm_perception.scenes import Scene
-from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import XYXY, DetectedObject
+from vlm_perception.world.boxes import iou, match_boxes
 
 POINT_TOLERANCE = 0.05
 # Two boxes of one thing overlap by this much or more; things of a scene hide at most 30 % of each other.

@@ -17,8 +17,8 @@ from vlm_perception.engines.factory import open_engine
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.replies.token_evidence import Evidence, gather_evidence
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, PixelBudget, Prompt, Request, Task
+from vlm_perception.world.boxes import match_boxes
 
 _BUDGET = PixelBudget(224 * 224, 1024 * 1024)
 _MAX_NEW_TOKENS = 300

@@ -15,8 +15,8 @@ from vlm_perception.engines.factory import open_engine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import MovingScene, Truth
-from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY, Frame, FrameHeader, PixelBudget, Request, Result
+from vlm_perception.world.boxes import iou
 
 SEEDS = range(9000, 9012)
 MEAN_IOU_FLOOR = 0.5

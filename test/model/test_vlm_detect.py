@@ -26,9 +26,9 @@ from vlm_perception.apps.detect import command as cli
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.scenes.__main__ import main as draw_scenes
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import resolve_model
+from vlm_perception.world.boxes import match_boxes
 
 PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8").partition("\n## vlm-perception-evaluate")[0]
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]

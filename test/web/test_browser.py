@@ -17,8 +17,8 @@ from checkout import ROOT
 from PIL import Image
 
 from vlm_perception.apps.web.examples import examples
-from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY
+from vlm_perception.world.boxes import iou
 
 expect = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright").expect
 

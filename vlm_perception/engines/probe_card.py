@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.replies.coordinates import image_scale
 from vlm_perception.scenes import Background, Light, ObjectSpec, SceneSpec, Truth, render
-from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import WH, XYXY, CoordinateFrame, Frame, Prompt
+from vlm_perception.world.boxes import iou, match_boxes
 
 # A box is found when it is this near to the true one.
 _FOUND_IOU = 0.5

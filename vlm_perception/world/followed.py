@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from vlm_perception.types import WH, XY, DetectedObject, FrameHeader, Move, Prompt
+from vlm_perception.world.boxes import box_of
 from vlm_perception.world.carrying import Carried, pick_up
 from vlm_perception.world.kept_frames import KeptFrame
-from vlm_perception.world.matching import box
 from vlm_perception.world.places import centre_of, half_of, moved, placed
 from vlm_perception.world.tracks import Track
 
@@ -36,12 +36,12 @@ class Sighting:
     @classmethod
     def in_frame(cls, thing: DetectedObject, asked: KeptFrame, image_wh: WH) -> Sighting:
         """Begin to carry what the model saw in this frame."""
-        xyxy = box(thing, image_wh)
+        xyxy = box_of(thing, image_wh)
         return cls(thing, pick_up(asked, centre_of(xyxy) / asked.scale, half_of(xyxy) / asked.scale))
 
     def placed(self, at: KeptFrame, image_wh: WH) -> DetectedObject:
         """Give the object in pixels of the frame that it was carried to."""
-        return placed(self.thing, centre_of(box(self.thing, image_wh)), self.now, at.scale, image_wh)
+        return placed(self.thing, centre_of(box_of(self.thing, image_wh)), self.now, at.scale, image_wh)
 
 
 @dataclass(slots=True)
@@ -109,5 +109,5 @@ class Followed:
 
 
 def _centre_xy(thing: DetectedObject) -> XY:
-    centre = centre_of(box(thing, (0, 0)))
+    centre = centre_of(box_of(thing, (0, 0)))
     return centre.real, centre.imag

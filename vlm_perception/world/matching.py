@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from vlm_perception.types import WH, XYXY, DetectedObject
+from vlm_perception.prompts.words import name_key
+from vlm_perception.types import WH, DetectedObject
+from vlm_perception.world.boxes import box_of
 
-# What a bare point covers, as a share of the image's longer side.
-_POINT_SIDE = 0.06
 # How much a place beside counts against one that overlaps.
 _BESIDE = 0.3
 # Models name one thing in two ways, so another name is worse, not impossible.
@@ -31,25 +31,12 @@ def match(known: Sequence[DetectedObject], found: Sequence[DetectedObject], imag
     """
     if not known or not found:
         return []
-    alike = _overlap(boxes(known, image_wh), boxes(found, image_wh))
-    other = np.array([[a.label.casefold() != b.label.casefold() for b in found] for a in known])
-    alike = alike - _OTHER_LABEL * other
+    known_xyxy, found_xyxy = (np.array([box_of(thing, image_wh) for thing in things]) for things in (known, found))
+    known_names, found_names = ([name_key(thing.label) for thing in things] for things in (known, found))
+    other = np.array([[a != b for b in found_names] for a in known_names])
+    alike = _overlap(known_xyxy, found_xyxy) - _OTHER_LABEL * other
     rows, columns = linear_sum_assignment(np.maximum(alike, 0.0), maximize=True)
     return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if alike[row, column] > 0.0]
-
-
-def boxes(objects: Sequence[DetectedObject], image_wh: WH) -> NDArray[np.float64]:
-    """Tell what each object covers, (n, 4) xyxy; a bare point is given a small square."""
-    return np.array([box(each, image_wh) for each in objects], np.float64).reshape(-1, 4)
-
-
-def box(thing: DetectedObject, image_wh: WH) -> XYXY:
-    """Tell what one object covers; a bare point is given a small square."""
-    if thing.xyxy is not None:
-        return thing.xyxy
-    x, y = thing.point_xy or (0.0, 0.0)
-    half = _POINT_SIDE * max(image_wh) / 2
-    return x - half, y - half, x + half, y + half
 
 
 def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from results import answer_about
 
-from vlm_perception.scenes.matching import iou
 from vlm_perception.types import XYXY, DetectedObject, Frame, FrameHeader, Prompt, Result, Task
 from vlm_perception.world import kept_frames
+from vlm_perception.world.boxes import iou
 from vlm_perception.world.kept_frames import KeptFrames, shrink
 from vlm_perception.world.scene_cut import is_cut
 from vlm_perception.world.tracker import Tracker

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY
+from vlm_perception.world.boxes import match_boxes
 
 SHADOW = "shadow"
 

@@ -15,8 +15,8 @@ import supervision as sv
 from supervision.metrics import MeanAveragePrecision
 
 from vlm_perception.apps.evaluate.questions import Query, TrueBox
-from vlm_perception.scenes.matching import iou, match_boxes
 from vlm_perception.types import XYXY
+from vlm_perception.world.boxes import iou, match_boxes
 
 RIGHT_IOU = 0.5
 # A box that lies on a crowd by half is neither right nor wrong.

@@ -9,9 +9,9 @@ from vlm_perception.frames.compressed import rgb_to_jpeg
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.ros.outputs.result_messages import sendable
 from vlm_perception.types import DetectedObject, Result, Task
+from vlm_perception.world.boxes import box_of
 from vlm_perception.world.field_of_view import FieldOfView
 from vlm_perception.world.lift import Places, Spot
-from vlm_perception.world.matching import box
 from vlm_perception.world.remembered import Glance, PlacedObject, RememberedObject
 
 # Text and events are no things, and of descriptions nobody knows what is missing.
@@ -56,7 +56,7 @@ def glance_of(result: Result, places: Places, view: FieldOfView | None) -> Glanc
 def cutout_jpeg(rgb: Pixels, item: DetectedObject) -> bytes:
     """Cut a box, or what is around a point, out of an image, with a little beside it; a small JPEG."""
     height, width = rgb.shape[:2]
-    left, top, right, bottom = box(item, (width, height))
+    left, top, right, bottom = box_of(item, (width, height))
     margin = _CUTOUT_MARGIN * max(right - left, bottom - top)
     # A box at the image's far edge, or one without any width, still shows a pixel.
     x = np.clip((np.floor(left - margin), np.ceil(right + margin)), 0, width).astype(int)

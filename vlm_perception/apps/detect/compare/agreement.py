@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vlm_perception.prompts.words import Words, name_key
-from vlm_perception.scenes.matching import match_boxes
 from vlm_perception.types import XYXY, Result
-from vlm_perception.world.matching import box
+from vlm_perception.world.boxes import box_of, match_boxes
 
 SAME_IOU = 0.5
 
@@ -59,5 +58,5 @@ def agreed_share(agreements: Iterable[Agreement]) -> float | None:
 def _boxes(result: Result, by_label: bool) -> dict[Words | str, list[XYXY]]:
     boxes: dict[Words | str, list[XYXY]] = defaultdict(list)
     for found in result.objects:
-        boxes[name_key(found.label) if by_label else ""].append(box(found, result.request.frame.image_wh))
+        boxes[name_key(found.label) if by_label else ""].append(box_of(found, result.request.frame.image_wh))
     return dict(boxes)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_perception.scenes.matching import iou, match_boxes
+from vlm_perception.world.boxes import iou, match_boxes
 
 BOXES = st.tuples(*[st.floats(0, 100)] * 4).map(
     lambda v: (min(v[0], v[2]), min(v[1], v[3]), max(v[0], v[2]), max(v[1], v[3]))

@@ -1,10 +1,22 @@
-"""How well found boxes fit the true ones."""
+"""Boxes: what an object covers, and how well boxes fit each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_perception.types import XYXY
+from vlm_perception.types import WH, XYXY, DetectedObject
+
+# What a bare point covers, as a share of the image's longer side.
+_POINT_SIDE = 0.06
+
+
+def box_of(thing: DetectedObject, image_wh: WH) -> XYXY:
+    """Tell what an object covers, in pixels; a bare point is given a small square."""
+    if thing.xyxy is not None:
+        return thing.xyxy
+    x, y = thing.point_xy or (0.0, 0.0)
+    half = _POINT_SIDE * max(image_wh) / 2
+    return x - half, y - half, x + half, y + half
 
 
 def iou(a: XYXY, b: XYXY) -> float:
