@@ -140,7 +140,8 @@ def test_help_names_every_parameter_and_an_example(camera, capsys):
         (FileCamera, {}, SettingsError, "path is empty"),
         (FileCamera, {"path": "/no/such/file.png"}, ImageError, "/no/such/file.png"),
         (FileCamera, {"path": "/tmp", "rate_hz": 100000.0}, SettingsError, "rate_hz"),
-        (FileCamera, {"path": "/tmp", "clock": True}, SettingsError, "clock is true and /tmp is no bag"),
+        (FileCamera, {"path": "/tmp", "clock": True}, SettingsError, "/tmp is no bag, and clock True is of bags"),
+        (FileCamera, {"path": "/tmp", "topic": "/a", "depth_topic": "/b"}, SettingsError, "topic /a, depth_topic /b"),
         (SceneCamera, {"rate_hz": 0}, SettingsError, "0.1 to 240"),
         (SceneCamera, {"width": 1}, SettingsError, "width"),
         (SceneCamera, {"width": "wide"}, SettingsError, "integer"),
@@ -269,8 +270,10 @@ def test_clock_stands_while_a_loop_begins_again(robot, start, tmp_path):
 
 
 def test_file_camera_says_which_cameras_a_bag_has(start, tmp_path):
-    path = write_bag(tmp_path / "drive", [(topic, 0, image(0)) for topic in ("/camera/image_raw", "/rear/image")])
+    recorded = [(topic, 0, image(0)) for topic in ("/camera/image_raw", "/rear/image")]
+    path = write_bag(tmp_path / "drive", [*recorded, ("/front/camera_info", 0, calibration(0))])
     with pytest.raises(ImageError, match="its image topics are /camera/image_raw, /rear/image: name one as topic"):
         start(FileCamera, path=str(path))
-    with pytest.raises(SettingsError, match="depth_topic /depth is not in"):
-        start(FileCamera, path=str(path), topic="/rear/image", depth_topic="/depth")
+    for depth_topic in ("/depth", "/front/camera_info", "/rear/image"):
+        with pytest.raises(ImageError, match=f"has no depth topic {depth_topic}.*but /camera/image_raw: name one"):
+            start(FileCamera, path=str(path), topic="/rear/image", depth_topic=depth_topic)

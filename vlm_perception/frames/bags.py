@@ -177,6 +177,25 @@ class Bag:
             )
         return name
 
+    def depth_topic(self, wanted: str, camera: str) -> str:
+        """Return the topic of a camera's depth that is meant.
+
+        Args:
+            wanted: Its name.
+            camera: Topic of the camera's images.
+
+        Raises:
+            ImageError: `no_depth`: there is none of that name, or it is no image or the camera itself.
+        """
+        name = wanted if wanted.startswith("/") else f"/{wanted}"
+        known = [topic for topic, there in sorted(self.topics.items()) if there.kind in IMAGES and topic != camera]
+        if name in known:
+            return name
+        listed = f"but {', '.join(known)}: name one of them" if known else "nor any other image: record it"
+        kind = "the camera itself" if name == camera else self.topics[name].kind if name in self.topics else ""
+        why = f", which is {kind}" if kind else ""
+        raise ImageError(f"{self._path} has no depth topic {name}{why}, {listed}", cause="no_depth")
+
     def decoded(self, message: BagMessage) -> Frame:
         """Make the frame of an image message.
 

@@ -28,7 +28,7 @@ from vlm_perception.ros.image_messages import image_message
 from vlm_perception.ros.outputs.result_messages import header_message
 from vlm_perception.ros.parameters import declare
 from vlm_perception.ros.spin import run
-from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic, is_compressed_depth
+from vlm_perception.ros.topics import TF_STATIC_TOPIC, camera_info_topic, is_compressed_depth
 from vlm_perception.settings import Parameter
 
 PARAMETERS = (
@@ -47,6 +47,7 @@ _ABOUT = (
     "Images of a bag keep their stamps and frame ids; ~/camera_info, ~/depth, /tf and /tf_static go with them,\n"
     "and with clock /clock, for nodes with use_sim_time."
 )
+_OF_BAGS = ("topic", "depth_topic", "clock")
 _DEFAULT_RATE_HZ, _MOST_RATE_HZ = 10.0, 240.0
 _TYPES = {
     "sensor_msgs/msg/CameraInfo": CameraInfo,
@@ -77,13 +78,13 @@ class FileCamera:
         self._beside: dict[str, Publisher] = {}
         self._frame_id = values["frame_id"]
         warn = self.node.get_logger().warning
-        if values["clock"] and not is_bag(path):
-            raise SettingsError(
-                f"clock is true and {path} is no bag, whose time it is: set path to a bag, or clock false"
-            )
         if is_bag(path):
             self._recording = self._opened(path, values["topic"], values["depth_topic"])
             self._shots = self._recording.shots(values["loop"], self._on_skip)
+        elif given := [f"{name} {values[name]}" for name in _OF_BAGS if values[name]]:
+            raise SettingsError(
+                f"{path} is no bag, and {', '.join(given)} is of bags: set path to one, or leave it out"
+            )
         else:
             self._shots = _of_files(frames_of(path, values["loop"], self._on_skip, warn))
         # Read now, so that a wrong path ends the program at once.
@@ -108,23 +109,15 @@ class FileCamera:
 
     def _opened(self, path: Path, topic: str, depth_topic: str) -> Recording:
         """Open a bag, and make a publisher for each topic beside the images."""
-        names: dict[str, str] = {}
-
-        def beside(camera: str) -> list[str]:
-            names[camera_info_topic(camera)] = "~/camera_info"
-            names.update({TF_TOPIC: TF_TOPIC, TF_STATIC_TOPIC: TF_STATIC_TOPIC})
-            if depth_topic:
-                names[depth_topic] = "~/depth/compressedDepth" if is_compressed_depth(depth_topic) else "~/depth"
-            return list(names)
-
-        recording = Recording(path, topic, beside, self.node.get_logger().warning)
-        if depth_topic and depth_topic not in recording.beside:
-            recording.close()
-            raise SettingsError(f"depth_topic {depth_topic} is not in {path}: name a topic of it, or leave it empty")
+        recording = Recording(path, topic, depth_topic, self.node.get_logger().warning)
+        names = {camera_info_topic(recording.topic): "~/camera_info"}
+        if recording.depth_topic is not None:
+            compressed = is_compressed_depth(recording.depth_topic)
+            names[recording.depth_topic] = "~/depth/compressedDepth" if compressed else "~/depth"
         for name, kind in recording.beside.items():
             if (message_type := _TYPES.get(kind)) is not None:
                 qos = _LATCHED if name == TF_STATIC_TOPIC else QoSProfile(depth=10)
-                self._beside[name] = self.node.create_publisher(message_type, names[name], qos)
+                self._beside[name] = self.node.create_publisher(message_type, names.get(name, name), qos)
         return recording
 
     def _own_rate_hz(self, path: Path) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bags import BagMessage, open_bag
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic
 from vlm_perception.types import FrameHeader
 
 
@@ -36,31 +37,32 @@ class Recording:
     Args:
         path: The bag.
         topic: The camera's; empty where there is only one.
-        beside: Returns the topics that belong to a camera's topic; those that were recorded are read.
+        depth_topic: Its depth's; empty for none.
         note: Told in words what of the bag cannot be read.
 
     Attributes:
-        beside: Name -> type of the topics that were recorded beside it.
+        topic: The camera's.
+        depth_topic: Its depth's; None without one.
+        beside: Name -> type of the topics that were recorded beside it: calibration, depth and transforms.
         rate_hz: The mean rate of the images; None where that cannot be told.
 
     Raises:
-        ImageError: Nothing can be read, or the topic is not one of its cameras.
+        ImageError: Nothing can be read, or a topic is not one of its cameras.
     """
 
-    def __init__(
-        self, path: Path, topic: str, beside: Callable[[str], list[str]], note: Callable[[str], object]
-    ) -> None:
+    def __init__(self, path: Path, topic: str, depth_topic: str, note: Callable[[str], object]) -> None:
         self._closing = ExitStack()
         self._bag = self._closing.enter_context(open_bag(path, note))
         try:
-            self._topic = self._bag.image_topic(topic)
+            self.topic = self._bag.image_topic(topic)
+            self.depth_topic = self._bag.depth_topic(depth_topic, self.topic) if depth_topic else None
         except ImageError:
             self._closing.close()
             raise
         self._path = path
-        self.rate_hz = self._bag.rate_hz(self._topic)
-        wanted = [name for name in beside(self._topic) if name in self._bag.topics and name != self._topic]
-        self.beside = {name: self._bag.topics[name].kind for name in wanted}
+        self.rate_hz = self._bag.rate_hz(self.topic)
+        belong = (camera_info_topic(self.topic), TF_TOPIC, TF_STATIC_TOPIC, self.depth_topic)
+        self.beside = {name: self._bag.topics[name].kind for name in belong if name in self._bag.topics}
 
     def shots(self, loop: bool, on_skip: Callable[[ImageError], None]) -> Generator[Shot, None, None]:
         """Yield the images in order.
@@ -75,8 +77,8 @@ class Recording:
         while True:
             shown = 0
             waiting: list[BagMessage] = []
-            for message in self._bag.messages([self._topic, *self.beside]):
-                if message.topic != self._topic:
+            for message in self._bag.messages([self.topic, *self.beside]):
+                if message.topic != self.topic:
                     waiting.append(message)
                     continue
                 try:
@@ -87,7 +89,7 @@ class Recording:
                 yield Shot(frame.rgb, frame.header, tuple(waiting), message.recorded_ns)
                 waiting, shown = [], shown + 1
             if not shown:
-                raise ImageError(f"none of the images on {self._topic} of {self._path} can be read", cause="no_images")
+                raise ImageError(f"none of the images on {self.topic} of {self._path} can be read", cause="no_images")
             if not loop:
                 return
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlm_perception.apps.detect.inputs import DepthBeside, Note
 from vlm_perception.errors import ImageError
-from vlm_perception.frames.bags import CALIBRATION, IMAGES, TRANSFORMS, Bag, BagMessage, metres_of
+from vlm_perception.frames.bags import CALIBRATION, TRANSFORMS, Bag, BagMessage, metres_of
 from vlm_perception.ros.topics import TF_STATIC_TOPIC, TF_TOPIC, camera_info_topic, is_rectified
 from vlm_perception.types import Result, stamp_ns
 from vlm_perception.world.depth_view import DepthSource, Stamped, depth_view, place
@@ -41,7 +41,7 @@ class BagSpace:
     """
 
     def __init__(self, path: Path, bag: Bag, camera: str, depth: DepthBeside, note: Note) -> None:
-        name = _depth_topic(path, bag, camera, depth.depth_topic)
+        name = bag.depth_topic(depth.depth_topic, camera)
         self._bag, self._note = bag, note
         self._source = DepthSource(name, camera_info_topic(camera), depth.depth_tolerance_s, is_rectified(camera))
         self._target = depth.target_frame
@@ -107,17 +107,6 @@ class BagSpace:
         if about not in self._told:
             self._told.add(about)
             self._note(text)
-
-
-def _depth_topic(path: Path, bag: Bag, camera: str, wanted: str) -> str:
-    name = wanted if wanted.startswith("/") else f"/{wanted}"
-    known = [topic for topic, recorded in sorted(bag.topics.items()) if recorded.kind in IMAGES and topic != camera]
-    if name in known:
-        return name
-    listed = f"but {', '.join(known)}: name one of them" if known else "nor any other image: record it"
-    kind = "the camera itself" if name == camera else bag.topics[name].kind if name in bag.topics else ""
-    why = f", which is {kind}" if kind else ""
-    raise ImageError(f"{path} has no depth topic {name}{why}, {listed}", cause="no_depth")
 
 
 def _closest(kept: _Kept, at_ns: int) -> Stamped | None:

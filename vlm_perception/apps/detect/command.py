@@ -134,10 +134,9 @@ def _positive(text: str) -> float:
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.film_clip import FilmSampling
-    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, idle_options, read_pictures
     from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
-    from vlm_perception.frames.bag_files import is_bag
     from vlm_perception.prompts.builder import load_prompts
     from vlm_perception.types import Task
 
@@ -158,17 +157,12 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         least_px = settings.watch_budget(settings.budget, most).max_pixels
         watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)
     found = find_inputs(options.inputs)
-    if depth is not None and (others := sum(not is_bag(path) for path in found.files)):
-        terminal.note(
-            f"--depth-topic is of bags, and {others} of {len(found.files)} inputs are no bags: nothing in them gets a "
-            f"place in space"
-        )
     exports, lines = _exports(options, stdout, prompt, found.files)
     if (results := _result_bag(options.output_bag, prompt, settings)) is not None:
         exports.append(results)
     on_between = results.carry if results is not None and settings.tracking == "camera_rate" else None
     pictures = read_pictures(found.files, thinning, terminal.note, watching, options.topic, depth, on_between)
-    for note in found.notes:
+    for note in (*found.notes, *idle_options(options, found.files)):
         terminal.note(note)
     if prompt.neutralised:
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")

@@ -155,7 +155,7 @@ def test_depth_where_nothing_can_be_placed_by_it_is_told(tmp_path: Path, capsys:
     assert detect(bag, *more)[0] == 0
     assert "no bags" not in capsys.readouterr().err
     assert detect(bag, picture, *more)[0] == 0
-    assert "--depth-topic is of bags, and 1 of 2 inputs are no bags: nothing in them" in capsys.readouterr().err
+    assert "--depth-topic is of bags, and 1 of 2 inputs are none: it does nothing for these" in capsys.readouterr().err
 
 
 def test_a_transform_or_message_that_cannot_be_used_is_told_once(

@@ -49,6 +49,13 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def write_clip(frames: int) -> None:
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    for _ in range(frames):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+
+
 def test_one_line_for_each_image_on_stdout_and_only_own_lines_on_stderr(
     pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,10 +248,7 @@ def test_stream_prints_each_object_before_its_answer(
 def test_a_video_is_thinned_annotated_and_its_frames_kept(
     pictures: Path, engine: SpokenEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
-    for _ in range(7):
-        writer.write(np.zeros((48, 64, 3), np.uint8))
-    writer.release()
+    write_clip(7)
     options = ("--every", "2", "--max-frames", "3", "--annotated", "out", "--frames", "frames")
     assert detect(engine, "clip.avi", *options) == 0
     told = lines(capsys.readouterr().out)
@@ -451,6 +455,35 @@ def test_results_are_a_bag_that_needs_no_definitions_also_after_ctrl_c(
         told = [(item["bbox_xyxy"], item["label"]) for item in answer["objects"]]
         assert boxes == [((x0 + x1) / 2, y1 - y0, label) for (x0, y0, x1, y1), label in told]
         assert cv2.imdecode(picture.data, cv2.IMREAD_COLOR).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "inputs", "said"),
+    [
+        (("--topic", "/front"), "a.png", "--topic is of bags, and 1 of 1 inputs are none: it does nothing for these"),
+        (("--topic", "/camera/image_raw"), "drive", ""),
+        (("--depth-topic", "/depth"), "a.png clip.avi", "--depth-topic is of bags, and 2 of 2 inputs are none"),
+        (("--every", "2"), "a.png drive", "--every is of videos and bags, and 1 of 2 inputs are none"),
+        (("--every", "0.5s"), "a.png b.png", "--every is of videos and bags, and 2 of 2 inputs are none"),
+        (("--rate", "2"), "clip.avi drive", ""),
+        (("--max-frames", "1"), "a.png", "--max-frames is of videos and bags, and 1 of 1 inputs are none"),
+        (("--every", "1"), "a.png", ""),
+    ],
+)
+def test_an_option_that_does_nothing_for_an_input_is_told(
+    pictures: Path,
+    engine: SpokenEngine,
+    capsys: pytest.CaptureFixture[str],
+    option: tuple[str, ...],
+    inputs: str,
+    said: str,
+) -> None:
+    write_bag(pictures / "drive", camera(2))
+    write_clip(2)
+    assert detect(engine, *inputs.split(), *option) == 0
+    err = capsys.readouterr().err
+    assert said in err
+    assert ("does nothing" in err) == bool(said)
 
 
 def test_a_bag_that_is_there_is_refused_and_pictures_without_stamps_are_counted(

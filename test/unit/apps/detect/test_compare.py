@@ -106,7 +106,7 @@ def test_all_are_asked_about_all_pictures_one_model_after_the_other(
     pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench = Bench(*TWO)
-    assert compare(bench, "pictures") == 0
+    assert compare(bench, "pictures", "--topic", "/front") == 0
     assert bench.diary == ["load A", "close A", "load B", "close B"]
     assert [[request.frame.camera for request in each.requests] for each in bench.engines] == [
         [f"pictures/{name}.png" for name in "abc"]
@@ -124,6 +124,7 @@ def test_all_are_asked_about_all_pictures_one_model_after_the_other(
     assert rows[3] == ["B", "max_pixels=90000", "3", "0", "3", "0.667", "1.500", "1.500", "1"]
     assert out.splitlines()[-1] == "3 pictures, 2 about which they differ; wrote comparison.json and comparison.png"
     assert "vlm-detect: A: tiny: 3 answered, 6 objects, 0 failed" in err.splitlines()
+    assert err.count("--topic is of bags, and 3 of 3 inputs are none") == 1
 
 
 def test_everything_is_in_the_json(pictures: Path) -> None:

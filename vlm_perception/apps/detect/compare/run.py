@@ -18,7 +18,15 @@ from vlm_perception.apps.detect.compare.answers import Answers
 from vlm_perception.apps.detect.compare.comparison import Comparison
 from vlm_perception.apps.detect.compare.contact_sheet import MOST_ROWS, write_sheet
 from vlm_perception.apps.detect.compare.variants import read_variants
-from vlm_perception.apps.detect.inputs import Failure, Picture, PictureId, expected_count, find_inputs, read_pictures
+from vlm_perception.apps.detect.inputs import (
+    Failure,
+    Picture,
+    PictureId,
+    expected_count,
+    find_inputs,
+    idle_options,
+    read_pictures,
+)
 from vlm_perception.apps.detect.run import detect_all
 from vlm_perception.apps.detect.terminal import Terminal
 from vlm_perception.engines.base import Engine
@@ -66,7 +74,7 @@ def compare(
     variants = read_variants(options, names)
     path, sheet = _targets(options)
     found = find_inputs(options.inputs)
-    for note in found.notes:
+    for note in (*found.notes, *idle_options(options, found.files)):
         terminal.note(note)
     asked, codes = [Answers(variant) for variant in variants], list[int]()
     try:
