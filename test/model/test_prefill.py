@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from checkout import TINY
+from tiny_facts import HEAD_WIDTH, KEY_HEADS, LAYERS, SMALLEST_PX, VISION_BLOCKS
 
 import vlm_perception.engines.transformers.prefill as prefill_module
 from benchmarks.plain import TIE, PlainModel, first_difference
@@ -32,8 +33,6 @@ PROMPTS = (
     "what is in the image?",
 )
 SIZES = ((640, 480), (480, 640), (320, 240), (1280, 360))
-# Vision blocks and decoder layers that a tiny model runs for one frame.
-VISION, LAYERS = 4, 6
 
 
 def scene_request(seed: int, text: str, image_wh: tuple[int, int] = (640, 480), stamp_sec: int = 1) -> Request:
@@ -137,12 +136,12 @@ def test_what_is_kept_is_not_computed_again(plain: PlainModel) -> None:
         return layers_run(plain.model, lambda: parts.read(request))
 
     # The layers run twice for the first prompt: over what stands before the image, and over the rest.
-    assert run(first) == (VISION, 2 * LAYERS)
-    assert run(other) == (VISION, LAYERS), "the constant part is there"
+    assert run(first) == (VISION_BLOCKS, 2 * LAYERS)
+    assert run(other) == (VISION_BLOCKS, LAYERS), "the constant part is there"
     for prompt in (build_prompt("blue square"), first.prompt, Prompt("say", Task.RAW, "Say something.")):
         assert run(replace(first, prompt=prompt)) == (0, 0)
     # In another size it is another image.
-    assert run(replace(first, budget=PixelBudget(3136, 31_000))) == (VISION, LAYERS)
+    assert run(replace(first, budget=PixelBudget(3136, SMALLEST_PX + 1_000))) == (VISION_BLOCKS, LAYERS)
 
 
 def test_no_frame_is_taken_for_another(plain: PlainModel) -> None:
@@ -159,7 +158,7 @@ def test_no_frame_is_taken_for_another(plain: PlainModel) -> None:
     }
     for name, other in others.items():
         asked = replace(request, frame=other)
-        assert layers_run(plain.model, lambda asked=asked: parts.read(asked)) == (VISION, LAYERS), name
+        assert layers_run(plain.model, lambda asked=asked: parts.read(asked)) == (VISION_BLOCKS, LAYERS), name
     at_the_same_time = replace(request, frame=replace(frame, rgb=dark))
     assert equal(parts.read(at_the_same_time), Parts(plain).read(at_the_same_time))
 
@@ -183,10 +182,11 @@ def test_memory_is_bounded_in_frames_and_bytes(plain: PlainModel, monkeypatch: p
         parts.read(request)
     assert parts.prefill.kept_frames == prefill_module.MAX_KEPT_FRAMES
     one_frame = parts.prefill.kept_bytes // prefill_module.MAX_KEPT_FRAMES
-    # 6 layers, keys and values, 2 heads of 32 float32 numbers, for every token up to the image's last.
-    length = plain.prepare(requests[0])["input_ids"][0].tolist().index(plain.model.config.image_token_id) + 8 * 6
-    assert one_frame == 6 * 2 * 2 * 32 * 4 * length
-    assert layers_run(plain.model, lambda: parts.read(requests[0]))[0] == VISION, "the oldest has made room"
+    # Of each layer keys and values, float32 numbers, for every token up to the image's last.
+    ids, image_token = plain.prepare(requests[0])["input_ids"][0].tolist(), plain.model.config.image_token_id
+    length = ids.index(image_token) + ids.count(image_token)
+    assert one_frame == LAYERS * 2 * KEY_HEADS * HEAD_WIDTH * 4 * length
+    assert layers_run(plain.model, lambda: parts.read(requests[0]))[0] == VISION_BLOCKS, "the oldest has made room"
     assert layers_run(plain.model, lambda: parts.read(requests[-1]))[0] == 0
     for seed, (free, kept) in enumerate(((8 * 4 * one_frame, 4), (0, 0), (8 * one_frame, 1), (10**12, 2)), 1):
         # What is kept would be free without it: an eighth of all that is the room.
@@ -199,7 +199,7 @@ def test_memory_is_bounded_in_frames_and_bytes(plain: PlainModel, monkeypatch: p
 def test_a_stop_while_the_image_is_read_leaves_nothing_behind(plain: PlainModel, undrafted: TransformersEngine) -> None:
     request = scene_request(5, "all objects")
     expected = plain.answer(request).text
-    for asked_before in (0, LAYERS - 1, LAYERS, LAYERS + VISION, 2 * LAYERS + VISION - 1):
+    for asked_before in (0, LAYERS - 1, LAYERS, LAYERS + VISION_BLOCKS, 2 * LAYERS + VISION_BLOCKS - 1):
         undrafted.forget()
         count = iter(range(1000))
         stopped = undrafted.answer(request, lambda: next(count) >= asked_before)  # noqa: B023 - asked in this turn alone

@@ -11,6 +11,7 @@ import pytest
 import quantized_checkpoints
 import torch
 from checkout import TINY
+from tiny_facts import PARAMETERS
 from transformers import CompressedTensorsConfig
 
 from benchmarks.lossless import requests
@@ -90,7 +91,7 @@ def test_it_answers_drafted_as_undrafted_and_says_what_it_is(case: Case) -> None
     assert passes < tokens
     facts, model, checkpoint = drafted.describe(), loaded_model(drafted), find_checkpoint(str(case.folder))
     assert facts["quantized"] == case.told
-    assert facts["parameters"] == "4.0 M"
+    assert facts["parameters"] == f"{PARAMETERS / 1e6:.1f} M"
     held, estimate = held_bytes(model), loaded_bytes(checkpoint, "float32", case.quantize, multiplies_fp8=False)
     assert estimate == pytest.approx(held, rel=0.03)
     assert (held < 0.65 * FULL_BYTES) is case.is_smaller

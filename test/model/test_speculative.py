@@ -14,6 +14,7 @@ from checkout import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
+from tiny_facts import HEAD_WIDTH, KEY_HEADS, LAYERS
 from told import Told
 from transformers import AutoModelForImageTextToText
 
@@ -280,8 +281,8 @@ def test_a_pass_waits_for_nothing_on_the_device(case: Case) -> None:
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(case.scripted.loaded.model.config)
         Decoder(model)
-        cache, states = DecoderCache(), torch.zeros(1, 2, 30, 32, dtype=model.dtype)
-        cache.load(1, Prefix(((states, states),) * 6, 30, 30))
+        cache, states = DecoderCache(), torch.zeros(1, KEY_HEADS, 30, HEAD_WIDTH, dtype=model.dtype)
+        cache.load(1, Prefix(((states, states),) * LAYERS, 30, 30))
         cache.reserve(2, 272)
         rows = torch.zeros(4, 16, dtype=torch.int64)
         for alone in (True, False):
