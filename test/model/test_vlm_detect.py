@@ -99,7 +99,8 @@ def test_image_folder_pattern_and_video_without_ros(tmp_path: Path) -> None:
     process = start(tmp_path, *inputs, *options)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, err
-    assert [line.partition(":")[0] for line in err.splitlines()] == ["vlm-detect"] * 4, err
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["vlm-detect"] * 5, err
+    assert "--every is of videos and bags, and 4 of 5 inputs are none" in err
     assert "knows drawn scenes only" in err
     assert re.search(r"bad\.png cannot be decoded.*\n.*5 answered, \d+ objects, 1 failed", err), err
 
