@@ -153,6 +153,11 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         if depth is not None:
             given = "--depth-topic, --target-frame" if depth.target_frame else "--depth-topic"
             raise SettingsError(f"a film that is asked about as a whole has no places in space: leave {given} out")
+        if thinning.every != 1:
+            raise SettingsError(
+                f"a film that is asked about as a whole is seen at so many frames a second, whatever its own: give "
+                f"--rate HZ or --every {thinning.every}s instead of --every {thinning.every}"
+            )
         most = options.max_frames or MOST_FILM_FRAMES
         least_px = settings.watch_budget(settings.budget, most).max_pixels
         watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)

@@ -145,6 +145,7 @@ def test_wrong_usage_is_2_and_says_what(
         (["--device", "toaster"], "device is 'toaster'"),
         (["--prompts-file", "nowhere.yaml"], "nowhere.yaml"),
         (["--prompt", "  "], "prompt"),
+        (["--task", "watch", "--every", "3"], "give --rate HZ or --every 3s instead of --every 3"),
         (["--stream", "--format", "coco"], "--stream"),
         (["--format", "yolo"], "--output FOLDER"),
         (["--output", "."], "it is a folder"),
