@@ -215,7 +215,7 @@ def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(ro
     images, infos = robot.hear("/file_camera/image", Image), robot.hear("/file_camera/camera_info", CameraInfo)
     depths, moved = robot.hear("/file_camera/depth", Image), robot.hear("/tf", TFMessage)
     fixed = robot.hear("/tf_static", TFMessage)
-    node = start(FileCamera, path=str(path), topic="/front/image", depth_topic="/depth", loop=False, rate_hz=20.0)
+    node = start(FileCamera, path=str(path), topic="/front/image", depth_topic="depth", loop=False, rate_hz=20.0)
     robot.until(lambda: node.finished, "all images published")
     robot.until(lambda: len(images.messages) == 5 and len(infos.messages) == len(moved.messages) == 6, "all arrived")
     robot.until(lambda: len(depths.messages) == 6, "all depths arrived")

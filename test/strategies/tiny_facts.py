@@ -15,5 +15,5 @@ LAYERS: int = _CONFIG["text_config"]["num_hidden_layers"]
 KEY_HEADS: int = _CONFIG["text_config"]["num_key_value_heads"]
 HEAD_WIDTH: int = _CONFIG["text_config"]["hidden_size"] // _CONFIG["text_config"]["num_attention_heads"]
 PARAMETERS: int = _FIGURES["parameters"]
-# Areas that its processor lets through, square pixels.
-SMALLEST_PX, LARGEST_PX = _SIZE["shortest_edge"], _SIZE["longest_edge"]
+# The smallest area that its processor lets through, square pixels.
+SMALLEST_PX: int = _SIZE["shortest_edge"]
