@@ -87,7 +87,7 @@ class _Tags(HTMLParser):
         super().__init__(convert_charrefs=True)
         self._line_starts = [base]
         self._fed_to = base
-        self._text_at: tuple[int, str] | None = None
+        self._text_at: tuple[int, list[str]] | None = None
         self._events: list[_Event] = []
 
     def read(self, text: str) -> list[_Event]:
@@ -112,8 +112,10 @@ class _Tags(HTMLParser):
         self._events.append(_Event("end", tag, (start, start)))
 
     def handle_data(self, data: str) -> None:
-        place = self._end_text()
-        self._text_at = place, data
+        # Where a `>` stands in a text, the parser tells it in pieces, which depend on how the reply comes.
+        if self._text_at is None:
+            self._text_at = self._end_text(), []
+        self._text_at[1].append(data)
 
     def handle_comment(self, data: str) -> None:
         self._end_text()
@@ -132,8 +134,8 @@ class _Tags(HTMLParser):
         line, column = self.getpos()
         at = self._line_starts[line - 1] + column
         if self._text_at is not None:
-            start, text = self._text_at
-            self._events.append(_Event("text", "", (start, at), text=text))
+            start, pieces = self._text_at
+            self._events.append(_Event("text", "", (start, at), text="".join(pieces)))
             self._text_at = None
         return at
 

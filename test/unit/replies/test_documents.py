@@ -285,6 +285,7 @@ replies = st.text() | st.lists(st.sampled_from(PIECES), max_size=30).map("".join
 
 @example(f'<p data-bbox="{A}">a</think>b</p>', [1])
 @example(f'<p data-bbox="{A}">a<think>c</think>b</p>', [2])
+@example(f'<p data-bbox="{A}">a > b>> </p>', [1])
 @given(replies, st.lists(st.integers(1, 9), min_size=1, max_size=5))
 @settings(max_examples=300)
 def test_chunks_change_nothing_and_nothing_told_is_taken_back(text: str, sizes: list[int]) -> None:
