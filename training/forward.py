@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-# Tokens whose attention is computed together.
-CHUNK = 128
+from training.attention import attend
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ def _vision_block(block: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tenso
     attn = block.attn
     qkv = attn.qkv(norm(block.norm1, hidden)).view(scenes, count, 3, attn.num_heads, -1)
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
-    mixed = _attend(rotate(query, cos, sin), rotate(key, cos, sin), value)
+    mixed = attend(rotate(query, cos, sin), rotate(key, cos, sin), value)
     hidden = hidden + attn.proj(mixed.transpose(1, 2).reshape(scenes, count, width))
     normed = norm(block.norm2, hidden)
     return hidden + (_gated if hasattr(block.mlp, "gate_proj") else _two_layers)(block.mlp, normed)
@@ -177,39 +176,9 @@ def _decoder_layer(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor, mask: T
     )
     query, key = (_head_norm(attn, name, heads) for name, heads in (("q_norm", query), ("k_norm", key)))
     query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
-    groups = attn.num_key_value_groups
-    key, value = (t.repeat_interleave(groups, dim=1) for t in (rotate(key, cos, sin), value))
-    mixed = _attend(rotate(query, cos, sin), key, value, mask)
+    mixed = attend(rotate(query, cos, sin), rotate(key, cos, sin), value, mask)
     hidden = hidden + attn.o_proj(mixed.transpose(1, 2).reshape(scenes, length, width))
     return hidden + _gated(layer.mlp, norm(layer.post_attention_layernorm, hidden))
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Plain attention; the way back through torch's own took a third of a training step on the CPU.
-
-    Args:
-        query: (scenes, heads, length, head_dim).
-        key: As `query`.
-        value: As `query`.
-        mask: (scenes, 1, length, length) bool, causal; None where all see all.
-    """
-    if mask is None:
-        return _attend_to_all(query, key, value, None)
-    # Nobody sees what comes later: left out, it is half of the work.
-    length = query.shape[2]
-    parts = []
-    for start in range(0, length, CHUNK):
-        end = min(start + CHUNK, length)
-        rows = mask[:, :, start:end, :end]
-        parts.append(_attend_to_all(query[:, :, start:end], key[:, :, :end], value[:, :, :end], rows))
-    return torch.cat(parts, dim=2)
-
-
-def _attend_to_all(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    scores = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1).to(value.dtype) @ value
 
 
 def first_head(attn: Any, normed: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

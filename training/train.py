@@ -324,9 +324,10 @@ def main() -> None:
     workers = draw_scenes(plan)
     while not (plan.folder / "scenes/00003.npy").exists():
         time.sleep(1)
-    torch._dynamo.config.recompile_limit = 64
-    forward._decoder_layer = torch.compile(forward._decoder_layer, dynamic=False)
-    forward._vision_block = torch.compile(forward._vision_block, dynamic=False)
+    # Compiled into the layers, it would be taken apart again.
+    forward.attend = torch.compiler.disable(forward.attend)
+    forward._decoder_layer = torch.compile(forward._decoder_layer, dynamic=True)
+    forward._vision_block = torch.compile(forward._vision_block, dynamic=True)
     Trainer(plan).train()
     for worker in workers:
         worker.wait()
