@@ -1,8 +1,8 @@
-"""Cached scenes and questions to `Batch`es: patches, packed token sequences and dense targets."""
+"""Cached scenes and questions to `Batch`es: patches and packed token sequences."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,54 +14,23 @@ from transformers import PreTrainedTokenizerFast
 from training.cache import Shard
 from training.checkpoint import STRUCTURE_TOKENS, SYSTEM, TICKS_PER_S
 from training.clips import ClipShard, mirrored
+from training.dense_targets import DenseTargets, dense_targets, motion_of
 from training.families import TinyFamily, View
 from training.forward import Batch
 from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker, Question
-from training.replies import reading_order, scaled_box, to_box
 from training.watching import STEP_S, ask
 from vlm_perception.engines.transformers.clip_positions import clip_positions, grid_times_s, ticks_of
-from vlm_perception.scenes import COLOURS, KINDS, Truth
-from vlm_perception.scenes.clips import DIRECTIONS, Happening
-from vlm_perception.scenes.spec import LETTERS
+from vlm_perception.scenes import Truth
+from vlm_perception.scenes.clips import Happening
 
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
-MAX_RANK = 13
 # Places are most of the tokens and their last digits are partly chance, so what is found, what it is
 # and when the list ends would be drowned by them without weights.
 # In thousandths the last digit is a quarter of a pixel, all chance.
 WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "said": 5.0, "word": 8.0, "decision": 12.0}
 # Of a sentence, these follow from what stands around them; all other words are claims.
 FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "of", "there", "i", "see", "and", "in", "to"))
-
-
-@dataclass(frozen=True, slots=True)
-class DenseTargets:
-    """What each image token should know while training; all (scenes, tokens, ...).
-
-    Attributes:
-        kind: int64, 0 for nothing, then `KINDS`, then shadow.
-        colour: int64, 0 for nothing, then `COLOURS`, then shadow.
-        striped: float32, 1 where the covering object is striped.
-        xyxy: float32 (..., 4) box of the covering object, model pixels.
-        written: float32 (..., 4) the same box in a reply's coordinates.
-        is_centre: float32, 1 where the object's box centre lies in this token.
-        rank: int64, place of the object in reading order, 0 for nothing.
-        motion: int64, which way the covering object moves between the two frames of a clip: 0 for none, then
-            `DIRECTIONS`.
-        letters: int64 (..., 2) what is written in the left and the right half of the token: 0 for nothing, then
-            `LETTERS`.
-    """
-
-    kind: Tensor
-    colour: Tensor
-    striped: Tensor
-    xyxy: Tensor
-    written: Tensor
-    is_centre: Tensor
-    rank: Tensor
-    letters: Tensor
-    motion: Tensor
 
 
 class BatchMaker:
@@ -138,7 +107,7 @@ class BatchMaker:
         )
         batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
         dense = dense_targets([pair for clip in truths for pair in clip], view)
-        dense = replace(dense, motion=_motion(dense, truths, moving, view))
+        dense = replace(dense, motion=motion_of(dense, truths, moving, view))
         joined = {field.name: getattr(dense, field.name) for field in fields(dense)}
         return replace(batch, grid_t=pairs), DenseTargets(
             **{name: value.view(clips, -1, *value.shape[2:]) for name, value in joined.items()}
@@ -370,10 +339,12 @@ def patchify(pixels: NDArray[np.uint8], family: TinyFamily, later: NDArray[np.ui
         family: How it sees them.
         later: The second frames; of an image it is the image itself.
     """
-    count, side = len(pixels), family.family.cell_px // 2
     first = _ordered(pixels, family)
-    twice = np.stack([first, first if later is None else _ordered(later, family)], axis=6)
-    return torch.from_numpy(twice.reshape(count, -1, 3 * 2 * side * side))
+    # Filled in place: to stack and reorder tens of megabytes takes three times as long.
+    pairs = np.empty((*first.shape[:6], 2, *first.shape[6:]), np.float32)
+    pairs[:, :, :, :, :, :, 0] = first
+    pairs[:, :, :, :, :, :, 1] = first if later is None else _ordered(later, family)
+    return torch.from_numpy(pairs.reshape(len(pixels), first.shape[1] * first.shape[2] * 4, -1))
 
 
 def _ordered(pixels: NDArray[np.uint8], family: TinyFamily) -> NDArray[np.float32]:
@@ -394,90 +365,3 @@ def _flipped(truth: Truth, width: int) -> Truth:
 def _has_letters(truths: list[Truth]) -> bool:
     """Mirrored letters are no letters."""
     return any(truth.text is not None for truth in truths)
-
-
-def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
-    """Per image token: the object whose centre it holds, else the one that covers most of it."""
-    (down, across), cell_px = view.grid_hw, view.family.family.cell_px
-    kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
-    values = np.zeros((len(truths), down, across, 13), np.float32)
-    for scene, here in enumerate(truths):
-        boxes = [to_box(t, view.image_wh, view.model_wh) for t in here]
-        things = sorted(
-            zip(boxes, here, strict=True), key=lambda bt: (bt[1].label == "shadow", reading_order(bt[0], cell_px))
-        )
-        claimed = np.zeros((down, across), np.float32)
-        for rank, (box, truth) in enumerate(things, start=1):
-            share = _cover(box, down, across, cell_px)
-            centre = int((box[1] + box[3]) / 2 // cell_px), int((box[0] + box[2]) / 2 // cell_px)
-            share[centre] += 1.0
-            mine = (share > claimed) & (share > 0.08)
-            claimed[mine] = share[mine]
-            words = truth.label.split()
-            values[scene][mine] = (
-                kinds.index(words[-1]) + 1,
-                colours.index(words[0]) + 1,
-                truth.attributes.get("pattern") == "striped",
-                *box,
-                *to_box(truth, view.image_wh, view.reply_wh),
-                0,
-                0 if truth.label == "shadow" else min(rank, MAX_RANK),
-            )
-            if mine[centre]:
-                values[scene][(*centre, 11)] = 1
-    flat = torch.from_numpy(values.reshape(len(truths), down * across, 13))
-    return DenseTargets(
-        kind=flat[..., 0].long(),
-        colour=flat[..., 1].long(),
-        striped=flat[..., 2],
-        xyxy=flat[..., 3:7],
-        written=flat[..., 7:11],
-        is_centre=flat[..., 11],
-        rank=flat[..., 12].long(),
-        letters=torch.from_numpy(_letters(truths, view)).flatten(1, 2),
-        motion=torch.zeros(len(truths), down * across, dtype=torch.int64),
-    )
-
-
-def _motion(
-    dense: DenseTargets, truths: list[list[list[Truth]]], moving: list[tuple[Happening, ...]], view: View
-) -> Tensor:
-    """(pairs of all clips, tokens) which way what covers a token goes between the two frames of its pair."""
-    motion, place = torch.zeros_like(dense.kind), 0
-    kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
-    for clip, happenings in zip(truths, moving, strict=True):
-        for pair in range(len(clip)):
-            first_s, later_s = 2 * pair * STEP_S, (2 * pair + 1) * STEP_S
-            for one in happenings:
-                colour, kind = one.label.split()
-                if one.start_s < later_s and one.end_s > first_s:
-                    mine = (dense.kind[place] == kinds.index(kind) + 1) & (
-                        dense.colour[place] == colours.index(colour) + 1
-                    )
-                    motion[place][mine] = DIRECTIONS.index(one.direction) + 1
-            place += 1
-    return motion
-
-
-def _letters(truths: list[list[Truth]], view: View) -> NDArray[np.int64]:
-    """(scenes, down, across, 2) what is written where; the letters of a text are taken to be equally wide."""
-    (down, across), cell_px = view.grid_hw, view.family.family.cell_px
-    written = np.zeros((len(truths), down, across, 2), np.int64)
-    for scene, here in enumerate(truths):
-        for text, xyxy in (t.text for t in here if t.text is not None):
-            left, top, right, bottom = scaled_box(xyxy, view.image_wh, view.model_wh)
-            for place, letter in enumerate(text):
-                half, row = (
-                    (left + (right - left) * (place + 0.5) / len(text)) / (cell_px / 2),
-                    (top + bottom) / 2 // cell_px,
-                )
-                written[scene, int(row), int(half) // 2, int(half) % 2] = LETTERS.index(letter) + 1
-    return written
-
-
-def _cover(box: tuple[int, int, int, int], down: int, across: int, cell_px: int) -> NDArray[np.float32]:
-    """(down, across) share of each token's area that the box covers."""
-    ys, xs = np.arange(down) * cell_px, np.arange(across) * cell_px
-    high = np.clip(np.minimum(box[3], ys + cell_px) - np.maximum(box[1], ys), 0, None)
-    wide = np.clip(np.minimum(box[2], xs + cell_px) - np.maximum(box[0], xs), 0, None)
-    return (high[:, None] * wide[None, :] / cell_px**2).astype(np.float32)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from training.batches import MAX_RANK, WEIGHTS, DenseTargets
+from training.batches import WEIGHTS
+from training.dense_targets import MAX_RANK, DenseTargets
 from training.families import TinyFamily
 from training.forward import Batch, Hidden, first_head, norm
 from vlm_perception.scenes.clips import DIRECTIONS

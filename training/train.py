@@ -28,10 +28,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from training import forward
-from training.batches import BatchMaker, DenseTargets
+from training.batches import BatchMaker
 from training.cache import Shard, varied_scene
 from training.checkpoint import build_tokenizer, save
 from training.clips import ClipShard
+from training.dense_targets import DenseTargets
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
@@ -60,7 +61,7 @@ _Values = TypeVar("_Values", Batch, DenseTargets)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one run does: of which family, where, how long, how large a step; `workers` make the batches."""
+    """What one run does: of which family, where, how long, how large a step; `workers` make the batches, or itself."""
 
     family: str
     folder: Path
@@ -70,7 +71,7 @@ class Plan:
     learning_rate: float
     decay_share: float
     device: str = "cpu"
-    workers: int = 1
+    workers: int = 0
 
     @property
     def tiny(self) -> TinyFamily:
@@ -99,11 +100,12 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
         self._plan, self._tokenizer, self._first = plan, tokenizer, first
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
-        torch.set_num_threads(1)
         shards, clips = dict[int, Shard](), dict[int, ClipShard]()
         maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
-        worker = get_worker_info()
-        first, stride = (self._first + worker.id, worker.num_workers) if worker else (self._first, 1)
+        first, stride = self._first, 1
+        if worker := get_worker_info():
+            torch.set_num_threads(1)
+            first, stride = self._first + worker.id, worker.num_workers
         for step in range(first, self._plan.steps, stride):
             rng = np.random.default_rng([1000, step])
             if self._plan.is_of_clips(step):
@@ -155,7 +157,8 @@ class Trainer:
     def train(self) -> None:
         """Run until the steps are done, saving on the way and at the end."""
         stream = Stream(self.plan, self.processor.tokenizer, self.step)
-        loader = iter(DataLoader(stream, batch_size=None, num_workers=self.plan.workers, prefetch_factor=4))
+        ahead = 4 if self.plan.workers else None
+        loader = iter(DataLoader(stream, batch_size=None, num_workers=self.plan.workers, prefetch_factor=ahead))
         saved_s = logged_s = time.monotonic()
         sums = torch.zeros(6, device=self.plan.device)
         while self.step < self.plan.steps:
@@ -286,7 +289,7 @@ def _open(plan: Plan) -> tuple[Any, Any]:
 def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
     """Start workers that draw the missing shards."""
     command = [sys.executable, "-m", "training.cache", str(plan.folder / "scenes"), plan.family]
-    count = plan.workers + 1
+    count = max(2, plan.workers)
     clips = [sys.executable, "-m", "training.clips", str(plan.folder / "clips"), plan.family, str(CLIP_SHARDS)]
     drawing = [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
     return [*drawing, subprocess.Popen(clips)]
@@ -316,7 +319,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--decay-share", type=float, default=0.35)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: minutes instead of hours (default: cpu)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make the batches; many for a GPU")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that make the batches; many for a GPU, none on two cores"
+    )
     args = parser.parse_args()
     args.folder = args.folder or Path(f"build/train_{args.family}")
     plan = Plan(**vars(args))

@@ -15,6 +15,7 @@ from training.batches import WEIGHTS, BatchMaker
 from training.cache import Shard, resized
 from training.checkpoint import build_tokenizer
 from training.clips import ClipShard, make_clip_shard
+from training.dense_targets import dense_targets, motion_of
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import run
 from training.questions import TAUGHT_WEIGHTS, Asker
@@ -149,7 +150,7 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
     text = ("K7", (100.0, 100.0, 160.0, 130.0))
     view = family.view(IMAGE_WH)
     truth = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"}, (), text)
-    letters = batches.dense_targets([[truth]], view).letters[0]
+    letters = dense_targets([[truth]], view).letters[0]
     written = letters[letters > 0].tolist()
     assert [LETTERS[place - 1] for place in written] == ["K", "7"]
     halves = torch.nonzero(letters.view(view.grid_hw[0], -1))
@@ -216,7 +217,7 @@ def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, cli
     still = Truth("blue face", (220.0, 20.0, 300.0, 100.0), {"pattern": "plain"})
     one = Happening("red cart", "moves", "left", 1.2, 1.9)
     pairs = [[truth, still]] * 3
-    dense = batches.dense_targets(pairs, view)
-    motion = batches._motion(dense, [pairs], [(one,)], view)
+    dense = dense_targets(pairs, view)
+    motion = motion_of(dense, [pairs], [(one,)], view)
     assert [sorted(set(pair.tolist())) for pair in motion] == [[0], [0, 1], [0]]
     assert torch.equal(motion[1] > 0, dense.kind[1] == 4)
