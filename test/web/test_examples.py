@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from vlm_perception.apps.web.examples import examples
+from vlm_perception.apps.web.examples import examples, examples_for, further_examples
 from vlm_perception.prompts.builder import build_prompt
+from vlm_perception.scenes.relations import on_top_of
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Task
 
 
@@ -28,3 +30,33 @@ def test_the_pictures_hold_what_is_asked_for() -> None:
     assert [len(truth.points) for truth in truths["Key points"] if truth.label == "red cart"] == [2]
     assert "yellow face" not in [truth.label for truth in truths["Not there"]]
     assert [truth.attributes["of"] for truth in truths["Relations"] if truth.label == "shadow"] == ["blue circle"]
+
+
+def test_what_the_tiny_models_were_not_taught_is_asked_of_others_alone() -> None:
+    names = {
+        model: [example.name for example in examples_for(resolve_model(model))]
+        for model in ("tiny", "tiny-qwen3-vl", "Qwen/Qwen2.5-VL-3B-Instruct", "http://robot:8000/v1")
+    }
+    few = [example.name for example in examples()]
+    every = few + [example.name for example in further_examples()]
+    assert list(names.values()) == [few, few, every, every]
+    assert len(set(every)) == len(every)
+
+
+def test_the_further_pictures_hold_what_is_asked_for() -> None:
+    asked = {example.name: build_prompt(example.prompt).task for example in further_examples()}
+    assert asked == {
+        "On top": Task.DETECT,
+        "In words": Task.DESCRIBE,
+        "Yes or no": Task.DESCRIBE,
+        "Reasoning": Task.COUNT,
+        "Letters": Task.READ,
+    }
+    truths = {example.name: {truth.label: truth for truth in example.scene.truths} for example in further_examples()}
+    on_top = truths["On top"]
+    side_px = (640 * 480) ** 0.5
+    told = {n: on_top_of(t.xyxy, on_top["blue square"].xyxy, side_px) for n, t in on_top.items() if "circle" in n}
+    assert told == {"yellow circle": True, "red circle": False}
+    assert "green face" in truths["Yes or no"]
+    assert [len(truth.points) for label, truth in truths["Reasoning"].items() if "face" in label] == [2, 2]
+    assert [truth.text[0] for truth in truths["Letters"].values() if truth.text] == ["A7", "K2"]

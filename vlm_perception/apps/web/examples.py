@@ -1,9 +1,11 @@
-"""What the shipped model answers, an example each, with a picture drawn here: no download, the same every time."""
+"""What can be asked, an example each, with a picture drawn here: no download, the same every time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from vlm_perception.engines.model_card import read_limits
 from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, render
 from vlm_perception.scenes.spec import RGB
 
@@ -29,6 +31,15 @@ class Example:
     name: str
     prompt: str
     scene: Scene
+
+
+def examples_for(model: str) -> tuple[Example, ...]:
+    """Choose them for a model: one whose card says that it knows little is asked only what the shipped ones answer.
+
+    Args:
+        model: Hub id, folder of a checkpoint, or URL of a server.
+    """
+    return examples() if read_limits(Path(model)) else (*examples(), *further_examples())
 
 
 def examples() -> tuple[Example, ...]:
@@ -57,6 +68,34 @@ def examples() -> tuple[Example, ...]:
         Example("Relations", "the shadow of the blue circle", shadow),
         Example("Not there", "the yellow face", carts),
         Example("Chinese", "红色小车在哪里？", carts),
+    )
+
+
+def further_examples() -> tuple[Example, ...]:
+    """Draw those that the shipped tiny models were not taught."""
+    shapes = _draw(
+        _SKY,
+        _object("plain blue square", 0.36, 0.70, 0.36),
+        _object("plain yellow circle", 0.36, 0.352, 0.24),
+        _object("plain red circle", 0.78, 0.64, 0.24),
+    )
+    faces = _draw(
+        _WALL,
+        _object("plain yellow face", 0.24, 0.34, 0.32),
+        _object("plain green face", 0.74, 0.36, 0.30),
+        _object("plain red cart", 0.50, 0.78, 0.30),
+    )
+    lettered = _draw(
+        _WOOD,
+        replace(_object("plain blue cart", 0.28, 0.32, 0.42), text="A7"),
+        replace(_object("plain red cart", 0.70, 0.70, 0.42), text="K2"),
+    )
+    return (
+        Example("On top", "the circle on top of the blue square", shapes),
+        Example("In words", "describe the scene", shapes),
+        Example("Yes or no", "is there a green face?", faces),
+        Example("Reasoning", "how many eyes do the faces have?", faces),
+        Example("Letters", "read: labels on the carts", lettered),
     )
 
 

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from vlm_perception.apps.web.examples import Example, examples
+from vlm_perception.apps.web.examples import Example, examples_for
 from vlm_perception.apps.web.history import History, remember
 from vlm_perception.apps.web.session import Controls, Session
 from vlm_perception.apps.web.show import NO_ANSWER, Shown, show_problem
@@ -118,7 +118,7 @@ def build_page(session: Session, settings: Settings) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320, elem_id="found"):
                 outputs = [notice, *_main_outputs()]
                 json_file = gr.DownloadButton("Download as JSON", size="sm", interactive=False, elem_id="json")
-        cards = _example_cards()
+        cards = _example_cards(settings.model)
         outputs += _detail_outputs()
         memory = _Memory(*_history(), json_file)
         outputs.append(memory.last)
@@ -221,12 +221,12 @@ def _history() -> tuple[Any, Any, Any]:
     return gr.State(None), gr.State(()), gallery
 
 
-def _example_cards() -> list[tuple[Example, Any]]:
+def _example_cards(model: str) -> list[tuple[Example, Any]]:
     """Show each example as a picture with a button under it."""
     gr.HTML("<h2>Examples</h2>", elem_classes="part")
     cards = []
     with gr.Row(elem_id="examples"):
-        for example in examples():
+        for example in examples_for(model):
             with gr.Column(min_width=150, elem_classes="card"):
                 picture = _data_uri(example.scene.rgb)
                 gr.HTML(f'<img alt="{escape(example.name)}" src="{picture}"><p>{escape(example.name)}</p>')
