@@ -1,7 +1,7 @@
 """Attention for training on a CPU: few products over large blocks, on the way back too.
 
-A step spends most of its time here. On two cores this takes half as long as what torch compiles of the plain
-formula, and as torch's own attention, whose way back is slow.
+A step spends most of its time here, and both what torch compiles of the plain formula and torch's own attention are
+slow at the way back.
 """
 
 from __future__ import annotations

@@ -340,7 +340,7 @@ def patchify(pixels: NDArray[np.uint8], family: TinyFamily, later: NDArray[np.ui
         later: The second frames; of an image it is the image itself.
     """
     first = _ordered(pixels, family)
-    # Filled in place: to stack and reorder tens of megabytes takes three times as long.
+    # Filled in place: to stack and then reorder would copy tens of megabytes twice more.
     pairs = np.empty((*first.shape[:6], 2, *first.shape[6:]), np.float32)
     pairs[:, :, :, :, :, :, 0] = first
     pairs[:, :, :, :, :, :, 1] = first if later is None else _ordered(later, family)

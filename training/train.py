@@ -296,7 +296,7 @@ def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
 
 
 def spare_the_cpu() -> None:
-    """Settings of the process that took a quarter off a step on two cores, of which none changes what is learned.
+    """Settings of the process that make a step on a CPU shorter, and nothing that is learned worse.
 
     Freed memory is kept: a step frees gigabytes, and each of their pages would be fetched anew in the next. And numbers
     too small to matter, of which a softmax makes many, count as zero: processors are slow at them.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from vlm_perception.apps.web.examples import examples, examples_for, further_examples
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes.relations import on_top_of
@@ -41,6 +45,14 @@ def test_what_the_tiny_models_were_not_taught_is_asked_of_others_alone() -> None
     every = few + [example.name for example in further_examples()]
     assert list(names.values()) == [few, few, every, every]
     assert len(set(every)) == len(every)
+
+
+def test_a_checkpoint_is_known_by_its_card_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own").symlink_to(resolve_model("tiny"))
+    assert len(examples_for("~/own")) == len(examples())
 
 
 def test_the_further_pictures_hold_what_is_asked_for() -> None:

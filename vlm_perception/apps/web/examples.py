@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def examples_for(model: str) -> tuple[Example, ...]:
     Args:
         model: Hub id, folder of a checkpoint, or URL of a server.
     """
-    return examples() if read_limits(Path(model)) else (*examples(), *further_examples())
+    known = read_limits(Path(os.path.expanduser(model)))
+    return examples() if known else (*examples(), *further_examples())
 
 
 def examples() -> tuple[Example, ...]:
