@@ -13,11 +13,13 @@ from transformers import PreTrainedTokenizerFast
 
 from training.cache import Shard
 from training.checkpoint import STRUCTURE_TOKENS, SYSTEM, TICKS_PER_S
+from training.clip_pointers import Sight, places_to_look, sight_of
 from training.clips import ClipShard, mirrored
 from training.dense_targets import DenseTargets, dense_targets, motion_of
 from training.families import TinyFamily, View
 from training.forward import Batch
 from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker, Question
+from training.replies import Expected
 from training.watching import STEP_S, ask
 from vlm_perception.engines.transformers.clip_positions import clip_positions, grid_times_s, ticks_of
 from vlm_perception.scenes import Truth
@@ -31,6 +33,8 @@ TEXT_FIRST_SHARE = 0.08
 WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "said": 5.0, "word": 8.0, "decision": 12.0}
 # Of a sentence, these follow from what stands around them; all other words are claims.
 FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "of", "there", "i", "see", "and", "in", "to"))
+# What the lists of times consist of, whatever happened.
+FUNCTION_WORDS |= {"json", "start", "end", "time", "description"}
 
 
 class BatchMaker:
@@ -87,7 +91,7 @@ class BatchMaker:
     def make_clips(self, shard: ClipShard, clips: int, length: int) -> tuple[Batch, DenseTargets]:
         """As `make`, of clips; `length` is of questions and replies alone."""
         picked = self._rng.choice(len(shard.pixels), clips, replace=False)
-        rows, frames, truths, moving = [], [], [], []
+        frames, truths, moving = [], [], []
         for index in picked:
             pixels, here = np.asarray(shard.pixels[index]), shard.truths[index]
             happenings = shard.happenings[index]
@@ -97,7 +101,6 @@ class BatchMaker:
             frames.append(pixels)
             truths.append(here)
             moving.append(happenings)
-            rows.append(self._pack_clip(len(pixels), happenings, shard.still[index], shard.view, length))
         stacked, view, grid = np.stack(frames), shard.view, shard.view.grid_hw
         pairs = stacked.shape[1] // 2
         patches = patchify(
@@ -105,16 +108,21 @@ class BatchMaker:
             view.family,
             stacked[:, 1::2].reshape(-1, *stacked.shape[2:]),
         )
-        batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
         dense = dense_targets([pair for clip in truths for pair in clip], view)
         dense = replace(dense, motion=motion_of(dense, truths, moving, view))
-        joined = {field.name: getattr(dense, field.name) for field in fields(dense)}
+        by_clip = {field.name: getattr(dense, field.name).unflatten(0, (clips, pairs)) for field in fields(dense)}
+        rows = []
+        for place, (index, happenings) in enumerate(zip(picked, moving, strict=True)):
+            own = DenseTargets(**{name: value[place] for name, value in by_clip.items()})
+            sights = {one: sight_of(one, own) for one in happenings}
+            rows.append(self._pack_clip(2 * pairs, sights, shard.still[index], view, length))
+        batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
         return replace(batch, grid_t=pairs), DenseTargets(
-            **{name: value.view(clips, -1, *value.shape[2:]) for name, value in joined.items()}
+            **{name: value.flatten(1, 2) for name, value in by_clip.items()}
         )
 
     def _pack_clip(
-        self, frames: int, happenings: tuple[Happening, ...], still: list[str], view: View, length: int
+        self, frames: int, sights: dict[Happening, Sight | None], still: list[str], view: View, length: int
     ) -> dict[str, NDArray[Any]]:
         """One sequence: the frames as the processor writes them, then questions with their replies."""
         (down, across), times_s = view.grid_hw, [frame * STEP_S for frame in range(frames)]
@@ -139,7 +147,9 @@ class BatchMaker:
         columns = [_unasked(np.array(ids, np.int64), positions)]
         start, used = int(positions.max()) + 1, 0
         while True:
-            instruction, expected = ask(happenings, still, self._rng, chinese=bool(self._rng.random() < CHINESE_SHARE))
+            instruction, expected = ask(
+                tuple(sights), still, self._rng, chinese=bool(self._rng.random() < CHINESE_SHARE)
+            )
             asked = Question("watch", instruction, expected.words, expected, False)
             prompt = self._ids(f"{instruction}<|im_end|>\n<|im_start|>assistant\n")
             reply = self._ids(f"{asked.reply}<|im_end|>")
@@ -147,8 +157,24 @@ class BatchMaker:
             if used > length and len(columns) > 1:
                 return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
             columns.append(self._branch(prompt, reply, len(columns), start, asked, view))
-            # Nowhere to look: the thing is somewhere else in each frame.
-            columns[-1]["pointers"][:] = -1
+            self._watch(columns[-1], expected, [sights[one] for one in expected.happenings], frames // 2, view)
+
+    def _watch(
+        self, column: dict[str, NDArray[Any]], expected: Expected, sights: list[Sight | None], pairs: int, view: View
+    ) -> None:
+        """Say of a reply about a clip where to look, and that times count."""
+        # Where each pair has a null token of its own, the last one is meant.
+        tokens = view.grid_hw[0] * view.grid_hw[1]
+        stride = tokens + (view.family.family.name != "Qwen2.5-VL")
+        seen = [s and tuple(pair * stride + token for pair, token in (s.start, s.middle, s.end)) for s in sights]
+        text = f"{expected.words}<|im_end|>"
+        looks, telling = places_to_look(text, seen, (pairs - 1) * stride + tokens)
+        ends = [last - 1 for _, last in self._offsets(text)]
+        answer = slice(len(column["labels"]) - 1 - len(ends), -1)
+        column["pointers"][answer] = looks[ends]
+        digits = self._is_digit[column["labels"][answer]]
+        column["weights"][answer][digits] = WEIGHTS["structure"]
+        column["weights"][answer][np.isin(ends, telling)] = WEIGHTS["word"]
 
     def _pack(self, truths: list[Truth], view: View, length: int, text_first: bool) -> dict[str, NDArray[Any]]:
         """One sequence: shared prefix with the image, then every question with its reply."""
@@ -227,9 +253,7 @@ class BatchMaker:
 
     def _mentioned(self, asked: Question, view: View) -> NDArray[np.int64]:
         """Token by token of a sentence: the centre of the thing that it names, the null token for a "no", else -1."""
-        spans = self._tokenizer(
-            f"{asked.reply}<|im_end|>", add_special_tokens=False, return_offsets_mapping=True
-        ).offset_mapping
+        spans = self._offsets(f"{asked.reply}<|im_end|>")
         pointers = np.full(len(spans), -1, np.int64)
         for first, end, box in asked.expected.mentions:
             inside = [i for i, (a, b) in enumerate(spans) if a < end and b > first]
@@ -241,11 +265,14 @@ class BatchMaker:
         return pointers
 
     def _said_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Loss weight of the tokens of a sentence: claims count, and above all its first word, which decides."""
+        """Loss weight of the tokens of a sentence: claims count, and above all its first word, which decides.
+
+        In a list of times it is the opening that decides whether there is one.
+        """
         answered = np.flatnonzero(labels >= 0)
         weights = np.where(np.isin(labels, self._function), WEIGHTS["structure"], WEIGHTS["said"]).astype(np.float32)
-        weights[answered[0]] = WEIGHTS["decision"]
-        weights[np.isin(labels, self._begins)] = WEIGHTS["decision"]
+        begins = np.flatnonzero(np.isin(labels, self._begins))
+        weights[begins if len(begins) else answered[0]] = WEIGHTS["decision"]
         return weights
 
     def _in_text(self, reply: list[int]) -> NDArray[np.bool_]:
@@ -256,6 +283,12 @@ class BatchMaker:
             marks.append(inside)
             inside = inside or token == self._text_opener
         return np.array(marks, bool)
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """First character of each token, and one past its last."""
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        offsets: list[tuple[int, int]] = encoded.offset_mapping
+        return offsets
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

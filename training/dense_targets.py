@@ -96,19 +96,21 @@ def motion_of(
 ) -> Tensor:
     """(pairs of all clips, tokens) which way what covers a token goes between the two frames of its pair."""
     motion, place = torch.zeros_like(dense.kind), 0
-    kinds, colours = (*KINDS, "shadow"), (*COLOURS, "shadow")
     for clip, happenings in zip(truths, moving, strict=True):
+        mine = [covered_by(dense, one.label) for one in happenings]
         for pair in range(len(clip)):
             first_s, later_s = 2 * pair * STEP_S, (2 * pair + 1) * STEP_S
-            for one in happenings:
-                colour, kind = one.label.split()
+            for one, covered in zip(happenings, mine, strict=True):
                 if one.start_s < later_s and one.end_s > first_s:
-                    mine = (dense.kind[place] == kinds.index(kind) + 1) & (
-                        dense.colour[place] == colours.index(colour) + 1
-                    )
-                    motion[place][mine] = DIRECTIONS.index(one.direction) + 1
+                    motion[place][covered[place]] = DIRECTIONS.index(one.direction) + 1
             place += 1
     return motion
+
+
+def covered_by(dense: DenseTargets, label: str) -> Tensor:
+    """(scenes, tokens) bool, which of them something of a label covers."""
+    colour, kind = label.split()
+    return (dense.kind == KINDS.index(kind) + 1) & (dense.colour == list(COLOURS).index(colour) + 1)
 
 
 def _letters(truths: list[list[Truth]], view: View) -> NDArray[np.int64]:

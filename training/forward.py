@@ -36,7 +36,8 @@ class Batch:
         grid_t: Pairs of frames of a clip, one behind the other in `patches`; 1 for images.
         pointers: (scenes, length) int64, the image token that holds the centre of the object which
             the label is part of or, where the label decides whether another object follows, of the
-            next one; the number of image tokens where none follows; -1 where nothing is asked.
+            next one; the number of image tokens where none follows; -1 where nothing is asked. Of a clip, counted
+            through all its pairs.
     """
 
     patches: Tensor

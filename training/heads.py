@@ -3,11 +3,12 @@
 A small decoder learns *what* within minutes and *where* very late, because it reads absolute
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you, how far are its edges and what is written in your halves; after the
-first decoder layer, in which row and column do you stand; after the third, what are the box's
-coordinates as the reply writes them. Then the decoder only has to attend and copy, and the pointer
-loss shows it where to: one attention head in each of two layers is asked to look at the centre of
-the object that is being written or named or, where it is decided whether another follows, of the
-next one or at a null token. None of the heads is saved with the checkpoint.
+first decoder layer, in which row and column do you stand, and in which pair of a clip's frames;
+after the third, what are the box's coordinates as the reply writes them. Then the decoder only has
+to attend and copy, and the pointer loss shows it where to: one attention head in each of two layers
+is asked to look at the centre of the object that is being written or named or, where it is decided
+whether another follows, of the next one or at a null token; of a clip, at the object at the time
+that is being written. None of the heads is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from vlm_perception.scenes.clips import DIRECTIONS
 from vlm_perception.scenes.spec import LETTERS
 
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
+# Pairs of frames of the longest clip.
+TIME_CLASSES = 8
 LETTER_CLASSES, MOTION_CLASSES = len(LETTERS) + 1, len(DIRECTIONS) + 1
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
@@ -44,6 +47,7 @@ class DenseHeads(nn.Module):
         self.vision = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + 2 + 4 + 2 * LETTER_CLASSES + MOTION_CLASSES)
         self.position = nn.Linear(width, 2 * GRID_CLASSES)
         self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
+        self.time = nn.Linear(width, TIME_CLASSES)
 
     def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
         """Losses of the three heads: vision, position, place."""
@@ -53,7 +57,7 @@ class DenseHeads(nn.Module):
         rows, columns = _grid(batch, hidden.vision.device)
         return (
             self._vision_loss(hidden.vision, dense, rows, columns),
-            self._position_loss(at[POSITION_LAYER], rows, columns),
+            self._position_loss(at[POSITION_LAYER], rows, columns, batch.grid_t),
             self._place_loss(at[PLACE_LAYER], dense),
         )
 
@@ -74,9 +78,13 @@ class DenseHeads(nn.Module):
             + _rare(motion, dense.motion)
         )
 
-    def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor, pairs: int) -> Tensor:
         row, column = self.position(hidden).float().split(GRID_CLASSES, dim=-1)
-        return _classes(row, rows) + _classes(column, columns)
+        loss = _classes(row, rows) + _classes(column, columns)
+        if pairs == 1:
+            return loss
+        time = self.time(hidden).float().unflatten(1, (pairs, -1))
+        return loss + _classes(time, torch.arange(pairs, device=rows.device).view(1, -1, 1).expand(time.shape[:-1]))
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
         size, count = self._family.bin_size, self._family.bins
@@ -106,15 +114,15 @@ def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[
     return (each * weights).sum() / weights.sum(), plain.detach()
 
 
-def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, image_token: int, null_token: int) -> Tensor:
+def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, seen_token: int, null_token: int) -> Tensor:
     """Cross-entropy of the first head's attention over image and null token, against `batch.pointers`.
 
     The null token is the one that ends the image; it is looked at where nothing (more) fits the
     question. So "red square" must score above it for the red square and below it for a red circle.
     """
     scenes = batch.input_ids.shape[0]
-    # In the sequence the null token comes right behind the image tokens.
-    at_image = (batch.input_ids == image_token) | (batch.input_ids == null_token)
+    # In the sequence the null token comes right behind the image tokens; of clips of Qwen3-VL one behind each pair.
+    at_image = (batch.input_ids == seen_token) | (batch.input_ids == null_token)
     asked = batch.pointers >= 0
     if not asked.any():
         return hidden.last.new_zeros((), dtype=torch.float32)

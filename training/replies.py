@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vlm_perception.scenes import Truth
+from vlm_perception.scenes.clips import Happening
 from vlm_perception.types import WH, XYXY
 
 COLOURS_ZH = {"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "blue": "蓝色", "purple": "紫色"}
@@ -32,6 +33,7 @@ class Expected:
         words: The whole reply, where it is a sentence; empty where it is a list.
         events: Start and end in seconds after the clip's first frame, and what it is, of a question "when"; `words` has
             them in the form of the reply.
+        happenings: Of a clip: what `words` say that happened, in that order.
         mentions: Where in `words` a thing is named: first character, one past the last, and the thing's box.
     """
 
@@ -42,6 +44,7 @@ class Expected:
     texts: tuple[tuple[str, tuple[int, int, int, int]], ...] = ()
     words: str = ""
     events: tuple[tuple[float, float, str], ...] = ()
+    happenings: tuple[Happening, ...] = field(default=(), compare=False)
     mentions: tuple[tuple[int, int, tuple[int, int, int, int]], ...] = ()
 
 

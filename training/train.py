@@ -46,9 +46,9 @@ WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
 # The tokenizer learns its words from these.
 CORPUS_SCENES, CORPUS_QUESTIONS = 300, 40
-CLIP_SHARDS = 24
+CLIP_SHARDS = 96
 # One step in so many is of clips, once images are known a little; a clip costs about as much as four scenes.
-CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 6, 0.08, 4
+CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 4, 0.08, 4
 CLIP_LENGTH = 256
 SAVE_EVERY_S = 240.0
 RESUME_FILE = "resume.safetensors"
@@ -194,7 +194,7 @@ class Trainer:
             seen = config.video_token_id if batch.grid_t > 1 else config.image_token_id
             vision, position, place = self.heads(hidden, batch, dense, seen)
             layers = self.model.model.language_model.layers
-            pointer = pointer_loss(layers, hidden, batch, config.image_token_id, config.vision_end_token_id)
+            pointer = pointer_loss(layers, hidden, batch, seen, config.vision_end_token_id)
             # The heads lead early on; near the end the answers are what counts.
             lead = 0.2 + 0.8 * min(1.0, factor) if self.step > self.plan.steps / 2 else 1.0
             loss = token + lead * (0.5 * vision + 0.2 * position + 0.5 * place + 0.6 * pointer)

@@ -62,10 +62,10 @@ def ask(
         question = f"{name}怎么移动了？" if chinese else f"which way did the {name} go?"
     else:
         question = _one_of(rng, ("发生了什么？", "什么东西移动了？") if chinese else ("what happened?", "what moved?"))
-    meant = [one for one in happenings if label in ("", one.label)]
+    meant = tuple(one for one in happenings if label in ("", one.label))
     space = "" if chinese else " "
     said = space.join(sentence(one, chinese=chinese) for one in meant) or _nothing(label, chinese=chinese)
-    return build_prompt(f"watch: {question}").instruction, Expected(words=said)
+    return build_prompt(f"watch: {question}").instruction, Expected(words=said, happenings=meant)
 
 
 def sentence(one: Happening, *, chinese: bool) -> str:
@@ -124,17 +124,14 @@ def _when(
         what = tuple(_ASKED)[int(rng.integers(len(_ASKED)))]
     verb, verb_zh = _ASKED[what]
     question = f"{in_chinese(label)}什么时候{verb_zh}？" if chinese else f"when did the {label} {verb}?"
-    events = tuple(
-        (
-            *times(one),
-            sentence(one, chinese=True).replace(f"在{_span(one)}", "").rstrip("。")
-            if chinese
-            else f"the {clause(one)}",
-        )
-        for one in happenings
-        if (one.label, one.what) == (label, what)
-    )
-    return build_prompt(f"watch: {question}").instruction, Expected(words=render_events(events), events=events)
+    meant = tuple(one for one in happenings if (one.label, one.what) == (label, what))
+    events = tuple((*times(one), _described(one, chinese=chinese)) for one in meant)
+    expected = Expected(words=render_events(events), events=events, happenings=meant)
+    return build_prompt(f"watch: {question}").instruction, expected
+
+
+def _described(one: Happening, *, chinese: bool) -> str:
+    return sentence(one, chinese=True).replace(f"在{_span(one)}", "").rstrip("。") if chinese else f"the {clause(one)}"
 
 
 def _span(one: Happening) -> str:
