@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from recorded_bags import START_S, calibration, image, transforms, write_bag
+from recorded_bags import START_S, calibration, image, text, transforms, write_bag
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
@@ -229,6 +229,15 @@ def test_file_camera_shows_a_bag_under_its_own_stamps_with_what_belongs_to_it(ro
     assert [m.encoding for m in depths.messages] == ["16UC1"] * 6
     assert [m.transforms[0].transform.translation.x for m in moved.messages] == list(range(6))
     assert {m.transforms[0].child_frame_id for m in fixed.messages} == {"lens", "lidar"}
+
+
+def test_file_camera_says_what_it_leaves_out_of_a_bag(robot, start, tmp_path):
+    recorded = [("/front/camera_info", 0, text("f = 50 px")), ("/tf", 0, text("none")), ("/front/image", 0, image(0))]
+    path = write_bag(tmp_path / "drive", recorded)
+    images, lines = robot.hear("/file_camera/image", Image), robot.hear_log()
+    start(FileCamera, path=str(path), rate_hz=20.0)
+    robot.until(lambda: images.messages, "images are shown")
+    robot.until(lambda: sum("is a std_msgs/msg/String" in line.msg for line in lines.messages) == 2, "both are named")
 
 
 def test_with_clock_a_node_on_simulated_time_answers_all_of_a_bag_with_ages_of_the_recording(

@@ -115,9 +115,13 @@ class FileCamera:
             compressed = is_compressed_depth(recording.depth_topic)
             names[recording.depth_topic] = "~/depth/compressedDepth" if compressed else "~/depth"
         for name, kind in recording.beside.items():
-            if (message_type := _TYPES.get(kind)) is not None:
-                qos = _LATCHED if name == TF_STATIC_TOPIC else QoSProfile(depth=10)
-                self._beside[name] = self.node.create_publisher(message_type, names.get(name, name), qos)
+            if (message_type := _TYPES.get(kind)) is None:
+                self.node.get_logger().warning(
+                    f"{name} of {path} is a {kind}, and {', '.join(_TYPES)} are shown: it is left out"
+                )
+                continue
+            qos = _LATCHED if name == TF_STATIC_TOPIC else QoSProfile(depth=10)
+            self._beside[name] = self.node.create_publisher(message_type, names.get(name, name), qos)
         return recording
 
     def _own_rate_hz(self, path: Path) -> float | None:
