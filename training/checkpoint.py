@@ -50,8 +50,9 @@ PIXELS = PixelBudget(30_000, 90_000)
 QWEN3_VL_PIXELS = PixelBudget(39_200, 117_600)
 # What some scenes, and the frames of clips, are seen at: 224x168, 252x140, 196x196 and their like.
 SMALL_PIXELS = {"Qwen2.5-VL": PixelBudget(30_000, 196 * 196), "Qwen3-VL": PixelBudget(39_200, 224 * 224)}
-# Of Qwen2.5-VL's axis of time: frames of half a second are two apart.
-TICKS_PER_S = 4
+# Of Qwen2.5-VL's axis of time, as its own checkpoints have it: frames of half a second are one apart. At 4 a pair is 2
+# to 4 radians from the next on the axis's frequencies, and its time was not learned.
+TICKS_PER_S = 2
 _WIDTH = 256
 SYSTEM = "You are a helpful assistant."
 CHAT_TEMPLATE = (

@@ -3,12 +3,12 @@
 A small decoder learns *what* within minutes and *where* very late, because it reads absolute
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you, how far are its edges and what is written in your halves; after the
-first decoder layer, in which row and column do you stand, and in which pair of a clip's frames;
-after the third, what are the box's coordinates as the reply writes them. Then the decoder only has
-to attend and copy, and the pointer loss shows it where to: one attention head in each of two layers
-is asked to look at the centre of the object that is being written or named or, where it is decided
-whether another follows, of the next one or at a null token; of a clip, at the object at the time
-that is being written. None of the heads is saved with the checkpoint.
+first decoder layer, in which row and column do you stand; after the third, what are the box's
+coordinates as the reply writes them, and in which pair of a clip's frames are you. Then the decoder
+only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
+two layers is asked to look at the centre of the object that is being written or named or, where it
+is decided whether another follows, of the next one or at a null token; of a clip, at the object at
+the time that is being written. None of the heads is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class DenseHeads(nn.Module):
         rows, columns = _grid(batch, hidden.vision.device)
         return (
             self._vision_loss(hidden.vision, dense, rows, columns),
-            self._position_loss(at[POSITION_LAYER], rows, columns, batch.grid_t),
-            self._place_loss(at[PLACE_LAYER], dense),
+            self._position_loss(at[POSITION_LAYER], rows, columns),
+            self._place_loss(at[PLACE_LAYER], dense) + self._time_loss(at[PLACE_LAYER], batch.grid_t),
         )
 
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
@@ -78,13 +78,15 @@ class DenseHeads(nn.Module):
             + _rare(motion, dense.motion)
         )
 
-    def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor, pairs: int) -> Tensor:
+    def _position_loss(self, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         row, column = self.position(hidden).float().split(GRID_CLASSES, dim=-1)
-        loss = _classes(row, rows) + _classes(column, columns)
+        return _classes(row, rows) + _classes(column, columns)
+
+    def _time_loss(self, hidden: Tensor, pairs: int) -> Tensor:
         if pairs == 1:
-            return loss
-        time = self.time(hidden).float().unflatten(1, (pairs, -1))
-        return loss + _classes(time, torch.arange(pairs, device=rows.device).view(1, -1, 1).expand(time.shape[:-1]))
+            return hidden.new_zeros((), dtype=torch.float32)
+        times = self.time(hidden).float().unflatten(1, (pairs, -1))
+        return _classes(times, torch.arange(pairs, device=hidden.device).view(1, -1, 1).expand(times.shape[:-1]))
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
         size, count = self._family.bin_size, self._family.bins
