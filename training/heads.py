@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
+from torchvision.ops import generalized_box_iou_loss
 
 from training.batches import WEIGHTS
 from training.dense_targets import MAX_RANK, DenseTargets
@@ -28,6 +29,7 @@ KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 1
 # Pairs of frames of the longest clip.
 TIME_CLASSES = 8
 LETTER_CLASSES, MOTION_CLASSES = len(LETTERS) + 1, len(DIRECTIONS) + 1
+GIOU_WEIGHT = 1.5
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
 POINTER_LAYERS = (4, 5)
@@ -68,12 +70,13 @@ class DenseHeads(nn.Module):
         cell_px = self._family.family.cell_px
         origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * cell_px + cell_px / 2
         wanted = (dense.xyxy - origin) / cell_px
+        told = _told(dense)
         flag_targets = torch.stack([dense.striped, dense.is_centre], dim=-1)
         return (
             2.0 * _classes(kind, dense.kind)
             + 2.0 * _classes(colour, dense.colour)
             + fn.binary_cross_entropy_with_logits(flags, flag_targets)
-            + 1.5 * _distance(edges[there], wanted[there], beta=0.05)
+            + _box_loss(edges[there], wanted[there], told[there], scale=1.5, beta=0.05)
             + _rare(letters.unflatten(-1, (2, LETTER_CLASSES)), dense.letters)
             + _rare(motion, dense.motion)
         )
@@ -95,12 +98,14 @@ class DenseHeads(nn.Module):
         )
         there = dense.kind > 0
         bin_targets = (dense.written[there] / size).long().clamp(0, count - 1)
+        told = _told(dense)[there]
+        by_bin = fn.cross_entropy(bins[there].view(-1, count), bin_targets.flatten(), reduction="none").view(-1, 4)
         return (
             _classes(kind, dense.kind)
             + _classes(colour, dense.colour)
             + 0.5 * _classes(rank, dense.rank)
-            + 6.0 * _distance(edges[there], dense.written[there] / (25 * size), beta=0.01)
-            + (_classes(bins[there].view(-1, 4, count), bin_targets) if len(bin_targets) else 0.0 * bins.sum())
+            + _box_loss(edges[there], dense.written[there] / (25 * size), told, scale=6.0, beta=0.01)
+            + _weighted(by_bin.mean(-1), told)
         )
 
 
@@ -139,9 +144,27 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, seen_token
     return total
 
 
-def _distance(found: Tensor, wanted: Tensor, beta: float) -> Tensor:
-    """Mean distance; of nothing, where all scenes are empty, it is none."""
-    return fn.smooth_l1_loss(found, wanted, beta=beta, reduction="sum") / max(1, wanted.numel())
+def _told(dense: DenseTargets) -> Tensor:
+    """Weight of each token's box: a reply is read from the one at the centre, and a small thing has few others."""
+    return 0.3 + 3.0 * dense.is_centre
+
+
+def _box_loss(found: Tensor, wanted: Tensor, told: Tensor, *, scale: float, beta: float) -> Tensor:
+    """Distance of the edges, times `scale`, and GIoU, by which small and flat things have to be met closer.
+
+    Source: N. Carion et al., "End-to-End Object Detection with Transformers" (2020).
+    """
+    distance = fn.smooth_l1_loss(found, wanted, beta=beta, reduction="none").mean(-1)
+    # An untrained head's edges may be the wrong way round.
+    corners = found[:, :2], found[:, 2:]
+    ordered = torch.cat([torch.minimum(*corners), torch.maximum(*corners)], dim=-1)
+    overlap = generalized_box_iou_loss(ordered, wanted)
+    return scale * _weighted(distance, told) + GIOU_WEIGHT * _weighted(overlap, told)
+
+
+def _weighted(each: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean; of nothing, where all scenes are empty, it is none."""
+    return (each * weights).sum() / weights.sum().clamp(min=1)
 
 
 def _rare(logits: Tensor, targets: Tensor) -> Tensor:
