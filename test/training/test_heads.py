@@ -1,0 +1,33 @@
+"""What the training heads' boxes are held to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.heads import _box_loss
+
+
+def loss(found: list[list[float]], wanted: list[list[float]], told: list[float]) -> float:
+    return float(_box_loss(torch.tensor(found), torch.tensor(wanted), torch.tensor(told), scale=1.0, beta=0.05))
+
+
+def test_the_same_error_is_worse_of_a_small_or_flat_thing() -> None:
+    of_large, of_small, of_flat = (
+        loss([[0.0, 0.0, width, height + 0.2]], [[0.0, 0.0, width, height]], [1.0])
+        for width, height in ((4.0, 4.0), (0.5, 0.5), (4.0, 0.5))
+    )
+    assert of_small == pytest.approx(of_flat)
+    assert of_small > 2 * of_large
+
+
+def test_the_box_that_a_reply_is_read_from_counts_most() -> None:
+    right, wrong = [0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.5, 1.5]
+    wanted = [right, right]
+    assert loss([wrong, right], wanted, [3.3, 0.3]) > 5 * loss([right, wrong], wanted, [3.3, 0.3])
+
+
+def test_edges_the_wrong_way_round_and_no_edges_are_numbers() -> None:
+    assert loss([[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]], [1.0]) > 0
+    nothing = torch.zeros(0, 4)
+    assert float(_box_loss(nothing, nothing, torch.zeros(0), scale=1.0, beta=0.05)) == 0.0
