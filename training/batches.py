@@ -225,7 +225,9 @@ class BatchMaker:
             weights = self._said_weights(labels)
         else:
             weights = self._weights(labels, pointers, thousandths=view.coordinates == "relative_1000")
-            weights[answer][self._in_text(reply)] = WEIGHTS["word"]
+            in_text = self._in_text(reply)
+            weights[answer][in_text] = WEIGHTS["word"]
+            pointers[answer][in_text] = self._letters_at(reply, in_text, asked.expected, view)
         return {
             "input_ids": ids,
             "segments": np.full(len(ids), number, np.int64),
@@ -289,6 +291,18 @@ class BatchMaker:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         offsets: list[tuple[int, int]] = encoded.offset_mapping
         return offsets
+
+    def _letters_at(self, reply: list[int], in_text: NDArray[np.bool_], expected: Expected, view: View) -> list[int]:
+        """Of each token of a text, the image token that it is read from; its letters are taken to be equally wide."""
+        texts, places, at = iter(expected.texts), list[int](), 0
+        for index in np.flatnonzero(in_text):
+            if not in_text[index - 1]:
+                (text, (left, top, right, bottom)), at = next(texts), 0
+            size = len(self._tokenizer.decode([reply[index]]))
+            x = left + (right - left) * (at + size / 2) / len(text)
+            places.append(_token_at(x, (top + bottom) / 2, view))
+            at += size
+        return places
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

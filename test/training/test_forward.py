@@ -18,7 +18,8 @@ from training.clips import ClipShard, make_clip_shard
 from training.dense_targets import dense_targets, motion_of
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import run
-from training.questions import TAUGHT_WEIGHTS, Asker
+from training.questions import TAUGHT_WEIGHTS, Asker, Question
+from training.replies import Expected, render_reply
 from training.things import objects_of, things_of
 from vlm_perception.scenes import Truth, Variety, random_scene, render
 from vlm_perception.scenes.clips import Happening
@@ -157,6 +158,24 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
     wanted_px = [x * view.model_wh[0] / IMAGE_WH[0] for x in (115, 145)]
     half_px = family.family.cell_px / 2
     assert halves[:, 1].tolist() == [int(x // half_px) for x in wanted_px]
+
+
+def test_letters_are_read_where_they_are_written(family: TinyFamily, processor: Any) -> None:
+    """Each letter of a reply has its own image token, that of its place in the text."""
+    view, tokenizer = family.view(IMAGE_WH), processor.tokenizer
+    width, height = view.reply_wh
+    box = (0, 0, width, height // 8)
+    expected = Expected(texts=(("K7P", box), ("Z", (0, height // 2, 10, height // 2 + 10))))
+    asked = Question("read", "", render_reply(expected, chinese=False), expected, chinese=False)
+    reply = tokenizer.encode(asked.reply, add_special_tokens=False)
+    maker = BatchMaker(tokenizer, np.random.default_rng(3))
+    pointers = maker._branch([5, 6], reply, 1, 40, asked, view)["pointers"][1:-1]
+    in_text = maker._in_text(reply)
+    assert [tokenizer.decode([token]) for token, inside in zip(reply, in_text, strict=True) if inside] == list("K7PZ")
+    across, down = view.grid_hw[1], view.grid_hw[0]
+    thirds = [int((place + 0.5) / 3 * across) for place in range(3)]
+    below = int((height // 2 + 5) * down // height) * across
+    assert pointers[in_text].tolist() == [*thirds, below]
 
 
 @pytest.fixture(scope="module")
