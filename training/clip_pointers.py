@@ -1,7 +1,7 @@
 """Where in a clip to look while saying what happened: at the thing, as it begins to move, on its way, and as it stops.
 
-Of a clip a small decoder learns what is in it, and hardly ever what moves: in the replies to "what happened?" one or
-two words of thirty depend on it. Shown where to look, it has the times to read where it looks.
+Of a clip a small decoder soon learns what is in it, and late what moves: few words of a reply depend on it. Shown where
+to look, it has the times to read where it looks.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ TASK_WEIGHTS = {
     "shadow": 0.11,
 }
 # The same for a checkpoint that is taught words, relations and letters too. Two things at once and shadows are asked
-# for more often than before: of the first edition's figures they were the lowest (0.69 and 0.68). Three of four scenes
-# have no letters to read, and are asked for a label instead.
+# for more often than before: of the first edition's figures they were the lowest (0.69 and 0.68). Most scenes have no
+# letters to read, and are asked for a label instead.
 TAUGHT_WEIGHTS = {
     "all": 0.08,
     "label": 0.07,

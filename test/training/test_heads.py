@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.heads import _box_loss
+from training.dense_targets import dense_targets
+from training.families import TINY_FAMILIES
+from training.heads import _box_loss, _told
+from vlm_perception.scenes import Truth
 
 
 def loss(found: list[list[float]], wanted: list[list[float]], told: list[float]) -> float:
@@ -22,9 +25,18 @@ def test_the_same_error_is_worse_of_a_small_or_flat_thing() -> None:
 
 
 def test_the_box_that_a_reply_is_read_from_counts_most() -> None:
+    truth = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"})
+    dense = dense_targets([[truth]], TINY_FAMILIES["qwen2_5_vl"].view((320, 240)))
+    there = dense.kind > 0
+    told, is_centre = _told(dense)[there].tolist(), dense.is_centre[there].tolist()
+    assert len(told) > 2
     right, wrong = [0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.5, 1.5]
-    wanted = [right, right]
-    assert loss([wrong, right], wanted, [3.3, 0.3]) > 5 * loss([right, wrong], wanted, [3.3, 0.3])
+
+    def of_one_wrong(place: int) -> float:
+        return loss([wrong if index == place else right for index in range(len(told))], [right] * len(told), told)
+
+    centre = is_centre.index(1.0)
+    assert all(of_one_wrong(centre) > 5 * of_one_wrong(place) for place in range(len(told)) if place != centre)
 
 
 def test_edges_the_wrong_way_round_and_no_edges_are_numbers() -> None:
