@@ -194,27 +194,22 @@ def _spoken(prose: str) -> Iterator[_Said]:
     """Read ranges and moments in sentences."""
     for sentence in _SENTENCE_END.split(prose):
         sentence = _SPACES.sub(" ", sentence)
-        ranges = list(_RANGE.finditer(sentence))
-        for found in ranges:
-            yield _Said(*_ends(found[0]), _without_lead(sentence, found), found[0])
-        blank = sentence
-        for found in ranges:
-            blank = blank[: found.start()] + " " * len(found[0]) + blank[found.end() :]
-        for found in _MOMENT.finditer(blank):
-            time = found["clock"] or found["tag"] or found["seconds"]
-            yield _Said(time, time, _without_lead(sentence, found), found[0])
+        # One text for all times of a sentence: a model that repeats a time without end would fill the memory else.
+        whole = sentence.strip().strip("*`#")
+        lead = len(sentence) - len(sentence.lstrip(_MARKS))
+        times = [(*_ends(found[0]), found) for found in _RANGE.finditer(sentence)]
+        for found in _MOMENT.finditer(_RANGE.sub(lambda found: " " * len(found[0]), sentence)):
+            moment = found["clock"] or found["tag"] or found["seconds"]
+            times.append((moment, moment, found))
+        for start, end, found in times:
+            is_lead = found.start() <= lead
+            yield _Said(start, end, sentence[found.end() :].strip(_MARKS) if is_lead else whole, found[0])
 
 
 def _ends(text: str) -> tuple[str, str]:
     found = _RANGE.search(text)
     assert found is not None
     return found["start"] or found["start2"], found["end"] or found["end2"]
-
-
-def _without_lead(sentence: str, time: re.Match[str]) -> str:
-    """Return the sentence, without a time that stands in front of it as in a list."""
-    is_lead = not sentence[: time.start()].strip(_MARKS)
-    return sentence[time.end() :].strip(_MARKS) if is_lead else sentence.strip().strip("*`#")
 
 
 def _checked(said: _Said, duration_s: float) -> tuple[Event | None, str]:
