@@ -12,14 +12,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from training.cache import Shard
-from training.checkpoint import STRUCTURE_TOKENS, SYSTEM, TICKS_PER_S
-from training.clip_pointers import Sight, places_to_look, sight_of
+from training.checkpoint import SYSTEM, TICKS_PER_S
+from training.clip_pointers import Sight, sight_of
 from training.clips import ClipShard, mirrored
 from training.dense_targets import DenseTargets, dense_targets, motion_of
 from training.families import TinyFamily, View
 from training.forward import Batch
-from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker, Question
-from training.replies import Expected
+from training.loss_weights import clip_weights, list_weights, sentence_weights
+from training.pointers import REPLY_END, Pointers
+from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker
+from training.token_roles import TokenRoles
 from training.watching import STEP_S, ask
 from vlm_perception.engines.transformers.clip_positions import clip_positions, grid_times_s, ticks_of
 from vlm_perception.scenes import Truth
@@ -27,14 +29,6 @@ from vlm_perception.scenes.clips import Happening
 
 # One step in twelve has the text before the image; such a sequence cannot share its prefix.
 TEXT_FIRST_SHARE = 0.08
-# Places are most of the tokens and their last digits are partly chance, so what is found, what it is
-# and when the list ends would be drowned by them without weights.
-# In thousandths the last digit is a quarter of a pixel, all chance.
-WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "said": 5.0, "word": 8.0, "decision": 12.0}
-# Of a sentence, these follow from what stands around them; all other words are claims.
-FUNCTION_WORDS = frozenset(("a", "an", "the", "is", "are", "of", "there", "i", "see", "and", "in", "to"))
-# What the lists of times consist of, whatever happened.
-FUNCTION_WORDS |= {"json", "start", "end", "time", "description"}
 
 
 class BatchMaker:
@@ -49,24 +43,8 @@ class BatchMaker:
         self._tokenizer = tokenizer
         self.reseed(rng)
         self._prefix = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
-        digits = [tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)]
-        self._is_digit = np.zeros(len(tokenizer) + 1, bool)
-        self._is_digit[digits] = True
-        self._openers = [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS[:2]]
-        texts = [tokenizer.decode([i]) for i in range(len(tokenizer))]
-        self._fixed = [i for i, text in enumerate(texts) if not any(c.isalnum() for c in text) or "_" in text]
-        self._fixed += [tokenizer.convert_tokens_to_ids(text) for text in STRUCTURE_TOKENS]
-        # Another object or the end of the list; something or nothing found.
-        self._deciders = [i for i, text in enumerate(texts) if text.startswith(('"}', "\n["))]
-        self._begins = [i for i, text in enumerate(texts) if text.startswith("\n[")]
-        self._closers = [i for i in range(len(tokenizer)) if tokenizer.decode([i]).startswith('"}')]
-        self._text_opener = tokenizer.convert_tokens_to_ids(STRUCTURE_TOKENS[4])
-        # What follows by itself in a sentence: signs, and words without a claim.
-        self._function = [
-            i
-            for i, text in enumerate(texts)
-            if text.strip().lower() in FUNCTION_WORDS or not any(map(str.isalnum, text))
-        ]
+        self._roles = TokenRoles(tokenizer)
+        self._pointers = Pointers(tokenizer, self._roles)
 
     def reseed(self, rng: np.random.Generator) -> None:
         """Take another source of chance."""
@@ -150,31 +128,15 @@ class BatchMaker:
             instruction, expected = ask(
                 tuple(sights), still, self._rng, chinese=bool(self._rng.random() < CHINESE_SHARE)
             )
-            asked = Question("watch", instruction, expected.words, expected, False)
             prompt = self._ids(f"{instruction}<|im_end|>\n<|im_start|>assistant\n")
-            reply = self._ids(f"{asked.reply}<|im_end|>")
+            reply = self._ids(expected.words + REPLY_END)
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
-            columns.append(self._branch(prompt, reply, len(columns), start, asked, view))
-            self._watch(columns[-1], expected, [sights[one] for one in expected.happenings], frames // 2, view)
-
-    def _watch(
-        self, column: dict[str, NDArray[Any]], expected: Expected, sights: list[Sight | None], pairs: int, view: View
-    ) -> None:
-        """Say of a reply about a clip where to look, and that times count."""
-        # Where each pair has a null token of its own, the last one is meant.
-        tokens = view.grid_hw[0] * view.grid_hw[1]
-        stride = tokens + (view.family.family.name != "Qwen2.5-VL")
-        seen = [s and tuple(pair * stride + token for pair, token in (s.start, s.middle, s.end)) for s in sights]
-        text = f"{expected.words}<|im_end|>"
-        looks, telling = places_to_look(text, seen, (pairs - 1) * stride + tokens)
-        ends = [last - 1 for _, last in self._offsets(text)]
-        answer = slice(len(column["labels"]) - 1 - len(ends), -1)
-        column["pointers"][answer] = looks[ends]
-        digits = self._is_digit[column["labels"][answer]]
-        column["weights"][answer][digits] = WEIGHTS["structure"]
-        column["weights"][answer][np.isin(ends, telling)] = WEIGHTS["word"]
+            told = [sights[one] for one in expected.happenings]
+            pointers, telling = self._pointers.of_clip(expected, told, frames // 2, view)
+            weights = clip_weights(reply, telling, self._roles)
+            columns.append(_branch(prompt, reply, pointers, weights, len(columns), start))
 
     def _pack(self, truths: list[Truth], view: View, length: int, text_first: bool) -> dict[str, NDArray[Any]]:
         """One sequence: shared prefix with the image, then every question with its reply."""
@@ -190,142 +152,46 @@ class BatchMaker:
         while True:
             after = "" if text_first else asked.instruction
             prompt = self._ids(f"{after}<|im_end|>\n<|im_start|>assistant\n")
-            reply = self._ids(f"{asked.reply}<|im_end|>")
+            reply = self._ids(asked.reply + REPLY_END)
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
                 break
-            columns.append(self._branch(prompt, reply, len(columns), start, asked, view))
+            pointers = self._pointers.of_image(reply, asked.expected, view)
+            weights = (
+                sentence_weights(reply, self._roles)
+                if asked.expected.words
+                else list_weights(reply, pointers, self._roles, thousandths=view.coordinates == "relative_1000")
+            )
+            columns.append(_branch(prompt, reply, pointers, weights, len(columns), start))
             if text_first:
                 break
             asked = self._asker.ask(truths, view)
         return {key: np.concatenate([c[key] for c in columns], axis=-1) for key in columns[0]}
-
-    def _branch(
-        self, prompt: list[int], reply: list[int], number: int, start: int, asked: Question, view: View
-    ) -> dict[str, NDArray[Any]]:
-        ids = np.array(prompt + reply, np.int64)
-        centres, answer = _centres(asked, view), slice(len(prompt) - 1, -1)
-        # Token by token, which object of the reply it belongs to: 1, 2, ... and 0 outside.
-        opened, closes = np.cumsum(np.isin(reply, self._openers)), np.isin(reply, self._closers)
-        part = opened * (opened > np.cumsum(closes) - closes)
-        pointers = np.full(len(ids), -1, np.int64)
-        pointers[len(prompt) - 1 : -1] = np.array([-1, *centres])[part]
-        # Where it is decided whether another object follows: the next one, or the null token.
-        null = view.grid_hw[0] * view.grid_hw[1]
-        following = np.array([*centres, null])[opened]
-        pointers[len(prompt) - 1 : -1][closes] = following[closes]
-        begins = np.isin(reply, self._begins)
-        pointers[len(prompt) - 1 : -1][begins] = following[begins]
-        labels = np.full(len(ids), -100, np.int64)
-        # Shifted by one: the last prompt token predicts the reply's first token.
-        labels[answer] = reply
-        place = np.arange(start, start + len(ids))
-        if asked.expected.words:
-            pointers[answer] = self._mentioned(asked, view)
-            weights = self._said_weights(labels)
-        else:
-            weights = self._weights(labels, pointers, thousandths=view.coordinates == "relative_1000")
-            in_text = self._in_text(reply)
-            weights[answer][in_text] = WEIGHTS["word"]
-            pointers[answer][in_text] = self._letters_at(reply, in_text, asked.expected, view)
-        return {
-            "input_ids": ids,
-            "segments": np.full(len(ids), number, np.int64),
-            "positions": np.stack([place] * 3),
-            "labels": labels,
-            "weights": weights,
-            "pointers": pointers,
-        }
-
-    def _weights(
-        self, labels: NDArray[np.int64], pointers: NDArray[np.int64], *, thousandths: bool
-    ) -> NDArray[np.float32]:
-        """Loss weight by what a token decides; see `WEIGHTS`."""
-        deciding = np.isin(labels, self._deciders)
-        in_object = (pointers >= 0) & ~deciding
-        digit = self._is_digit[labels]
-        weights = np.where(digit & in_object, WEIGHTS["coordinate"], WEIGHTS["structure"]).astype(np.float32)
-        if thousandths:
-            weights[digit & in_object & ~np.append(digit[1:], False)] = WEIGHTS["thousandth"]
-        word = in_object & ~digit & ~np.isin(labels, self._fixed)
-        # The number in the sentence is a word too, in this sense.
-        weights[word | (digit & ~in_object)] = WEIGHTS["word"]
-        weights[deciding] = WEIGHTS["decision"]
-        return weights
-
-    def _mentioned(self, asked: Question, view: View) -> NDArray[np.int64]:
-        """Token by token of a sentence: the centre of the thing that it names, the null token for a "no", else -1."""
-        spans = self._offsets(f"{asked.reply}<|im_end|>")
-        pointers = np.full(len(spans), -1, np.int64)
-        for first, end, box in asked.expected.mentions:
-            inside = [i for i, (a, b) in enumerate(spans) if a < end and b > first]
-            pointers[inside] = _token_at((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, view)
-        if asked.reply.startswith(("No", "没有", "不是", "There is nothing", "这里什么")):
-            pointers[0] = view.grid_hw[0] * view.grid_hw[1]
-        elif asked.expected.mentions:
-            pointers[0] = _token_at(*_centre(asked.expected.mentions[0][2]), view)
-        return pointers
-
-    def _said_weights(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Loss weight of the tokens of a sentence: claims count, and above all its first word, which decides.
-
-        In a list of times it is the opening that decides whether there is one.
-        """
-        answered = np.flatnonzero(labels >= 0)
-        weights = np.where(np.isin(labels, self._function), WEIGHTS["structure"], WEIGHTS["said"]).astype(np.float32)
-        begins = np.flatnonzero(np.isin(labels, self._begins))
-        weights[begins if len(begins) else answered[0]] = WEIGHTS["decision"]
-        return weights
-
-    def _in_text(self, reply: list[int]) -> NDArray[np.bool_]:
-        """Token by token of a reply: whether it is of what is written on a thing."""
-        inside, marks = False, []
-        for token in reply:
-            inside = inside and token not in self._closers
-            marks.append(inside)
-            inside = inside or token == self._text_opener
-        return np.array(marks, bool)
-
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
-        """First character of each token, and one past its last."""
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        offsets: list[tuple[int, int]] = encoded.offset_mapping
-        return offsets
-
-    def _letters_at(self, reply: list[int], in_text: NDArray[np.bool_], expected: Expected, view: View) -> list[int]:
-        """Of each token of a text, the image token that it is read from; its letters are taken to be equally wide."""
-        texts, places, at = iter(expected.texts), list[int](), 0
-        for index in np.flatnonzero(in_text):
-            if not in_text[index - 1]:
-                (text, (left, top, right, bottom)), at = next(texts), 0
-            size = len(self._tokenizer.decode([reply[index]]))
-            x = left + (right - left) * (at + size / 2) / len(text)
-            places.append(_token_at(x, (top + bottom) / 2, view))
-            at += size
-        return places
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
         return ids
 
 
-def _centres(question: Question, view: View) -> list[int]:
-    """Index of the image token at the centre of each object of the reply, in the reply's order."""
-    expected = question.expected
-    places = [_centre(box) for _, box, _ in expected.boxes]
-    places += [(x, y) for _, x, y in expected.points]
-    places += [_centre(box) for _, box in expected.texts]
-    return [_token_at(x, y, view) for x, y in places]
-
-
-def _centre(box: tuple[int, int, int, int]) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-
-
-def _token_at(x: float, y: float, view: View) -> int:
-    """Index of the image token at a place in a reply's coordinates; a point on the far border is in the last one."""
-    (down, across), (width, height) = view.grid_hw, view.reply_wh
-    return min(down - 1, int(y * down // height)) * across + min(across - 1, int(x * across // width))
+def _branch(
+    prompt: list[int],
+    reply: list[int],
+    pointers: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    number: int,
+    start: int,
+) -> dict[str, NDArray[Any]]:
+    """One question and its reply, of which `pointers` and `weights` are; `start` is the position of its first token."""
+    # Shifted by one: the last prompt token predicts the reply's first token.
+    shift, length = (len(prompt) - 1, 1), len(prompt) + len(reply)
+    return {
+        "input_ids": np.array(prompt + reply, np.int64),
+        "segments": np.full(length, number, np.int64),
+        "positions": np.stack([np.arange(start, start + length)] * 3),
+        "labels": np.pad(np.array(reply, np.int64), shift, constant_values=-100),
+        "weights": np.pad(weights, shift),
+        "pointers": np.pad(pointers, shift, constant_values=-1),
+    }
 
 
 def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[Any]]:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 from torchvision.ops import generalized_box_iou_loss
 
-from training.batches import WEIGHTS
 from training.dense_targets import MAX_RANK, DenseTargets
 from training.families import TinyFamily
 from training.forward import Batch, Hidden, first_head, norm
+from training.loss_weights import WEIGHTS
 from vlm_perception.scenes.clips import DIRECTIONS
 from vlm_perception.scenes.spec import LETTERS
 

@@ -7,50 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from one_scene import IMAGE_WH, OneScene
 from PIL import Image
 
 from training import batches
 from training import clips as clip_shards
-from training.batches import WEIGHTS, BatchMaker
-from training.cache import Shard, resized
-from training.checkpoint import build_tokenizer
+from training.batches import BatchMaker
 from training.clips import ClipShard, make_clip_shard
 from training.dense_targets import dense_targets, motion_of
-from training.families import TINY_FAMILIES, TinyFamily
+from training.families import TinyFamily
 from training.forward import run
-from training.questions import TAUGHT_WEIGHTS, Asker, Question
-from training.replies import Expected, render_reply
-from training.things import objects_of, things_of
-from vlm_perception.scenes import Truth, Variety, random_scene, render
+from training.loss_weights import WEIGHTS
+from vlm_perception.scenes import Truth
 from vlm_perception.scenes.clips import Happening
 from vlm_perception.scenes.spec import LETTERS
-
-IMAGE_WH = (320, 240)
-
-
-class OneScene(Shard):
-    """A shard of one scene, made in memory."""
-
-    def __init__(self, seed: int, family: TinyFamily) -> None:
-        rng = np.random.default_rng(seed)
-        scene = render(random_scene(rng, IMAGE_WH, variety=Variety(lettered_share=1.0)), IMAGE_WH)
-        self.rgb = scene.rgb
-        self.view = family.view(IMAGE_WH)
-        self.pixels = resized(scene.rgb, self.view.model_wh)[None]
-        self.truths = [list(scene.truths)]
-
-
-@pytest.fixture(scope="module", params=TINY_FAMILIES)
-def family(request: pytest.FixtureRequest) -> TinyFamily:
-    return TINY_FAMILIES[request.param]
-
-
-@pytest.fixture(scope="module")
-def processor(family: TinyFamily) -> Any:
-    """A processor whose tokenizer knows the words of a few hundred questions."""
-    shard, asker = OneScene(1, family), Asker(np.random.default_rng(0), TAUGHT_WEIGHTS)
-    asked = [asker.ask(shard.truths[0], shard.view) for _ in range(300)]
-    return family.build_processor(build_tokenizer(text for q in asked for text in (q.instruction, q.reply)))
 
 
 @pytest.mark.parametrize("text_first", [False, True], ids=["image first", "text first"])
@@ -106,46 +76,6 @@ def test_the_chat_template_gives_the_sequence_that_is_trained(family: TinyFamily
     assert ids.tolist() == first.tolist()
 
 
-def test_the_last_digit_of_a_thousandth_weighs_little(family: TinyFamily, processor: Any) -> None:
-    """It is a quarter of a pixel; the last digit of a pixel counts as the others do."""
-    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
-    digits = torch.tensor([processor.tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)])
-    # A number in a sentence is a word.
-    words = torch.tensor([WEIGHTS["word"], WEIGHTS["said"]])
-    digit = torch.isin(batch.labels[0], digits) & ~torch.isin(batch.weights[0], words)
-    last = digit & ~torch.cat([digit[1:], torch.tensor([False])])
-    thousandths = family.family.coordinates == "relative_1000"
-    weight = torch.where(last & thousandths, WEIGHTS["thousandth"], WEIGHTS["coordinate"])
-    torch.testing.assert_close(batch.weights[0][digit], weight[digit])
-    assert (digit & ~last).any()
-
-
-def test_the_thing_that_a_sentence_names_is_the_one_to_look_at(family: TinyFamily, processor: Any) -> None:
-    """Each word of a thing's name points to its centre, and a "no" to the null token."""
-    shard, tokenizer = OneScene(2, family), processor.tokenizer
-    maker, asker = BatchMaker(tokenizer, np.random.default_rng(3)), Asker(np.random.default_rng(4))
-    down, across = shard.view.grid_hw
-    centres = {}
-    for thing in objects_of(things_of(shard.truths[0], shard.view)):
-        x, y = (thing.box[0] + thing.box[2]) / 2, (thing.box[1] + thing.box[3]) / 2
-        width, height = shard.view.reply_wh
-        centres[thing.label] = int(y * down // height) * across + int(x * across // width)
-    named = refused = 0
-    for task in ("describe", "exists", "related") * 8:
-        asked = asker.ask(shard.truths[0], shard.view, task)
-        reply = tokenizer.encode(f"{asked.reply}<|im_end|>")
-        pointers = maker._branch([5, 6], reply, 1, 40, asked, shard.view)["pointers"][1:-1].tolist()
-        pieces = [tokenizer.decode([token]) for token in reply]
-        refused += pieces[0] == "No" and pointers[0] == down * across
-        for at in range(1, len(pieces)):
-            label = "".join(pieces[at : at + 2]).strip()
-            if label in centres and not asked.chinese:
-                assert pointers[at : at + 2] == [centres[label]] * 2, asked.reply
-                named += 1
-    assert named > 10
-    assert refused > 0
-
-
 def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> None:
     """Left and right half of the token at each letter's place, as many as are written."""
     text = ("K7", (100.0, 100.0, 160.0, 130.0))
@@ -158,24 +88,6 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
     wanted_px = [x * view.model_wh[0] / IMAGE_WH[0] for x in (115, 145)]
     half_px = family.family.cell_px / 2
     assert halves[:, 1].tolist() == [int(x // half_px) for x in wanted_px]
-
-
-def test_letters_are_read_where_they_are_written(family: TinyFamily, processor: Any) -> None:
-    """Each letter of a reply has its own image token, that of its place in the text."""
-    view, tokenizer = family.view(IMAGE_WH), processor.tokenizer
-    width, height = view.reply_wh
-    box = (0, 0, width, height // 8)
-    expected = Expected(texts=(("K7P", box), ("Z", (0, height // 2, 10, height // 2 + 10))))
-    asked = Question("read", "", render_reply(expected, chinese=False), expected, chinese=False)
-    reply = tokenizer.encode(asked.reply, add_special_tokens=False)
-    maker = BatchMaker(tokenizer, np.random.default_rng(3))
-    pointers = maker._branch([5, 6], reply, 1, 40, asked, view)["pointers"][1:-1]
-    in_text = maker._in_text(reply)
-    assert [tokenizer.decode([token]) for token, inside in zip(reply, in_text, strict=True) if inside] == list("K7PZ")
-    across, down = view.grid_hw[1], view.grid_hw[0]
-    thirds = [int((place + 0.5) / 3 * across) for place in range(3)]
-    below = int((height // 2 + 5) * down // height) * across
-    assert pointers[in_text].tolist() == [*thirds, below]
 
 
 @pytest.fixture(scope="module")
