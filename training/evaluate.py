@@ -217,23 +217,31 @@ def figures(judged: Iterable[Judged]) -> dict[str, float]:
     return {key: round(float(np.mean(values)), 4) for key, values in parts.items() if len(values)}
 
 
+def recall_of(cases: Sequence[Case], judged: Sequence[Judged], *tasks: str) -> list[bool]:
+    """Whether each box that questions of these kinds expect is found."""
+    pairs = zip(cases, judged, strict=True)
+    return [hit for case, row in pairs if case.question.task in tasks for hit in row.box_hits]
+
+
+def harder_figures(cases: Sequence[Case], judged: Sequence[Judged]) -> dict[str, float]:
+    """Recall of the first questions' hardest kinds; one without a case is left out."""
+    parts = {f"{task}_recall": recall_of(cases, judged, task) for task in ("shadow", "two")}
+    return {key: round(float(np.mean(hits)), 4) for key, hits in parts.items() if hits}
+
+
 def taught_figures(cases: Sequence[Case], judged: Sequence[Judged]) -> dict[str, float]:
     """Summary of what only a taught checkpoint is asked for; a figure without a case is left out."""
     pairs = list(zip(cases, judged, strict=True))
-
-    def hits(*tasks: str) -> list[bool]:
-        return [hit for case, row in pairs if case.question.task in tasks for hit in row.box_hits]
-
     parts: dict[str, Sequence[float | bool]] = {
-        "shadow_recall": hits("shadow"),
-        "two_recall": hits("two"),
+        "varied_shadow_recall": recall_of(cases, judged, "shadow"),
+        "varied_two_recall": recall_of(cases, judged, "two"),
         "photo_rejection": [bool(row.rejected) for case, row in pairs if case.question.task == "photograph"],
         "no_doubles": [not row.doubled for case, row in pairs if case.question.expected.boxes],
         "crowd_recall": [
             hit for case, row in pairs if len(case.question.expected.boxes) >= CROWD for hit in row.box_hits
         ],
         "small_recall": [hit for case, row in pairs for hit in _small(case, row)],
-        "relation_recall": hits("relation", "superlative", "attribute"),
+        "relation_recall": recall_of(cases, judged, "relation", "superlative", "attribute"),
         "yes_no_accuracy": [row.verdict_right for _, row in pairs if row.verdict_right is not None],
         "words_accuracy": [row.words_right for _, row in pairs if row.words_right is not None],
         "described": [row.described for _, row in pairs if row.described is not None],
@@ -285,7 +293,8 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         by_side["Chinese" if case.question.chinese else "English"].append(row)
     model, bars = AutoModelForImageTextToText.from_pretrained(folder), bars_of(folder)
     # The figures that every edition has are over the same questions in all.
-    summary = figures(judged[:own]) | taught_figures(cases[own:], judged[own:])
+    summary = figures(judged[:own]) | harder_figures(cases[:own], judged[:own])
+    summary |= taught_figures(cases[own:], judged[own:])
     if is_taught(folder):
         clips = make_watch_cases(max(1, scenes // SCENES_A_CLIP))
         summary |= watch_figures(ask_clips(folder, clips, family_of(folder).pixels))
@@ -296,6 +305,7 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         for k, bar in bars.items()
         if k in summary
     ]
+    lines += [f"| {k} | {value:.3f} | |" for k, value in summary.items() if k.startswith("varied_")]
     report = [table(dict(sorted(g.items()))) for g in (by_task, by_count, by_side)]
     return summary, "\n\n".join(["\n".join(lines), *report])
 
