@@ -15,7 +15,7 @@ from training.cache import Shard
 from training.checkpoint import SYSTEM, TICKS_PER_S
 from training.clip_pointers import Sight, sight_of
 from training.clips import ClipShard, mirrored
-from training.dense_targets import DenseTargets, dense_targets, motion_of
+from training.dense_targets import DenseTargets, dense_targets, motion_of, phase_of
 from training.families import TinyFamily, View
 from training.forward import Batch
 from training.loss_weights import clip_weights, list_weights, sentence_weights
@@ -88,16 +88,16 @@ class BatchMaker:
         )
         dense = dense_targets([pair for clip in truths for pair in clip], view)
         dense = replace(dense, motion=motion_of(dense, truths, moving, view))
-        by_clip = {field.name: getattr(dense, field.name).unflatten(0, (clips, pairs)) for field in fields(dense)}
         rows = []
         for place, (index, happenings) in enumerate(zip(picked, moving, strict=True)):
-            own = DenseTargets(**{name: value[place] for name, value in by_clip.items()})
+            here = slice(place * pairs, (place + 1) * pairs)
+            own = DenseTargets(**{f.name: getattr(dense, f.name)[here] for f in fields(dense)})
+            dense.phase[here] = phase_of(own, happenings)
             sights = {one: sight_of(one, own) for one in happenings}
             rows.append(self._pack_clip(2 * pairs, sights, shard.still[index], view, length))
         batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
-        return replace(batch, grid_t=pairs), DenseTargets(
-            **{name: value.flatten(1, 2) for name, value in by_clip.items()}
-        )
+        by_clip = {f.name: getattr(dense, f.name).unflatten(0, (clips, pairs)).flatten(1, 2) for f in fields(dense)}
+        return replace(batch, grid_t=pairs), DenseTargets(**by_clip)
 
     def _pack_clip(
         self, frames: int, sights: dict[Happening, Sight | None], still: list[str], view: View, length: int

@@ -1,4 +1,4 @@
-"""Where in a clip to look while saying what happened: at the thing, as it begins to move, on its way, and as it stops.
+"""Where in a clip to look while saying what happened: at the thing as it begins to move, on its way, when it stopped.
 
 Of a clip a small decoder soon learns what is in it, and late what moves: few words of a reply depend on it. Shown where
 to look, it has the times to read where it looks.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dense_targets import DenseTargets, covered_by
+from training.dense_targets import DenseTargets, covered_by, moving_pairs
 from vlm_perception.scenes.clips import Happening
 
 _CLOCK = r"\d\d:\d\d\.\d\d"
@@ -25,7 +25,10 @@ _TOLD = re.compile(rf"(?P<start>{_CLOCK})\D*(?P<end>{_CLOCK})[^.。}}]*[.。}}]"
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Where a thing is as it begins to move, halfway and as it stops: pair of frames and image token of each."""
+    """Where a thing is as it begins to move, halfway and once it has stopped: pair of frames and image token of each.
+
+    That it is about to stop cannot be known from the frames before; of what leaves the image, the last sight is meant.
+    """
 
     start: tuple[int, int]
     middle: tuple[int, int]
@@ -42,8 +45,7 @@ def sight_of(one: Happening, dense: DenseTargets) -> Sight | None:
     Returns:
         None where it is never seen to move, as it does so between two pairs.
     """
-    mine = covered_by(dense, one.label)
-    pairs = [pair for pair in range(len(mine)) if bool((mine[pair] & (dense.motion[pair] > 0)).any())]
+    mine, pairs = covered_by(dense, one.label), moving_pairs(dense, one.label)
     if not pairs:
         return None
 
@@ -53,7 +55,9 @@ def sight_of(one: Happening, dense: DenseTargets) -> Sight | None:
         covered = mine[pair].nonzero().flatten().tolist()
         return pair, centre[0] if centre else covered[len(covered) // 2]
 
-    return Sight(token(pairs[0]), token(pairs[len(pairs) // 2]), token(pairs[-1]))
+    after = pairs[-1] + 1
+    has_stopped = after < len(mine) and bool(mine[after].any())
+    return Sight(token(pairs[0]), token(pairs[len(pairs) // 2]), token(after if has_stopped else pairs[-1]))
 
 
 def places_to_look(

@@ -17,6 +17,7 @@ from vlm_perception.scenes.clips import DIRECTIONS, Happening
 from vlm_perception.scenes.spec import LETTERS
 
 MAX_RANK = 13
+BEGINS, GOES_ON, HAS_STOPPED = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class DenseTargets:
         rank: int64, place of the object in reading order, 0 for nothing.
         motion: int64, which way the covering object moves between the two frames of a clip: 0 for none, then
             `DIRECTIONS`.
+        phase: int64, whether what covers the token begins to move in this pair of frames, goes on or has just stopped
+            (`BEGINS`, `GOES_ON`, `HAS_STOPPED`); 0 for none of these.
         letters: int64 (..., 2) what is written in the left and the right half of the token: 0 for nothing, then
             `LETTERS`.
     """
@@ -46,6 +49,7 @@ class DenseTargets:
     rank: Tensor
     letters: Tensor
     motion: Tensor
+    phase: Tensor
 
 
 def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
@@ -88,6 +92,7 @@ def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
         rank=flat[..., 12].long(),
         letters=torch.from_numpy(_letters(truths, view)).flatten(1, 2),
         motion=torch.zeros(len(truths), down * across, dtype=torch.int64),
+        phase=torch.zeros(len(truths), down * across, dtype=torch.int64),
     )
 
 
@@ -105,6 +110,22 @@ def motion_of(
                     motion[place][covered[place]] = DIRECTIONS.index(one.direction) + 1
             place += 1
     return motion
+
+
+def phase_of(dense: DenseTargets, happenings: tuple[Happening, ...]) -> Tensor:
+    """(pairs, tokens) phase of what covers a token of one clip, whose motion is known; a decoder sees only the past."""
+    phase = torch.zeros_like(dense.kind)
+    for one in happenings:
+        mine, pairs = covered_by(dense, one.label), moving_pairs(dense, one.label)
+        for pair in range(pairs[0], min(pairs[-1] + 2, len(mine))) if pairs else ():
+            phase[pair][mine[pair]] = BEGINS if pair == pairs[0] else GOES_ON if pair <= pairs[-1] else HAS_STOPPED
+    return phase
+
+
+def moving_pairs(dense: DenseTargets, label: str) -> list[int]:
+    """Pairs of frames of a clip in which something of a label is seen to move."""
+    moves = covered_by(dense, label) & (dense.motion > 0)
+    return [pair for pair, here in enumerate(moves) if bool(here.any())]
 
 
 def covered_by(dense: DenseTargets, label: str) -> Tensor:

@@ -4,7 +4,8 @@ A small decoder learns *what* within minutes and *where* very late, because it r
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you, how far are its edges and what is written in your halves; after the
 first decoder layer, in which row and column do you stand; after the third, what are the box's
-coordinates as the reply writes them, and in which pair of a clip's frames are you. Then the decoder
+coordinates as the reply writes them, what is still known of letters and motion, in which pair of a
+clip's frames are you, and does what covers you begin to move there or has it stopped. Then the decoder
 only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
 two layers is asked to look at the centre of the object that is being written or named or, where it
 is decided whether another follows, of the next one or at a null token; of a clip, at the object at
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 from torchvision.ops import generalized_box_iou_loss
 
-from training.dense_targets import MAX_RANK, DenseTargets
+from training.dense_targets import HAS_STOPPED, MAX_RANK, DenseTargets
 from training.families import TinyFamily
 from training.forward import Batch, Hidden, first_head, norm
 from training.loss_weights import WEIGHTS
@@ -28,7 +29,7 @@ from vlm_perception.scenes.spec import LETTERS
 KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, GRID_CLASSES = 7, 8, MAX_RANK + 1, 16
 # Pairs of frames of the longest clip.
 TIME_CLASSES = 8
-LETTER_CLASSES, MOTION_CLASSES = len(LETTERS) + 1, len(DIRECTIONS) + 1
+LETTER_CLASSES, MOTION_CLASSES, PHASE_CLASSES = len(LETTERS) + 1, len(DIRECTIONS) + 1, HAS_STOPPED + 1
 GIOU_WEIGHT = 1.5
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
@@ -50,6 +51,7 @@ class DenseHeads(nn.Module):
         self.position = nn.Linear(width, 2 * GRID_CLASSES)
         self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
         self.time = nn.Linear(width, TIME_CLASSES)
+        self.kept = nn.Linear(width, 2 * LETTER_CLASSES + MOTION_CLASSES + PHASE_CLASSES)
 
     def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
         """Losses of the three heads: vision, position, place."""
@@ -60,7 +62,9 @@ class DenseHeads(nn.Module):
         return (
             self._vision_loss(hidden.vision, dense, rows, columns),
             self._position_loss(at[POSITION_LAYER], rows, columns),
-            self._place_loss(at[PLACE_LAYER], dense) + self._time_loss(at[PLACE_LAYER], batch.grid_t),
+            self._place_loss(at[PLACE_LAYER], dense)
+            + self._time_loss(at[PLACE_LAYER], batch.grid_t)
+            + self._kept_loss(at[PLACE_LAYER], dense),
         )
 
     def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
@@ -90,6 +94,12 @@ class DenseHeads(nn.Module):
             return hidden.new_zeros((), dtype=torch.float32)
         times = self.time(hidden).float().unflatten(1, (pairs, -1))
         return _classes(times, torch.arange(pairs, device=hidden.device).view(1, -1, 1).expand(times.shape[:-1]))
+
+    def _kept_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
+        sizes = [2 * LETTER_CLASSES, MOTION_CLASSES, PHASE_CLASSES]
+        letters, motion, phase = self.kept(hidden).float().split(sizes, dim=-1)
+        by_half = letters.unflatten(-1, (2, LETTER_CLASSES))
+        return _rare(by_half, dense.letters) + _rare(motion, dense.motion) + _rare(phase, dense.phase)
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
         size, count = self._family.bin_size, self._family.bins

@@ -68,6 +68,8 @@ _TAUGHT: dict[str, Callable[[list[Thing], bool, np.random.Generator], tuple[str,
     "read": related.reading,
 }
 ABSENT_SHARE = 0.4
+# Of the questions about a scene with letters, where reading is taught: few scenes have any.
+READ_SHARE = 0.25
 CHINESE_SHARE = 0.2
 
 
@@ -103,7 +105,7 @@ class Asker:
                 has nothing to ask about (no wheels, no shadow).
         """
         things = things_of(truths, view)
-        task = task or str(self._rng.choice(list(self._weights), p=list(self._weights.values())))
+        task = task or self._drawn(things)
         chinese = bool(self._rng.random() < CHINESE_SHARE)
         makers: dict[str, Callable[[list[Thing], bool], tuple[str, Expected] | None]] = {
             "all": self._all,
@@ -125,6 +127,12 @@ class Asker:
             task, made = "label", self._label(things, chinese)
         instruction, expected = made
         return Question(task, instruction, render_reply(expected, chinese), expected, chinese)
+
+    def _drawn(self, things: list[Thing]) -> str:
+        has_letters = any(thing.text is not None for thing in things)
+        if "read" in self._weights and has_letters and self._rng.random() < READ_SHARE:
+            return "read"
+        return str(self._rng.choice(list(self._weights), p=list(self._weights.values())))
 
     def _one_of(self, options: Sequence[str]) -> str:
         return options[int(self._rng.integers(len(options)))]

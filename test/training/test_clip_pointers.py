@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from training.clip_pointers import places_to_look, sight_of
-from training.dense_targets import dense_targets, motion_of
-from training.families import TINY_FAMILIES
+from training.dense_targets import DenseTargets, dense_targets, motion_of, phase_of
+from training.families import TINY_FAMILIES, View
 from training.watching import ask, render_events, sentence, times
 from vlm_perception.scenes import Truth
 from vlm_perception.scenes.clips import DrawnClip, Happening
@@ -66,19 +66,45 @@ def test_every_reply_of_drawn_clips_is_read() -> None:
     assert told > 10
 
 
-def test_a_thing_is_seen_where_it_is_in_the_pairs_in_which_it_moves() -> None:
+def seen_moving(at: list[tuple[int, int]], one: Happening) -> tuple[View, DenseTargets]:
+    """Pairs of frames with a red cart at these places, which does something."""
     view = TINY_FAMILIES["qwen2_5_vl"].view((320, 240))
-    at = [(20, 60), (20, 60), (120, 60), (220, 60), (220, 60)]
-    pairs = [[Truth("red cart", (x, y, x + 80.0, y + 80.0), {"pattern": "plain"})] for x, y in at]
+    pairs = [[Truth("red cart", (x, y, x + 80.0, y + 80.0), {"pattern": "plain"})] if x < 320 else [] for x, y in at]
     dense = dense_targets(pairs, view)
-    # It sets off between the frames of the second pair, and stands when those of the last are taken.
-    dense = replace(dense, motion=motion_of(dense, [pairs], [(replace(RED, start_s=1.2, end_s=3.6),)], view))
+    return view, replace(dense, motion=motion_of(dense, [pairs], [(one,)], view))
+
+
+# It sets off between the frames of the second pair, and stands when those of the fifth are taken.
+MOVES = [(20, 60), (20, 60), (120, 60), (220, 60), (220, 60), (220, 60)], replace(RED, start_s=1.2, end_s=3.6)
+LEAVES = [(20, 60), (20, 60), (120, 60), (220, 60), (400, 60), (400, 60)], replace(RED, start_s=1.2, end_s=3.6)
+
+
+@pytest.mark.parametrize(
+    ("clip", "pairs", "x_px"), [(MOVES, [1, 2, 4], [60, 160, 260]), (LEAVES, [1, 2, 3], [60, 160, 260])]
+)
+def test_a_thing_is_seen_where_it_is_in_the_pairs_in_which_it_moves(
+    clip: tuple[list[tuple[int, int]], Happening], pairs: list[int], x_px: list[int]
+) -> None:
+    """And once it has stopped, which is known when it is seen still; what has left is last seen before."""
+    view, dense = seen_moving(*clip)
     seen = sight_of(RED, dense)
     assert seen is not None
-    assert [pair for pair, _ in (seen.start, seen.middle, seen.end)] == [1, 2, 3]
+    assert [pair for pair, _ in (seen.start, seen.middle, seen.end)] == pairs
     across = view.grid_hw[1]
     places = [divmod(token, across)[1] / across * 320 for _, token in (seen.start, seen.middle, seen.end)]
-    assert places == pytest.approx([60, 160, 260], abs=320 / across)
+    assert places == pytest.approx(x_px, abs=320 / across)
     still = replace(dense, motion=torch.zeros_like(dense.motion))
     assert sight_of(RED, still) is None
     assert sight_of(replace(RED, label="blue cart"), dense) is None
+
+
+@pytest.mark.parametrize(("clip", "phases"), [(MOVES, [0, 1, 2, 2, 3, 0]), (LEAVES, [0, 1, 2, 2, 0, 0])])
+def test_what_covers_a_token_is_known_to_begin_to_go_on_or_to_have_stopped(
+    clip: tuple[list[tuple[int, int]], Happening], phases: list[int]
+) -> None:
+    _, dense = seen_moving(*clip)
+    phase = phase_of(dense, (clip[1],))
+    for pair, wanted in enumerate(phases):
+        assert set(phase[pair][dense.kind[pair] > 0].tolist()) <= {wanted}
+        assert not phase[pair][dense.kind[pair] == 0].any()
+    assert not phase_of(dense, (replace(RED, label="blue cart"),)).any()

@@ -155,7 +155,7 @@ def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, cli
 
 
 def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, processor: Any, clips: ClipShard) -> None:
-    """In a packed clip the token to look at for a time is one that moves; and these digits count the most."""
+    """In a packed clip a time is read where something moves or has just stopped; and these digits count the most."""
     times = 0
     for seed in range(6):
         batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(seed)).make_clips(clips, 2, 200)
@@ -164,7 +164,7 @@ def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, proces
         stride = tokens + (family.family.name != "Qwen2.5-VL")
         for clip, place in (batch.weights == WEIGHTS["word"]).nonzero().tolist():
             pair, token = divmod(int(batch.pointers[clip, place]), stride)
-            assert dense.motion[clip, pair * tokens + token] > 0
+            assert dense.phase[clip, pair * tokens + token] > 0
             times += 1
         assert int(batch.pointers.max()) <= (batch.grid_t - 1) * stride + tokens
     assert times > 8

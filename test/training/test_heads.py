@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from training.dense_targets import dense_targets
+from training.dense_targets import HAS_STOPPED, dense_targets
 from training.families import TINY_FAMILIES
-from training.heads import _box_loss, _told
+from training.heads import LETTER_CLASSES, MOTION_CLASSES, DenseHeads, _box_loss, _told
 from vlm_perception.scenes import Truth
 
 
@@ -43,3 +45,25 @@ def test_edges_the_wrong_way_round_and_no_edges_are_numbers() -> None:
     assert loss([[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]], [1.0]) > 0
     nothing = torch.zeros(0, 4)
     assert float(_box_loss(nothing, nothing, torch.zeros(0), scale=1.0, beta=0.05)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("what", "first", "wanted"),
+    [("letters", 0, 3), ("motion", 2 * LETTER_CLASSES, 2), ("phase", 2 * LETTER_CLASSES + MOTION_CLASSES, HAS_STOPPED)],
+)
+def test_the_decoder_is_held_to_letters_motion_and_its_phase(what: str, first: int, wanted: int) -> None:
+    """Whoever says what is there is better off; only the left half of each token has a letter."""
+    family = TINY_FAMILIES["qwen2_5_vl"]
+    heads, dense = DenseHeads(8, family), dense_targets([[]], family.view((320, 240)))
+    targets = getattr(dense, what)
+    targets[..., 0] = wanted if what == "letters" else targets[..., 0]
+    there = replace(dense, **{what: targets if what == "letters" else torch.full_like(targets, wanted)})
+    hidden = torch.zeros(*dense.kind.shape, 8)
+
+    def loss_of_saying(index: int) -> float:
+        with torch.no_grad():
+            heads.kept.bias.zero_()
+            heads.kept.bias[first + index] = 4.0
+            return float(heads._kept_loss(hidden, there))
+
+    assert loss_of_saying(wanted) < loss_of_saying(0) - 2

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,11 +26,11 @@ from training.evaluate import (
 from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
-from training.questions import TAUGHT_WEIGHTS, Asker
+from training.questions import TASK_WEIGHTS, TAUGHT_WEIGHTS, Asker
 from training.watched import make_watch_cases, watch_figures, watched
 from vlm_perception.replies.events import read_events
 from vlm_perception.replies.reader import parse_answer
-from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, random_scene, render
+from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, Truth, random_scene, render
 
 IMAGE_WH = (448, 336)
 
@@ -121,6 +122,18 @@ def test_a_sentence_that_claims_what_is_not_so_is_judged_wrong(
         assert row.described is None or row.described < 1
         wrong += 1
     assert wrong > 3
+
+
+def test_what_is_written_is_asked_for_often_where_there_is_any(view: View) -> None:
+    """And only of a checkpoint that was taught to read."""
+    cart = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"}, (), ("K7", (100.0, 100.0, 160.0, 130.0)))
+
+    def asked(truth: Truth, weights: Mapping[str, float]) -> int:
+        asker = Asker(np.random.default_rng(0), weights)
+        return [asker.ask([truth], view).task for _ in range(200)].count("read")
+
+    assert asked(cart, TAUGHT_WEIGHTS) > 45 > 2 * asked(replace(cart, text=None), TAUGHT_WEIGHTS)
+    assert asked(cart, TASK_WEIGHTS) == 0
 
 
 def test_photographs_without_drawn_things_are_answered_with_nothing(family: TinyFamily) -> None:
