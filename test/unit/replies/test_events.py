@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
+from growth import grows_with_its_length
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,13 +136,7 @@ def test_what_is_written_in_the_form_of_the_cookbook_comes_back(start_s: float, 
     ["{", '{"start": 1, ', "1:", "00:01 ", "00:01 - 00:02 ", "12 - ", "at 1", "at 1s ", "<1 ", "between 1 and ", "[["],
 )
 def test_the_longest_reply_costs_no_more_than_its_length(piece: str) -> None:
-    def spent_s(chars: int) -> float:
-        began_s = time.process_time()
-        read_events((piece * chars)[:chars], CLIP_S)
-        return time.process_time() - began_s
-
-    # 4 where time grows with the length, 16 with its square. Several tries: a busy machine counts its waits as work.
-    assert any(spent_s(60_000) < 10 * max(spent_s(15_000), 0.01) for _ in range(8))
+    assert grows_with_its_length(lambda reply: read_events(reply, CLIP_S), (piece * 60_000)[:60_000])
 
 
 def test_times_of_one_sentence_share_its_text() -> None:
