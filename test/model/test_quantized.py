@@ -33,7 +33,7 @@ NEEDS = {
     "gptq": "gptqmodel",
 }
 INSTALL = {"torchao": "-r requirements-int8.txt", "gptqmodel": "gptqmodel optimum"}
-FULL_BYTES = 15_970_000
+FULL_BYTES = 4 * PARAMETERS
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from checkout import TINY
 
 from training.cache import CAMERA_SIZES, FIRST_TRAINING_SEED, varied_scene
-from training.checkpoint import build_tokenizer
+from training.checkpoint import SMALL_PIXELS, build_tokenizer
 from training.evaluate import (
     FIRST_SEED,
     TAUGHT_BARS,
-    family_of,
+    bars_of,
     figures,
     harder_figures,
     is_taught,
@@ -168,12 +169,20 @@ def test_a_second_box_on_one_thing_is_a_double(view: View) -> None:
     assert not judge(every, every.reply, scene, view).doubled
 
 
-def test_models_tiny_is_asked_what_it_always_was(view: View) -> None:
-    """Its figures stay comparable, whatever is taught besides."""
-    assert not is_taught(TINY)
-    assert family_of(TINY).view(IMAGE_WH).model_wh == (224, 168)
-    questions = [case.question.instruction for case in make_cases(8)]
+def test_every_edition_is_asked_what_the_first_was(family: TinyFamily) -> None:
+    """Their figures stay comparable, whatever is taught besides."""
+    view = replace(family, pixels=SMALL_PIXELS[family.family.name])
+    questions = [case.question.instruction for case in make_cases(8, family=view)]
     assert hashlib.sha256(repr(questions).encode()).hexdigest()[:16] == "0cbb24e6bc229923"
+
+
+@pytest.mark.parametrize(("vocabulary", "taught"), [(512, False), (1024, True)])
+def test_an_edition_is_told_by_its_vocabulary(tmp_path: Path, vocabulary: int, taught: bool) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "qwen2_5_vl", "text_config": {"vocab_size": vocabulary}})
+    )
+    assert is_taught(tmp_path) is taught
+    assert bars_of(tmp_path)["count_accuracy"] == (0.92 if taught else 0.90)
 
 
 def test_evaluation_draws_what_training_never_drew() -> None:
