@@ -99,7 +99,7 @@ class DenseHeads(nn.Module):
         sizes = [2 * LETTER_CLASSES, MOTION_CLASSES, PHASE_CLASSES]
         letters, motion, phase = self.kept(hidden).float().split(sizes, dim=-1)
         by_half = letters.unflatten(-1, (2, LETTER_CLASSES))
-        return _rare(by_half, dense.letters) + _rare(motion, dense.motion) + _rare(phase, dense.phase)
+        return 2.0 * _rare(by_half, dense.letters) + _rare(motion, dense.motion) + _rare(phase, dense.phase)
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
         size, count = self._family.bin_size, self._family.bins

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from training.token_roles import TokenRoles
 
 # In thousandths the last digit is a quarter of a pixel, all chance.
-WEIGHTS = {"structure": 1.0, "coordinate": 3.0, "thousandth": 0.4, "said": 5.0, "word": 8.0, "decision": 12.0}
+WEIGHTS = {
+    "structure": 1.0,
+    "coordinate": 3.0,
+    "thousandth": 0.4,
+    "said": 5.0,
+    "word": 8.0,
+    "decision": 12.0,
+    "letter": 16.0,
+}
 
 
 def list_weights(
@@ -34,8 +42,10 @@ def list_weights(
     if thousandths:
         weights[digit & in_object & ~np.append(digit[1:], False)] = WEIGHTS["thousandth"]
     word = in_object & ~digit & ~np.isin(reply, roles.fixed)
-    # The number in the sentence is a word too, in this sense; and a digit that is written on a thing.
-    weights[word | (digit & ~in_object) | in_text] = WEIGHTS["word"]
+    # The number in the sentence is a word too, in this sense.
+    weights[word | (digit & ~in_object)] = WEIGHTS["word"]
+    # One of three dozen, and few questions have any.
+    weights[in_text] = WEIGHTS["letter"]
     weights[decides] = WEIGHTS["decision"]
     return weights
 

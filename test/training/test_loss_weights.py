@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_scene import OneScene
+from one_scene import IMAGE_WH, OneScene
 
 from training.batches import BatchMaker
 from training.families import TinyFamily
-from training.loss_weights import WEIGHTS, clip_weights, sentence_weights
+from training.loss_weights import WEIGHTS, clip_weights, list_weights, sentence_weights
+from training.pointers import REPLY_END, Pointers
+from training.replies import Expected, render_reply
 from training.token_roles import TokenRoles
 
 
@@ -19,14 +21,26 @@ def test_the_last_digit_of_a_thousandth_weighs_little(family: TinyFamily, proces
     """It is a quarter of a pixel; the last digit of a pixel counts as the others do."""
     batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
     digits = torch.tensor([processor.tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)])
-    # A number in a sentence is a word.
-    words = torch.tensor([WEIGHTS["word"], WEIGHTS["said"]])
+    # A number in a sentence is a word, one on a thing a letter.
+    words = torch.tensor([WEIGHTS["word"], WEIGHTS["said"], WEIGHTS["letter"]])
     digit = torch.isin(batch.labels[0], digits) & ~torch.isin(batch.weights[0], words)
     last = digit & ~torch.cat([digit[1:], torch.tensor([False])])
     thousandths = family.family.coordinates == "relative_1000"
     weight = torch.where(last & thousandths, WEIGHTS["thousandth"], WEIGHTS["coordinate"])
     torch.testing.assert_close(batch.weights[0][digit], weight[digit])
     assert (digit & ~last).any()
+
+
+def test_letters_weigh_more_than_what_stands_around_them(family: TinyFamily, processor: Any) -> None:
+    """Digits among them are no places."""
+    tokenizer, roles = processor.tokenizer, TokenRoles(processor.tokenizer)
+    expected = Expected(texts=(("K7", (10, 20, 30, 40)),))
+    reply = tokenizer.encode(render_reply(expected, chinese=False) + REPLY_END, add_special_tokens=False)
+    pointers = Pointers(tokenizer, roles).of_image(reply, expected, family.view(IMAGE_WH))
+    weights = list_weights(reply, pointers, roles, thousandths=False)
+    letters = "".join(tokenizer.decode([reply[at]]) for at in np.flatnonzero(weights == WEIGHTS["letter"]))
+    assert letters == "K7"
+    assert max(weights[~roles.in_text(reply)]) < WEIGHTS["letter"]
 
 
 @pytest.mark.parametrize(
