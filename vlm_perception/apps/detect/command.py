@@ -134,7 +134,8 @@ def _positive(text: str) -> float:
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
     from vlm_perception.apps.detect.film_clip import FilmSampling
-    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, idle_options, read_pictures
+    from vlm_perception.apps.detect.idle_options import idle_for_files, idle_parameters
+    from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
     from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
     from vlm_perception.prompts.builder import load_prompts
@@ -167,7 +168,8 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
         exports.append(results)
     on_between = results.carry if results is not None and settings.tracking == "camera_rate" else None
     pictures = read_pictures(found.files, thinning, terminal.note, watching, options.topic, depth, on_between)
-    for note in (*found.notes, *idle_options(options, found.files), *_useless_options(options, prompt, settings)):
+    idle = chain(idle_for_files(options, found.files), idle_parameters(options, prompt, settings))
+    for note in chain(found.notes, idle):
         terminal.note(note)
     if prompt.neutralised:
         terminal.note(f"{prompt.neutralised} chat control tokens in the prompt were made harmless")
@@ -185,27 +187,6 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
     )  # fmt: skip
     terminal.note(f"{tally.answered} answered, {tally.objects} objects, {tally.failed} failed")
     return tally.exit_code
-
-
-def _useless_options(options: argparse.Namespace, prompt: Prompt, settings: Settings) -> list[str]:
-    """Say which parameters do nothing because what they belong to is not asked for."""
-    from vlm_perception.engines.openai.address import is_url
-    from vlm_perception.types import Task
-
-    served = is_url(settings.model)
-    belonging: tuple[tuple[str, object, tuple[str, ...]], ...] = (
-        ("a prompt such as 'watch: what happened?'", prompt.task is Task.WATCH, ("watch_rate_hz", "watch_max_pixels")),
-        ("the URL of a server as --model", served, ("served_model", "model_family", "server_key_file")),
-        ("a --model that runs here", not served, ("device", "dtype", "quantize")),
-        ("--depth-topic", options.depth_topic, ("depth_tolerance_s",)),
-        ("--output-bag", options.output_bag, ("tracking", "lost_after_s")),
-    )
-    return [
-        f"--{name.replace('_', '-')} is for {owner}: it does nothing here"
-        for owner, is_there, names in belonging
-        for name in names
-        if not is_there and name in options
-    ]
 
 
 def _thinning(options: argparse.Namespace) -> Thinning:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,26 +167,6 @@ def _entries(name: str, path: Path) -> tuple[list[Path], str]:
         )
         return [Path(match) for match in matches if not os.path.isdir(match)], remedy
     return [], "does not exist: name an image, a folder, a pattern, a video or a bag"
-
-
-def idle_options(options: argparse.Namespace, files: Sequence[Path]) -> list[str]:
-    """Say which options of the command do nothing for some of the files, because these are of another kind."""
-    given: tuple[tuple[str, object, str, Callable[[Path], bool]], ...] = (
-        ("--topic", options.topic, "bags", is_bag),
-        ("--depth-topic", options.depth_topic, "bags", is_bag),
-        ("--every", options.every != 1, "videos and bags", _moves),
-        ("--rate", options.rate, "videos and bags", _moves),
-        ("--max-frames", options.max_frames, "videos and bags", _moves),
-    )
-    return [
-        f"{name} is of {kinds}, and {others} of {len(files)} inputs are none: it does nothing for these"
-        for name, value, kinds, fits in given
-        if value and (others := sum(not fits(path) for path in files))
-    ]
-
-
-def _moves(path: Path) -> bool:
-    return is_bag(path) or is_video(path)
 
 
 def read_pictures(

@@ -18,13 +18,13 @@ from vlm_perception.apps.detect.compare.answers import Answers
 from vlm_perception.apps.detect.compare.comparison import Comparison
 from vlm_perception.apps.detect.compare.contact_sheet import MOST_ROWS, write_sheet
 from vlm_perception.apps.detect.compare.variants import read_variants
+from vlm_perception.apps.detect.idle_options import idle_for_files
 from vlm_perception.apps.detect.inputs import (
     Failure,
     Picture,
     PictureId,
     expected_count,
     find_inputs,
-    idle_options,
     read_pictures,
 )
 from vlm_perception.apps.detect.run import detect_all
@@ -74,7 +74,7 @@ def compare(
     variants = read_variants(options, names)
     path, sheet = _targets(options)
     found = find_inputs(options.inputs)
-    for note in (*found.notes, *idle_options(options, found.files)):
+    for note in (*found.notes, *idle_for_files(options, found.files)):
         terminal.note(note)
     asked, codes = [Answers(variant) for variant in variants], list[int]()
     try:
