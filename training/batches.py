@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from training.cache import Shard
 from training.checkpoint import SYSTEM, TICKS_PER_S
 from training.clip_pointers import Sight, sight_of
-from training.clips import ClipShard, mirrored
+from training.clips import Clips
 from training.dense_targets import DenseTargets, dense_targets, motion_of, phase_of
 from training.families import TinyFamily, View
 from training.forward import Batch
@@ -66,37 +66,26 @@ class BatchMaker:
         batch = _stack(rows, patchify(np.stack(pixels), shard.view.family), (grid[0] * 2, grid[1] * 2))
         return batch, dense_targets(truths, shard.view)
 
-    def make_clips(self, shard: ClipShard, clips: int, length: int) -> tuple[Batch, DenseTargets]:
-        """As `make`, of clips; `length` is of questions and replies alone."""
-        picked = self._rng.choice(len(shard.pixels), clips, replace=False)
-        frames, truths, moving = [], [], []
-        for index in picked:
-            pixels, here = np.asarray(shard.pixels[index]), shard.truths[index]
-            happenings = shard.happenings[index]
-            if self._rng.random() < 0.5 and not any(_has_letters(pair) for pair in here):
-                pixels, happenings = pixels[:, :, ::-1], tuple(map(mirrored, happenings))
-                here = [[_flipped(t, shard.view.image_wh[0]) for t in pair] for pair in here]
-            frames.append(pixels)
-            truths.append(here)
-            moving.append(happenings)
-        stacked, view, grid = np.stack(frames), shard.view, shard.view.grid_hw
-        pairs = stacked.shape[1] // 2
+    def make_clips(self, clips: Clips, length: int) -> tuple[Batch, DenseTargets]:
+        """Ask as many questions about each clip as fit into `length` tokens, of questions and replies alone."""
+        view, grid, count = clips.view, clips.view.grid_hw, len(clips.pixels)
+        pairs = clips.pixels.shape[1] // 2
         patches = patchify(
-            stacked[:, ::2].reshape(-1, *stacked.shape[2:]),
+            clips.pixels[:, ::2].reshape(-1, *clips.pixels.shape[2:]),
             view.family,
-            stacked[:, 1::2].reshape(-1, *stacked.shape[2:]),
+            clips.pixels[:, 1::2].reshape(-1, *clips.pixels.shape[2:]),
         )
-        dense = dense_targets([pair for clip in truths for pair in clip], view)
-        dense = replace(dense, motion=motion_of(dense, truths, moving, view))
+        dense = dense_targets([pair for truths in clips.truths for pair in truths], view)
+        dense = replace(dense, motion=motion_of(dense, clips.truths, clips.happenings, view))
         rows = []
-        for place, (index, happenings) in enumerate(zip(picked, moving, strict=True)):
+        for place, (happenings, still) in enumerate(zip(clips.happenings, clips.still, strict=True)):
             here = slice(place * pairs, (place + 1) * pairs)
             own = DenseTargets(**{f.name: getattr(dense, f.name)[here] for f in fields(dense)})
             dense.phase[here] = phase_of(own, happenings)
             sights = {one: sight_of(one, own) for one in happenings}
-            rows.append(self._pack_clip(2 * pairs, sights, shard.still[index], view, length))
-        batch = _stack(rows, patches.view(clips, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
-        by_clip = {f.name: getattr(dense, f.name).unflatten(0, (clips, pairs)).flatten(1, 2) for f in fields(dense)}
+            rows.append(self._pack_clip(2 * pairs, sights, still, view, length))
+        batch = _stack(rows, patches.view(count, -1, patches.shape[-1]), (grid[0] * 2, grid[1] * 2))
+        by_clip = {f.name: getattr(dense, f.name).unflatten(0, (count, pairs)).flatten(1, 2) for f in fields(dense)}
         return replace(batch, grid_t=pairs), DenseTargets(**by_clip)
 
     def _pack_clip(

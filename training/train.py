@@ -31,7 +31,7 @@ from training import forward
 from training.batches import BatchMaker
 from training.cache import Shard, varied_scene
 from training.checkpoint import build_tokenizer, save
-from training.clips import ClipShard
+from training.clips import draw_clips
 from training.dense_targets import DenseTargets
 from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
@@ -46,7 +46,6 @@ WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
 # The tokenizer learns its words from these.
 CORPUS_SCENES, CORPUS_QUESTIONS = 300, 40
-CLIP_SHARDS = 96
 # One step in so many is of clips, once images are known a little; a clip costs about as much as four scenes.
 CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 4, 0.08, 4
 CLIP_LENGTH = 256
@@ -100,7 +99,7 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
         self._plan, self._tokenizer, self._first = plan, tokenizer, first
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
-        shards, clips = dict[int, Shard](), dict[int, ClipShard]()
+        shards = dict[int, Shard]()
         maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
         first, stride = self._first, 1
         if worker := get_worker_info():
@@ -109,11 +108,9 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
         for step in range(first, self._plan.steps, stride):
             rng = np.random.default_rng([1000, step])
             if self._plan.is_of_clips(step):
-                pick = int(rng.integers(CLIP_SHARDS))
-                if pick not in clips:
-                    clips[pick] = ClipShard(self._drawn("clips", pick), pick, self._plan.tiny)
                 maker.reseed(rng)
-                yield maker.make_clips(clips[pick], max(1, self._plan.scenes // SCENES_A_CLIP), CLIP_LENGTH)
+                drawn = draw_clips(rng, max(1, self._plan.scenes // SCENES_A_CLIP), self._plan.tiny)
+                yield maker.make_clips(drawn, CLIP_LENGTH)
                 continue
             pick = int(rng.choice(self._plan.shards(step)))
             if pick not in shards:
@@ -122,14 +119,11 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
             yield maker.make(shards[pick], self._plan.scenes, self._plan.length)
 
     def _open(self, pick: int) -> Shard:
-        return Shard(self._drawn("scenes", pick), pick, self._plan.tiny)
-
-    def _drawn(self, kind: str, pick: int) -> Path:
-        """Folder of a shard, once that is drawn."""
-        folder = self._plan.folder / kind
+        """Read a shard, once it is drawn."""
+        folder = self._plan.folder / "scenes"
         while not (folder / f"{pick:05d}.npy").exists():
             time.sleep(1)
-        return folder
+        return Shard(folder, pick, self._plan.tiny)
 
 
 class Trainer:
@@ -290,9 +284,7 @@ def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
     """Start workers that draw the missing shards."""
     command = [sys.executable, "-m", "training.cache", str(plan.folder / "scenes"), plan.family]
     count = max(2, plan.workers)
-    clips = [sys.executable, "-m", "training.clips", str(plan.folder / "clips"), plan.family, str(CLIP_SHARDS)]
-    drawing = [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
-    return [*drawing, subprocess.Popen(clips)]
+    return [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
 
 
 def spare_the_cpu() -> None:

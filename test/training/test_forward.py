@@ -11,9 +11,9 @@ from one_scene import IMAGE_WH, OneScene
 from PIL import Image
 
 from training import batches
-from training import clips as clip_shards
+from training import clips as drawing
 from training.batches import BatchMaker
-from training.clips import ClipShard, make_clip_shard
+from training.clips import Clips, draw_clips
 from training.dense_targets import dense_targets, motion_of
 from training.families import TinyFamily
 from training.forward import run
@@ -91,23 +91,18 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
 
 
 @pytest.fixture(scope="module")
-def clips(family: TinyFamily, tmp_path_factory: pytest.TempPathFactory) -> ClipShard:
-    """A shard of two clips."""
-    folder = tmp_path_factory.mktemp("clips")
+def clips(family: TinyFamily) -> Clips:
+    """Two of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip_shards, "CLIPS_PER_SHARD", 2)
-        patch.setattr(clip_shards, "_FRAMES", (6,))
-        make_clip_shard(folder, 0, family)
-    return ClipShard(folder, 0, family)
+        patch.setattr(drawing, "_FRAMES", (6,))
+        return draw_clips(np.random.default_rng(0), 2, family)
 
 
-def test_a_packed_clip_gives_the_logits_of_the_plain_model(
-    family: TinyFamily, processor: Any, clips: ClipShard
-) -> None:
+def test_a_packed_clip_gives_the_logits_of_the_plain_model(family: TinyFamily, processor: Any, clips: Clips) -> None:
     """Upstream's forward pass on each question alone, at positions in absolute time."""
     torch.manual_seed(0)
     model = family.build_model(processor.tokenizer).eval()
-    batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make_clips(clips, 1, 100)
+    batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make_clips(clips, 100)
     with torch.no_grad():
         packed = model.lm_head(run(model, batch).last)[0]
     video_token = model.config.video_token_id
@@ -117,12 +112,12 @@ def test_a_packed_clip_gives_the_logits_of_the_plain_model(
     apart = family.family.name != "Qwen2.5-VL"
     for number in range(1, int(batch.segments.max()) + 1):
         at = torch.nonzero((batch.segments[0] == 0) | (batch.segments[0] == number))[:, 0]
-        ids = batch.input_ids[:, at]
+        ids = batch.input_ids[:1, at]
         with torch.no_grad():
             plain = model(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                position_ids=batch.positions[:, :, at],
+                position_ids=batch.positions[:, :1, at],
                 pixel_values_videos=batch.patches[0],
                 video_grid_thw=torch.tensor([[1, *batch.grid_hw]] * grids if apart else [[grids, *batch.grid_hw]]),
                 mm_token_type_ids=2 * (ids == video_token).int(),
@@ -131,7 +126,7 @@ def test_a_packed_clip_gives_the_logits_of_the_plain_model(
 
 
 def test_patches_of_a_clip_are_laid_out_as_the_processor_lays_them_out(
-    family: TinyFamily, processor: Any, clips: ClipShard
+    family: TinyFamily, processor: Any, clips: Clips
 ) -> None:
     """Two frames that follow each other become one step in time."""
     frames = np.array(clips.pixels[0])
@@ -142,7 +137,7 @@ def test_patches_of_a_clip_are_laid_out_as_the_processor_lays_them_out(
     )
 
 
-def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, clips: ClipShard) -> None:
+def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, clips: Clips) -> None:
     view = family.view(IMAGE_WH)
     truth = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"})
     still = Truth("blue face", (220.0, 20.0, 300.0, 100.0), {"pattern": "plain"})
@@ -154,11 +149,11 @@ def test_what_moves_is_told_to_the_tokens_that_it_covers(family: TinyFamily, cli
     assert torch.equal(motion[1] > 0, dense.kind[1] == 4)
 
 
-def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, processor: Any, clips: ClipShard) -> None:
+def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, processor: Any, clips: Clips) -> None:
     """In a packed clip a time is read where something moves or has just stopped; and these digits count the most."""
     times = 0
     for seed in range(6):
-        batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(seed)).make_clips(clips, 2, 200)
+        batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(seed)).make_clips(clips, 200)
         tokens = batch.grid_hw[0] * batch.grid_hw[1] // 4
         # Qwen3-VL has a null token behind each pair.
         stride = tokens + (family.family.name != "Qwen2.5-VL")

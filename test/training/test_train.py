@@ -129,11 +129,7 @@ def test_a_step_of_clips_is_learned_from(plan: Plan, tmp_path: Path, monkeypatch
     """All losses that a clip has are numbers, and the time that its tokens are at is one of what they learn."""
     monkeypatch.setattr(train, "CLIP_EVERY", 1)
     monkeypatch.setattr(train, "CLIPS_FROM", 0.0)
-    monkeypatch.setattr(train, "CLIP_SHARDS", 1)
-    monkeypatch.setattr(clips, "CLIPS_PER_SHARD", 1)
     monkeypatch.setattr(clips, "_FRAMES", (4,))
-    (tmp_path / "clips").mkdir()
-    clips.make_clip_shard(tmp_path / "clips", 0, plan.tiny)
     trainer = Trainer(plan)
     batch, dense = next(iter(Stream(plan, trainer.processor.tokenizer, 0)))
     untaught = trainer.heads.time.weight.detach().clone()
