@@ -21,7 +21,7 @@ WEIGHTS = {
     "said": 5.0,
     "word": 8.0,
     "decision": 12.0,
-    "letter": 16.0,
+    "letter": 48.0,
 }
 
 
