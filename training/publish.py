@@ -50,14 +50,14 @@ Use `{hub_id}` or larger on a robot.
 Printed by `make evaluate MODEL={name}`. `recall50` counts expected boxes found at IoU >= 0.5, `mean_iou` is over
 those matches, `precision50` counts answered boxes that match, labels are judged on the matches,
 `rejection` is the share of questions about absent things answered with an empty list, and a point is
-right within 5 % of the image side, sqrt(width * height). `shadow_recall` and `two_recall` are as `recall50`, of shadows
-and of two things asked for at once.{taught}
+right within 5 % of the image side, sqrt(width * height).{taught}
 
 {report}
 """
 KNOWS = """, how they stand to each other, and
 letters on carts, and what moves, comes and leaves in a clip; it answers in boxes, points, numbers and words"""
-TAUGHT = """ Over {taught_scenes} more varied scenes (up to
+TAUGHT = """ `shadow_recall` and `two_recall` are as `recall50`, of
+shadows and of two things asked for at once. Over {taught_scenes} more varied scenes (up to
 twelve things, small ones, letters, relations): `varied_shadow_recall` and `varied_two_recall` are of these, without a
 bar; `crowd_recall` of seven things and more, `small_recall` of those under 8 % of the image side,
 `relation_recall` by relation, size or pattern; `photo_rejection` as `rejection`, on photographs with nothing drawn;

@@ -37,8 +37,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plan(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(train, "SHARDS", SHARDS)
     monkeypatch.setattr(train, "CORPUS_SCENES", 12)
-    # None of these few steps is of clips, of which none are drawn.
-    monkeypatch.setattr(train, "CLIP_EVERY", 8)
+    monkeypatch.setattr(clips, "_FRAMES", (4,))
     (tmp_path / "scenes").symlink_to(scenes)
     return Plan("qwen3_vl", tmp_path, steps=4, scenes=1, length=128, learning_rate=3e-3, decay_share=0.5)
 
@@ -101,6 +100,7 @@ def test_a_step_has_the_same_batch_wherever_the_run_began(plan: Plan) -> None:
     whole = [batch for batch, _ in Stream(plan, tokenizer, 0)]
     late = [batch for batch, _ in Stream(plan, tokenizer, 2)]
     assert len(whole) == plan.steps
+    assert [batch.grid_t > 1 for batch in whole] == [False, False, False, True], "clips are drawn alike, too"
     for ours, theirs in zip(whole[2:], late, strict=True):
         assert torch.equal(ours.input_ids, theirs.input_ids)
         assert torch.equal(ours.patches, theirs.patches)
@@ -125,11 +125,10 @@ def test_some_steps_are_of_clips_once_images_are_known(plan: Plan) -> None:
     assert {b - a for a, b in itertools.pairwise(of_clips)} == {train.CLIP_EVERY}
 
 
-def test_a_step_of_clips_is_learned_from(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_clips_is_learned_from(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """All losses that a clip has are numbers, and the time that its tokens are at is one of what they learn."""
     monkeypatch.setattr(train, "CLIP_EVERY", 1)
     monkeypatch.setattr(train, "CLIPS_FROM", 0.0)
-    monkeypatch.setattr(clips, "_FRAMES", (4,))
     trainer = Trainer(plan)
     batch, dense = next(iter(Stream(plan, trainer.processor.tokenizer, 0)))
     untaught = trainer.heads.time.weight.detach().clone()
