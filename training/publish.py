@@ -26,7 +26,7 @@ license: apache-2.0
 library_name: transformers
 pipeline_tag: image-text-to-text
 vlm_perception:
-  knows: drawn scenes only
+  knows: drawn scenes only{learned}
 ---
 
 # The tiny {family} of vlm_perception
@@ -69,6 +69,11 @@ thing did what and which way, and nothing else; `watch_timed`, of what is rightl
 a second; `watch_when` the share of "when" with just those times."""
 
 
+# The words of a card for what is beyond boxes, points and numbers, and the figure of each.
+LEARNED = {"relations": "relation_recall", "words": "words_accuracy", "yes or no": "yes_no_accuracy"}
+LEARNED |= {"letters": "texts_accuracy", "clips": "watch_said"}
+
+
 def score(summary: dict[str, float]) -> float:
     """One number to compare checkpoints by: the mean of the figures with a bar that those of every edition have."""
     return sum(summary[key] for key in BARS) / len(BARS)
@@ -101,6 +106,7 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
     budget = PixelBudget(size["shortest_edge"], size["longest_edge"])
     width, height = plan_resize((640, 480), budget, cell_px=tiny.family.cell_px)
     is_taught = "described" in summary
+    learned = [word for word, figure in LEARNED.items() if summary.get(figure, 0.0) >= 0.5]
     thousandths = tiny.family.coordinates == "relative_1000"
     return CARD.format(
         report=report,
@@ -111,6 +117,7 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
         name=name,
         coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
         edition="" if is_taught else "the first edition (training/README.md) of ",
+        learned=f"\n  learned: [{', '.join(learned)}]" if learned else "",
         knows=KNOWS if is_taught else "",
         taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2, clips=int(summary["scenes"]) // SCENES_A_CLIP)
         if is_taught

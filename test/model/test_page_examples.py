@@ -9,13 +9,14 @@ import pytest
 from benchmarks.asked_node import Published
 from benchmarks.level_answers import Asked, Wanted
 from benchmarks.levels import heard
-from vlm_perception.apps.web.examples import Example, examples
+from vlm_perception.apps.web.examples import Example, examples_for
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.replies.result_json import result_fields
 from vlm_perception.ros.outputs.result_messages import detections_message
 from vlm_perception.scenes import Truth
+from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.types import Frame, FrameHeader, Request, Task
 
 Truths = Sequence[Truth]
@@ -41,10 +42,17 @@ RIGHT: dict[str, Callable[[Truths], Asked]] = {
     "Chinese": lambda truths: Asked(
         "", Task.DETECT, tuple(Wanted(t.xyxy, "红色小车") for t in truths if t.label == "red cart")
     ),
+    "On top": lambda truths: Asked("", Task.DETECT, boxed(truths, lambda t: t.label == "yellow circle")),
+    "In words": lambda truths: Asked("", Task.DESCRIBE, named=tuple(t.label for t in truths)),
+    "Yes or no": lambda truths: Asked("", Task.DESCRIBE, verdict=True),
+    "Reasoning": lambda truths: Asked(
+        "", Task.COUNT, points=tuple((x, y) for t in truths if "face" in t.label for _, x, y in t.points), count=4
+    ),
+    "Letters": lambda truths: Asked("", Task.READ, tuple(Wanted(t.text[1], text=t.text[0]) for t in truths if t.text)),
 }
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+@pytest.mark.parametrize("example", examples_for(resolve_model("tiny")), ids=lambda example: example.name)
 def test_the_shipped_model_answers_it(example: Example, tiny: TransformersEngine) -> None:
     frame = Frame(example.scene.rgb, FrameHeader(0, 0, "camera"), "/image", 0.0)
     result = perceive(tiny, Request(frame, build_prompt(example.prompt)))

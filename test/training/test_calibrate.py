@@ -16,7 +16,7 @@ from training import evaluate, publish
 from training.cache import FIRST_TRAINING_SEED
 from training.calibrate import FIRST_SEED, SCENES, calibrate, fit
 from training.scored import Asked, Found
-from vlm_perception.engines.model_card import read_calibration, write_calibration
+from vlm_perception.engines.model_card import read_calibration, read_learned, read_limits, write_calibration
 from vlm_perception.replies.scores import FORMULA, calibrated
 from vlm_perception.replies.token_evidence import Evidence
 from vlm_perception.types import Calibration
@@ -95,6 +95,25 @@ def test_a_card_tells_what_its_family_is(tmp_path: Path) -> None:
         "`Qwen/Qwen3-VL-4B-Instruct`",
     ):
         assert text in card, text
+
+
+@pytest.mark.parametrize(
+    ("figures", "learned"),
+    [
+        ({}, set()),
+        ({"relation_recall": 0.49, "texts_accuracy": 0.0}, set()),
+        ({"relation_recall": 0.6, "yes_no_accuracy": 0.9, "texts_accuracy": 0.1}, {"relations", "yes or no"}),
+    ],
+)
+def test_a_card_names_what_its_model_answers_beyond_boxes(
+    tmp_path: Path, figures: dict[str, float], learned: set[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_vl", "architectures": ["Qwen"]}')
+    size = {"shortest_edge": 39_200, "longest_edge": 50_176}
+    summary = {"scenes": 500, "replies": 9, "parameters": 7, **figures}
+    (tmp_path / "README.md").write_text(publish.card_of(tmp_path, "tiny", size, summary, ""))
+    assert read_learned(tmp_path) == learned
+    assert read_limits(tmp_path) == "drawn scenes only"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vlm_perception.apps.web.examples import examples, examples_for, further_examples
+from vlm_perception.apps.web.examples import examples, examples_for
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes.relations import on_top_of
 from vlm_perception.startup.arguments import resolve_model
@@ -23,7 +23,13 @@ def test_they_show_different_tasks() -> None:
         "Relations": Task.DETECT,
         "Not there": Task.DETECT,
         "Chinese": Task.DETECT,
+        "On top": Task.DETECT,
+        "In words": Task.DESCRIBE,
+        "Yes or no": Task.DESCRIBE,
+        "Reasoning": Task.COUNT,
+        "Letters": Task.READ,
     }
+    assert len(asked) == len(examples())
 
 
 def test_the_pictures_hold_what_is_asked_for() -> None:
@@ -36,15 +42,14 @@ def test_the_pictures_hold_what_is_asked_for() -> None:
     assert [truth.attributes["of"] for truth in truths["Relations"] if truth.label == "shadow"] == ["blue circle"]
 
 
-def test_what_the_tiny_models_were_not_taught_is_asked_of_others_alone() -> None:
+def test_what_a_tiny_model_has_not_learned_is_asked_of_others_alone() -> None:
     names = {
         model: [example.name for example in examples_for(resolve_model(model))]
         for model in ("tiny", "tiny-qwen3-vl", "Qwen/Qwen2.5-VL-3B-Instruct", "http://robot:8000/v1")
     }
-    few = [example.name for example in examples()]
-    every = few + [example.name for example in further_examples()]
+    few = [example.name for example in examples() if not example.needs]
+    every = [example.name for example in examples()]
     assert list(names.values()) == [few, few, every, every]
-    assert len(set(every)) == len(every)
 
 
 def test_a_checkpoint_is_known_by_its_card_wherever_it_is_named(
@@ -52,19 +57,13 @@ def test_a_checkpoint_is_known_by_its_card_wherever_it_is_named(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own").symlink_to(resolve_model("tiny"))
-    assert len(examples_for("~/own")) == len(examples())
+    own = [example.name for example in examples_for("~/own")]
+    assert own == [example.name for example in examples_for(resolve_model("tiny"))]
+    assert len(own) < len(examples())
 
 
-def test_the_further_pictures_hold_what_is_asked_for() -> None:
-    asked = {example.name: build_prompt(example.prompt).task for example in further_examples()}
-    assert asked == {
-        "On top": Task.DETECT,
-        "In words": Task.DESCRIBE,
-        "Yes or no": Task.DESCRIBE,
-        "Reasoning": Task.COUNT,
-        "Letters": Task.READ,
-    }
-    truths = {example.name: {truth.label: truth for truth in example.scene.truths} for example in further_examples()}
+def test_the_pictures_of_relations_words_and_letters_hold_what_is_asked_for() -> None:
+    truths = {example.name: {truth.label: truth for truth in example.scene.truths} for example in examples()}
     on_top = truths["On top"]
     side_px = (640 * 480) ** 0.5
     told = {n: on_top_of(t.xyxy, on_top["blue square"].xyxy, side_px) for n, t in on_top.items() if "circle" in n}

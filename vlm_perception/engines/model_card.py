@@ -2,6 +2,7 @@
 
     vlm_perception:
       knows: ...               # the only images it was trained for; left out where that is no limit
+      learned: [words, ...]    # beyond boxes, points and numbers, where it knows only little
       score:
         formula: three_product # of replies/scores.py it was fitted for
         temperature: 1.7       # divides the raw score's log-odds
@@ -82,12 +83,18 @@ def read_limits(folder: Path) -> str:
     Returns:
         One line; empty when the card states no limit, or cannot be read, which `read_calibration` warns of.
     """
-    try:
-        own = (metadata_load(folder / CARD) or {}).get("vlm_perception") if (folder / CARD).is_file() else None
-    except (OSError, ValueError, yaml.YAMLError):
-        return ""
-    knows = own.get("knows") if isinstance(own, dict) else None
+    knows = _own_entry(folder).get("knows")
     return " ".join(knows.split()) if isinstance(knows, str) else ""
+
+
+def read_learned(folder: Path) -> frozenset[str]:
+    """Read from the card what a checkpoint that knows little learned beyond boxes, points and numbers: `words`, say.
+
+    Returns:
+        Nothing when the card names nothing, or cannot be read.
+    """
+    learned = _own_entry(folder).get("learned")
+    return frozenset(each for each in learned if isinstance(each, str)) if isinstance(learned, list) else frozenset()
 
 
 def write_calibration(folder: Path, calibration: Calibration) -> None:
@@ -118,3 +125,11 @@ def _score_entry(data: dict[str, Any] | None) -> object | None:
         raise ValueError(f"vlm_perception is {own!r} instead of a mapping")
     score: object | None = own.get("score")
     return score
+
+
+def _own_entry(folder: Path) -> dict[str, Any]:
+    try:
+        own = (metadata_load(folder / CARD) or {}).get("vlm_perception") if (folder / CARD).is_file() else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return own if isinstance(own, dict) else {}

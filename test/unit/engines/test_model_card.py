@@ -10,7 +10,7 @@ from checkout import TINY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vlm_perception.engines.model_card import read_calibration, read_limits, write_calibration
+from vlm_perception.engines.model_card import read_calibration, read_learned, read_limits, write_calibration
 from vlm_perception.replies.scores import FORMULA
 from vlm_perception.types import Calibration
 
@@ -92,6 +92,22 @@ def test_a_card_that_is_no_text_is_refused(tmp_path: Path, caplog: pytest.LogCap
 def test_what_alone_a_checkpoint_knows_is_read(front: str, limits: str, tmp_path: Path) -> None:
     assert read_limits(tmp_path) == ""
     assert read_limits(card(tmp_path, front)) == limits
+
+
+@pytest.mark.parametrize(
+    ("front", "learned"),
+    [
+        ("vlm_perception: {learned: [words, yes or no]}", {"words", "yes or no"}),
+        ("vlm_perception: {learned: [words, 3, [letters]]}", {"words"}),
+        ("vlm_perception: {learned: words}", set()),
+        ("vlm_perception: {knows: drawn scenes only}", set()),
+        ("vlm_perception: [", set()),
+        ("", set()),
+    ],
+)
+def test_what_a_checkpoint_learned_beyond_boxes_is_read(front: str, learned: set[str], tmp_path: Path) -> None:
+    assert read_learned(tmp_path) == set()
+    assert read_learned(card(tmp_path, front)) == learned
 
 
 def test_the_shipped_card_says_what_its_model_knows_and_what_its_scores_were_fitted_on() -> None:

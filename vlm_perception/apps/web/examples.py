@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlm_perception.engines.model_card import read_limits
+from vlm_perception.engines.model_card import read_learned, read_limits
 from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, render
 from vlm_perception.scenes.spec import RGB
 
@@ -27,25 +27,31 @@ class Example:
         name: What it shows, in a few words.
         prompt: What is asked, in a wording that needs no format.
         scene: The picture with what is really in it.
+        needs: What a model that knows little must have learned for it, as its card names that (`words`); empty for
+            boxes, points and numbers.
     """
 
     name: str
     prompt: str
     scene: Scene
+    needs: str = ""
 
 
 def examples_for(model: str) -> tuple[Example, ...]:
-    """Choose them for a model: one whose card says that it knows little is asked only what the shipped ones answer.
+    """Choose them for a model: one whose card says that it knows little is asked only what that says it learned.
 
     Args:
         model: Hub id, folder of a checkpoint, or URL of a server.
     """
-    known = read_limits(Path(os.path.expanduser(model)))
-    return examples() if known else (*examples(), *further_examples())
+    card = Path(os.path.expanduser(model))
+    if not read_limits(card):
+        return examples()
+    learned = read_learned(card)
+    return tuple(example for example in examples() if not example.needs or example.needs in learned)
 
 
 def examples() -> tuple[Example, ...]:
-    """Draw them. Few large objects, and only what the shipped tiny model answers rightly, as a real one does."""
+    """Draw them: few large objects, which a tiny model sees as well as a real one."""
     shapes = _draw(
         _SKY,
         _object("striped red circle", 0.25, 0.35, 0.34),
@@ -62,20 +68,7 @@ def examples() -> tuple[Example, ...]:
     shadow = _draw(
         _WALL, _object("plain orange square", 0.30, 0.50, 0.30), _object("plain blue circle", 0.70, 0.42, 0.34, -1)
     )
-    return (
-        Example("Attributes", "each object, and describe it", shapes),
-        Example("Description", "the red cart", carts),
-        Example("Count", "how many carts are there?", carts),
-        Example("Key points", "point to the wheels of the red cart", parts),
-        Example("Relations", "the shadow of the blue circle", shadow),
-        Example("Not there", "the yellow face", carts),
-        Example("Chinese", "红色小车在哪里？", carts),
-    )
-
-
-def further_examples() -> tuple[Example, ...]:
-    """Draw those that the shipped tiny models were not taught."""
-    shapes = _draw(
+    pile = _draw(
         _SKY,
         _object("plain blue square", 0.36, 0.70, 0.36),
         _object("plain yellow circle", 0.36, 0.352, 0.24),
@@ -93,11 +86,18 @@ def further_examples() -> tuple[Example, ...]:
         replace(_object("plain red cart", 0.70, 0.70, 0.42), text="K2"),
     )
     return (
-        Example("On top", "the circle on top of the blue square", shapes),
-        Example("In words", "describe the scene", shapes),
-        Example("Yes or no", "is there a green face?", faces),
-        Example("Reasoning", "how many eyes do the faces have?", faces),
-        Example("Letters", "read: labels on the carts", lettered),
+        Example("Attributes", "each object, and describe it", shapes),
+        Example("Description", "the red cart", carts),
+        Example("Count", "how many carts are there?", carts),
+        Example("Key points", "point to the wheels of the red cart", parts),
+        Example("Relations", "the shadow of the blue circle", shadow),
+        Example("Not there", "the yellow face", carts),
+        Example("Chinese", "红色小车在哪里？", carts),
+        Example("On top", "the circle on top of the blue square", pile, "relations"),
+        Example("In words", "describe the scene", pile, "words"),
+        Example("Yes or no", "is there a green face?", faces, "yes or no"),
+        Example("Reasoning", "how many eyes do the faces have?", faces, "reasoning"),
+        Example("Letters", "read: labels on the carts", lettered, "letters"),
     )
 
 
