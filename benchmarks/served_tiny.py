@@ -12,9 +12,9 @@ from vlm_perception.scenes import MovingScene
 from vlm_perception.types import WH, Frame, PixelBudget, Request
 
 # What its own processor allows: larger images it would shrink on the server, and the engine refuses that.
-TINY_BUDGET = PixelBudget(30_000, 38_416)
+TINY_BUDGET = PixelBudget(30_000, 90_000)
 # A size that stays as it is: what differs is not the resizing.
-TINY_WH: WH = (224, 168)
+TINY_WH: WH = (336, 252)
 
 
 def open_served(*servers: Server, **parameters: Any) -> Engine:

@@ -32,9 +32,10 @@ vlm_perception:
 # The tiny {family} of vlm_perception
 
 A `{architecture}` with {parameters:,} parameters, trained from nothing on drawn
-scenes by {edition}`make train FAMILY={model_type}` on two CPU cores. It exists so that the whole product can be
-built, tested and shown without a GPU and without a model hub. It knows coloured circles, squares,
-triangles, carts and faces, plain or striped, and their shadows{knows}; it knows nothing of the real world.
+scenes by {edition}`make train FAMILY={model_type}` on two CPU cores{took}.
+It exists so that the whole product can be built, tested and shown without a GPU and without a model hub.
+It knows coloured circles, squares, triangles, carts and faces, plain or striped, and their shadows{knows};
+it knows nothing of the real world.
 Use `{hub_id}` or larger on a robot.
 
 - Prompts: English and some Chinese, in the wording of `vlm_perception/prompts/templates.yaml`.
@@ -54,8 +55,9 @@ right within 5 % of the image side, sqrt(width * height).{taught}
 
 {report}
 """
-KNOWS = """, how they stand to each other, and
-letters on carts, and what moves, comes and leaves in a clip; it answers in boxes, points, numbers and words"""
+KNOWS = """, how they stand to each other,
+letters on carts, and what moves, comes and leaves in a clip, each as well as the figures below say; it answers in
+boxes, points, numbers and words"""
 TAUGHT = """ `shadow_recall` and `two_recall` are as `recall50`, of
 shadows and of two things asked for at once. Over {taught_scenes} more varied scenes (up to
 twelve things, small ones, letters, relations): `varied_shadow_recall` and `varied_two_recall` are of these, without a
@@ -99,8 +101,10 @@ def copy(source: Path, target: Path) -> dict[str, int]:
     return dict(processor.image_processor.size)
 
 
-def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, float], report: str) -> str:
-    """Fill the card of a checkpoint that is shipped under `name`."""
+def card_of(
+    source: Path, name: str, size: dict[str, int], summary: dict[str, float], report: str, took: str = ""
+) -> str:
+    """Fill the card of a checkpoint that is shipped under `name`; `took` says how long training took."""
     config = json.loads((source / "config.json").read_text())
     tiny = TINY_FAMILIES[config["model_type"]]
     budget = PixelBudget(size["shortest_edge"], size["longest_edge"])
@@ -118,6 +122,7 @@ def card_of(source: Path, name: str, size: dict[str, int], summary: dict[str, fl
         coordinates="0 to 1000 of the image, x first" if thousandths else "pixels of the processed image",
         edition="" if is_taught else "the first edition (training/README.md) of ",
         learned=f"\n  learned: [{', '.join(learned)}]" if learned else "",
+        took=f", in {took}" if took else "",
         knows=KNOWS if is_taught else "",
         taught=TAUGHT.format(taught_scenes=int(summary["scenes"]) // 2, clips=int(summary["scenes"]) // SCENES_A_CLIP)
         if is_taught
@@ -134,6 +139,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="default: build/train_FAMILY/checkpoint")
     parser.add_argument("--target", type=Path, help="default: where the family's checkpoint is shipped")
     parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--took", default="", help='how long training took, for the card: "21,000 steps, 16 hours"')
     args = parser.parse_args()
     args.source = args.source or Path(f"build/train_{args.family}/checkpoint")
     args.target = args.target or Path(TINY_FAMILIES[args.family].shipped)
@@ -146,7 +152,7 @@ def main() -> None:
     # First of all: the old card's calibration must never lie beside new weights, not even after a crash.
     (args.target / "README.md").unlink(missing_ok=True)
     size = copy(args.source, args.target)
-    (args.target / "README.md").write_text(card_of(args.source, args.target.name, size, summary, report))
+    (args.target / "README.md").write_text(card_of(args.source, args.target.name, size, summary, report, args.took))
     figures_path.write_text(json.dumps(summary, indent=2) + "\n")
     print(f"shipped {args.source} to {args.target}")
     try:

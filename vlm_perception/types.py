@@ -467,6 +467,11 @@ class Result:
     events: tuple[Event, ...] = ()
 
     @property
+    def words_alone(self) -> bool:
+        """Whether words were asked for, and no object came along."""
+        return not self.objects and self.request.prompt.task in (Task.DESCRIBE, Task.WATCH)
+
+    @property
     def truncated(self) -> bool:
         """Whether a limit of time or length ended the reply, so that more may be there than is listed."""
         return not self.partial and self.answer.finish_reason in ("length", "timeout")

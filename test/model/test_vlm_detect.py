@@ -172,10 +172,9 @@ def test_the_page_s_examples_run_as_they_stand(
     assert [len(found) for _, _, found in data] == [1, 1]
     (watched,) = map(json.loads, film)
     assert (watched["task"], watched["clip"]["frames"] > 1) == ("watch", True)
-    assert [table[-1] for table in compared] == [
-        f"{count} pictures, {differ} about which they differ; wrote comparison.json and comparison.png"
-        for count, differ in ((4, 0), (4, 0), (1, 1))
-    ]
+    told = re.compile(r"(\d) pictures, (\d) about which they differ; wrote comparison.json and comparison.png")
+    pictures, differ = zip(*(told.fullmatch(table[-1]).groups() for table in compared), strict=True)
+    assert (pictures, differ[-1]) == (("4", "4", "1"), "1"), "models and areas may agree, prompts for other things not"
 
 
 def test_the_page_names_every_option_and_exit_code() -> None:

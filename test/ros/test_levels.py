@@ -42,9 +42,8 @@ def test_level(row: str, language: str, figures: Figures) -> None:
     assert list(figure["right"]) == [str(SEEDS[row][language])]
 
 
-def test_every_row_that_is_held_is_held_in_both_languages() -> None:
-    assert len(SEEDS) >= 9
-    assert all(set(of_row) == {"English", "Chinese"} for of_row in SEEDS.values())
+def test_most_rows_are_held_in_both_languages() -> None:
+    assert sum(set(of_row) == {"English", "Chinese"} for of_row in SEEDS.values()) >= 15
 
 
 def test_a_clip_is_seen_as_a_whole_and_taken_for_one(figures: Figures) -> None:

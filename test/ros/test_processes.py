@@ -120,8 +120,8 @@ def test_the_demo_leaves_pictures_a_summary_and_no_processes(robot, tmp_path, mo
     output, errors = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, output + errors
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert len({row["prompt"] for row in summary}) == 4
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len({row["prompt"] for row in summary}) == 5
+    assert len(list(tmp_path.glob("*.png"))) == 5
     for row in summary:
         assert set(row) == {"prompt", "found", "mean_iou", "frame_age_ms", "latency_ms", "place_error_m"}
         assert row["prompt"] in output

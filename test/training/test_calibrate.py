@@ -84,11 +84,11 @@ def test_a_card_tells_what_its_family_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     summary = {"scenes": 500, "replies": 9, "parameters": 4_600_000}
     size = {"shortest_edge": 39_200, "longest_edge": 50_176}
-    card = publish.card_of(tmp_path, "tiny-qwen3-vl", size, summary, "| report |")
+    card = publish.card_of(tmp_path, "tiny-qwen3-vl", size, summary, "| report |", "7,100 steps")
     for text in (
         "# The tiny Qwen3-VL of",
         "`Qwen3VLForConditionalGeneration` with 4,600,000",
-        "by the first edition (training/README.md) of `make train FAMILY=qwen3_vl`",
+        "by the first edition (training/README.md) of `make train FAMILY=qwen3_vl` on two CPU cores, in 7,100 steps",
         "make evaluate MODEL=tiny-qwen3-vl",
         "0 to 1000 of the image",
         "4:3 becomes 256x192",

@@ -360,14 +360,14 @@ def test_a_box_drawn_on_the_image_or_taken_from_the_answer_is_the_part_that_is_a
     scale = min(shown["width"] / 640, shown["height"] / 480)
     x0, y0 = shown["x"] + (shown["width"] - 640 * scale) / 2, shown["y"] + (shown["height"] - 480 * scale) / 2
     # From the lower right, and beyond the edge: both are boxes too.
-    page.mouse.move(x0 + 639 * scale, y0 + (bottom + 8) * scale)
+    page.mouse.move(x0 + 639 * scale, y0 + (bottom + 40) * scale)
     page.mouse.down()
     page.mouse.move(x0 + (left - 30) * scale, y0 + (top - 30) * scale, steps=3)
     screenshot_now(page, "ui_part_drawn")
     page.mouse.up()
     expect(prompt).to_have_value(re.compile(r"^in \[\d+, \d+, \d+, \d+\]: every cart$"))
     drawn = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
-    assert np.abs(np.subtract(drawn, (left - 30, top - 30, 639, bottom + 8))).max() <= 3
+    assert np.abs(np.subtract(drawn, (left - 30, top - 30, 639, bottom + 40))).max() <= 3
     page.get_by_role("button", name="Ask", exact=True).click()
     wait_answered(page, "cart")
     assert set(boxes(page)) == {"red cart"}, "the blue one is elsewhere"

@@ -150,6 +150,15 @@ def test_text_that_was_read_is_shown(open_session: OpenSession, picture: Path) -
     assert [found["text"] for found in json.loads(shown.json)["objects"]] == ["Note <i>", "one\ntwo"]
 
 
+def test_an_answer_in_words_counts_no_objects(open_session: OpenSession, picture: Path) -> None:
+    shown = last(open_session(WritingEngine("There are two carts.")), question(picture, "describe the scene"))
+    assert shown.answer == '<div class="chips"></div><p class="spoken">There are two carts.</p>'
+    assert shown.spoken == "Answered in words. There are two carts."
+    assert (shown.objects, shown.title) == ("", "describe the scene: Answered in words.")
+    listed = last(open_session(WritingEngine(f"[{CAT}]")), question(picture, "describe the scene"))
+    assert "objects <b>1</b>" in listed.answer
+
+
 @pytest.mark.parametrize(
     ("reason", "remark"), [("length", "raise --max-new-tokens"), ("timeout", "took too long"), ("stop", "")]
 )

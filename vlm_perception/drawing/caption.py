@@ -19,8 +19,11 @@ _NO_FONT = "(a script without a font)"
 
 
 def summary(result: Result, left_out: int) -> str:
-    """Say in a few words what was found; `left_out` objects have no label in the picture."""
-    parts = [f"{len(result.objects)} found"]
+    """Say in a few words what was found; `left_out` objects have no label in the picture.
+
+    Empty where words were asked for, and no object came along.
+    """
+    parts = [] if result.words_alone else [f"{len(result.objects)} found"]
     if result.count is not None:
         parts.insert(0, f"count {result.count}")
     if left_out:

@@ -203,6 +203,14 @@ def test_summary_names_count_partial_labels_left_out_and_that_more_may_be_there(
     result = result_of(rgb, BOX)
     cut = replace(result, answer=replace(result.answer, finish_reason="timeout"))
     assert summary(cut, 0) == "1 found, truncated"
+    assert summary(result_of(rgb), 0) == "0 found"
+
+
+def test_an_answer_in_words_is_no_finding_of_nothing() -> None:
+    prompt = Prompt("describe the scene", Task.DESCRIBE, "describe the scene")
+    assert summary(result_of(gray(), prompt=prompt, text="Two carts."), 0) == ""
+    assert summary(result_of(gray(), BOX, prompt=prompt), 0) == "1 found"
+    annotate(gray(), result_of(gray(), prompt=prompt, text="Two carts."))
 
 
 def test_every_edge_of_a_box_at_the_borders_is_seen() -> None:

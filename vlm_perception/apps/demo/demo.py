@@ -1,4 +1,4 @@
-"""The demo: a camera that drives before drawn things, the node on the tiny model, and a client that asks four things.
+"""The demo: a camera that drives before drawn things, the node on the tiny model, and a client that asks five things.
 
 Runs in a ROS domain of its own that does not leave this machine, so it neither disturbs nor hears
 other robots, and ends by itself.

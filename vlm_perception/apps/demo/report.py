@@ -78,7 +78,7 @@ class PromptSummary:
 
 
 def questions_about(labels: Sequence[str]) -> tuple[DemoQuestion, ...]:
-    """Make four different prompts that fit a scene.
+    """Make five different prompts that fit a scene; the last asks for words, and means no box.
 
     Args:
         labels: Labels of what is in it, such as "red circle"; at least one that is no shadow.
@@ -92,6 +92,7 @@ def questions_about(labels: Sequence[str]) -> tuple[DemoQuestion, ...]:
         DemoQuestion(f"the {single}", lambda label: label == single),
         DemoQuestion(f"how many {kind}s are there?", lambda label: label.split()[-1] == kind),
         DemoQuestion("each object, and describe it", lambda label: label != SHADOW),
+        DemoQuestion("describe the scene", lambda label: False),
     )
 
 
@@ -133,9 +134,7 @@ def table(rows: Sequence[PromptSummary]) -> str:
     lines = [
         (
             row.prompt,
-            str(row.found),
-            str(row.expected),
-            f"{row.mean_iou:.2f}",
+            *((str(row.found), str(row.expected), f"{row.mean_iou:.2f}") if row.found or row.expected else "---"),
             "-" if row.place_error_m is None else f"{row.place_error_m * 100:.1f} cm",
             f"{row.frame_age_ms:.0f} ms",
             f"{row.latency_ms:.0f} ms",

@@ -64,7 +64,7 @@ def examples() -> tuple[Example, ...]:
         _object("plain red cart", 0.72, 0.70, 0.36),
         _object("plain green circle", 0.75, 0.25, 0.24),
     )
-    parts = _draw(_WALL, _object("plain red cart", 0.33, 0.40, 0.46), _object("plain yellow face", 0.76, 0.62, 0.32))
+    parts = _draw(_WALL, _object("plain red cart", 0.33, 0.40, 0.38), _object("plain yellow face", 0.76, 0.62, 0.32))
     shadow = _draw(
         _WALL, _object("plain orange square", 0.30, 0.50, 0.30), _object("plain blue circle", 0.70, 0.42, 0.34, -1)
     )
@@ -96,7 +96,7 @@ def examples() -> tuple[Example, ...]:
         Example("On top", "the circle on top of the blue square", pile, "relations"),
         Example("In words", "describe the scene", pile, "words"),
         Example("Yes or no", "is there a green face?", faces, "yes or no"),
-        Example("Reasoning", "how many eyes do the faces have?", faces, "reasoning"),
+        Example("Reasoning", "how many eyes do the faces have?", faces, "relations"),
         Example("Letters", "read: labels on the carts", lettered, "letters"),
     )
 

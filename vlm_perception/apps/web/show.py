@@ -73,11 +73,12 @@ def show_result(result: Result, source: str, model: str, image: str = "") -> Sho
         model: The model's name.
         image: The file of the image, by which the page knows it.
     """
+    listed = objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0], image=image)
     shown = Shown(
         notice=_remark(result),
         picture=annotate(result.request.frame.rgb, result),
         answer=_answer(result),
-        objects=objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0], image=image),
+        objects="" if result.words_alone else listed,
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
         facts=table(("", ""), timings_of(result), name="facts"),
@@ -95,6 +96,8 @@ def show_result(result: Result, source: str, model: str, image: str = "") -> Sho
 
 def picture_alt(result: Result) -> str:
     """Name what is drawn in the picture, such as `3 objects: 2 cup, red ball. Count 3.` for a screen reader."""
+    if result.words_alone:
+        return "Answered in words."
     names = Counter(found.label for found in result.objects)
     listed = ", ".join(f"{number} {name}" if number > 1 else name for name, number in names.items())
     number = len(result.objects)
@@ -128,8 +131,7 @@ def _remark(result: Result) -> str:
 
 
 def _answer(result: Result) -> str:
-    number = len(result.objects)
-    chips = [_chip("objects", str(number))]
+    chips = [] if result.words_alone else [_chip("objects", str(len(result.objects)))]
     if result.count is not None:
         chips.append(_chip("count", str(result.count)))
     if result.count_agrees is not None:

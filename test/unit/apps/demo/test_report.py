@@ -19,22 +19,30 @@ def sample(boxes, *, latency_s=0.1, age_s=0.2, count=None, text=""):
     return Sample(answer, truth)
 
 
-def test_four_different_tasks_are_asked_in_plain_words():
+def test_five_different_tasks_are_asked_in_plain_words():
     questions = questions_about(LABELS)
     assert [q.prompt for q in questions] == [
         "all objects",
         "the red circle",
         "how many squares are there?",
         "each object, and describe it",
+        "describe the scene",
     ]
-    assert [build_prompt(q.prompt).task for q in questions] == [Task.DETECT, Task.DETECT, Task.COUNT, Task.GROUND]
+    assert [build_prompt(q.prompt).task for q in questions] == [
+        Task.DETECT,
+        Task.DETECT,
+        Task.COUNT,
+        Task.GROUND,
+        Task.DESCRIBE,
+    ]
     assert [[label for label in LABELS if q.means(label)] for q in questions] == [
         LABELS[:3],
         ["red circle"],
         ["red square", "blue square"],
         LABELS[:3],
+        [],
     ]
-    assert len({q.slug for q in questions}) == 4
+    assert len({q.slug for q in questions}) == 5
 
 
 def test_a_row_is_made_of_boxes_that_overlap_what_was_meant():
@@ -52,6 +60,12 @@ def test_a_row_is_made_of_boxes_that_overlap_what_was_meant():
 def test_nothing_found_is_zero_not_an_error():
     row = row_of(questions_about(LABELS)[0], [sample([])])
     assert (row.found, row.mean_iou) == (0, 0.0)
+
+
+def test_a_row_of_words_has_no_figures_of_boxes():
+    words = row_of(questions_about(LABELS)[4], [sample([], text="A red circle.")])
+    (line,) = (line for line in table([words]).splitlines() if line.startswith("describe the scene"))
+    assert line.split() == ["describe", "the", "scene", "-", "-", "-", "-", "200", "ms", "100", "ms", "p"]
 
 
 def test_the_summary_has_exactly_the_promised_keys():
