@@ -468,8 +468,9 @@ class Result:
 
     @property
     def words_alone(self) -> bool:
-        """Whether words were asked for, and no object came along."""
-        return not self.objects and self.request.prompt.task in (Task.DESCRIBE, Task.WATCH)
+        """Whether words were asked for and came, and no object with them."""
+        asked = self.request.prompt.task in (Task.DESCRIBE, Task.WATCH)
+        return asked and bool(self.text.strip()) and not self.objects
 
     @property
     def truncated(self) -> bool:

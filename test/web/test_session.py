@@ -157,6 +157,8 @@ def test_an_answer_in_words_counts_no_objects(open_session: OpenSession, picture
     assert (shown.objects, shown.title) == ("", "describe the scene: Answered in words.")
     listed = last(open_session(WritingEngine(f"[{CAT}]")), question(picture, "describe the scene"))
     assert "objects <b>1</b>" in listed.answer
+    silent = last(open_session(WritingEngine("[]")), question(picture, "describe the scene"))
+    assert silent.spoken == "No objects."
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ _NO_FONT = "(a script without a font)"
 def summary(result: Result, left_out: int) -> str:
     """Say in a few words what was found; `left_out` objects have no label in the picture.
 
-    Empty where words were asked for, and no object came along.
+    Empty where words were asked for and came, and no object with them.
     """
     parts = [] if result.words_alone else [f"{len(result.objects)} found"]
     if result.count is not None:

@@ -209,7 +209,8 @@ def test_summary_names_count_partial_labels_left_out_and_that_more_may_be_there(
 def test_an_answer_in_words_is_no_finding_of_nothing() -> None:
     prompt = Prompt("describe the scene", Task.DESCRIBE, "describe the scene")
     assert summary(result_of(gray(), prompt=prompt, text="Two carts."), 0) == ""
-    assert summary(result_of(gray(), BOX, prompt=prompt), 0) == "1 found"
+    assert summary(result_of(gray(), BOX, prompt=prompt, text="A cart."), 0) == "1 found"
+    assert summary(result_of(gray(), prompt=prompt), 0) == "0 found", "no words either: nothing was answered"
     annotate(gray(), result_of(gray(), prompt=prompt, text="Two carts."))
 
 

@@ -134,7 +134,7 @@ def table(rows: Sequence[PromptSummary]) -> str:
     lines = [
         (
             row.prompt,
-            *((str(row.found), str(row.expected), f"{row.mean_iou:.2f}") if row.found or row.expected else "---"),
+            *_boxes_told(row),
             "-" if row.place_error_m is None else f"{row.place_error_m * 100:.1f} cm",
             f"{row.frame_age_ms:.0f} ms",
             f"{row.latency_ms:.0f} ms",
@@ -148,6 +148,12 @@ def table(rows: Sequence[PromptSummary]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (head, rule, *lines)
     )
+
+
+def _boxes_told(row: PromptSummary) -> tuple[str, str, str]:
+    if not row.found and not row.expected:
+        return "-", "-", "-"
+    return str(row.found), str(row.expected), f"{row.mean_iou:.2f}"
 
 
 def summary_json(rows: Sequence[PromptSummary]) -> str:
