@@ -1,4 +1,4 @@
-"""Cached scenes and questions to `Batch`es: patches and packed token sequences."""
+"""Scenes, clips and questions to `Batch`es: patches and packed token sequences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from training.cache import Shard
 from training.checkpoint import SYSTEM, TICKS_PER_S
 from training.clip_pointers import Sight, sight_of
 from training.clips import Clips
@@ -21,6 +20,7 @@ from training.forward import Batch
 from training.loss_weights import clip_weights, list_weights, sentence_weights
 from training.pointers import REPLY_END, Pointers
 from training.questions import CHINESE_SHARE, TAUGHT_WEIGHTS, Asker
+from training.scenes import Scenes
 from training.token_roles import TokenRoles
 from training.watching import STEP_S, ask
 from vlm_perception.engines.transformers.clip_positions import clip_positions, grid_times_s, ticks_of
@@ -32,11 +32,11 @@ TEXT_FIRST_SHARE = 0.08
 
 
 class BatchMaker:
-    """Packs scenes of one shard with questions.
+    """Packs scenes and clips with questions.
 
     Args:
         tokenizer: The tiny checkpoint's tokenizer.
-        rng: Source of chance: of scenes, questions and flips.
+        rng: Source of chance: of questions.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> None:
@@ -50,21 +50,13 @@ class BatchMaker:
         """Take another source of chance."""
         self._rng, self._asker = rng, Asker(rng, TAUGHT_WEIGHTS)
 
-    def make(self, shard: Shard, scenes: int, length: int) -> tuple[Batch, DenseTargets]:
-        """Draw `scenes` scenes of a shard, each with as many questions as fit into `length` tokens."""
-        picked = self._rng.choice(len(shard.pixels), scenes, replace=False)
+    def make(self, scenes: Scenes, length: int) -> tuple[Batch, DenseTargets]:
+        """Ask as many questions about each scene as fit into `length` tokens."""
         text_first = self._rng.random() < TEXT_FIRST_SHARE
-        pixels, truths = [], []
-        for index in picked:
-            image, here = np.asarray(shard.pixels[index]), shard.truths[index]
-            if self._rng.random() < 0.5 and not _has_letters(here):
-                image, here = image[:, ::-1], [_flipped(t, shard.view.image_wh[0]) for t in here]
-            pixels.append(image)
-            truths.append(here)
-        grid = shard.view.grid_hw
-        rows = [self._pack(t, shard.view, length, text_first) for t in truths]
-        batch = _stack(rows, patchify(np.stack(pixels), shard.view.family), (grid[0] * 2, grid[1] * 2))
-        return batch, dense_targets(truths, shard.view)
+        grid = scenes.view.grid_hw
+        rows = [self._pack(truths, scenes.view, length, text_first) for truths in scenes.truths]
+        batch = _stack(rows, patchify(scenes.pixels, scenes.view.family), (grid[0] * 2, grid[1] * 2))
+        return batch, dense_targets(scenes.truths, scenes.view)
 
     def make_clips(self, clips: Clips, length: int) -> tuple[Batch, DenseTargets]:
         """Ask as many questions about each clip as fit into `length` tokens, of questions and replies alone."""
@@ -256,14 +248,3 @@ def _ordered(pixels: NDArray[np.uint8], family: TinyFamily) -> NDArray[np.float3
     scaled = (pixels.astype(np.float32) / 255.0 - np.float32(family.mean)) / np.float32(family.std)
     grid = scaled.reshape(count, height // cell, 2, side, width // cell, 2, side, 3)
     return grid.transpose(0, 1, 4, 2, 5, 7, 3, 6)
-
-
-def _flipped(truth: Truth, width: int) -> Truth:
-    left, top, right, bottom = truth.xyxy
-    points = tuple((name, width - x, y) for name, x, y in reversed(truth.points))
-    return replace(truth, xyxy=(width - right, top, width - left, bottom), points=points)
-
-
-def _has_letters(truths: list[Truth]) -> bool:
-    """Mirrored letters are no letters."""
-    return any(truth.text is not None for truth in truths)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from sklearn.linear_model import LogisticRegression
 
-from training.cache import FIRST_TRAINING_SEED
 from training.evaluate import family_of, make_cases
+from training.scenes import FIRST_TRAINING_SEED
 from training.scored import Asked, ask_all
 from vlm_perception.engines.model_card import write_calibration
 from vlm_perception.replies.scores import FORMULA, log_odds, raw_score

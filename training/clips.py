@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.cache import SMALL_SHARE, resized
 from training.checkpoint import SMALL_PIXELS
 from training.families import TinyFamily, View
+from training.scenes import SMALL_SHARE, resized
 from training.watching import STEP_S
 from vlm_perception.engines.families import plan_resize
 from vlm_perception.scenes import Truth

@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from training.cache import CAMERA_SIZES, varied_scene
 from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import Judged, judge
 from training.photos import evaluation_photos
 from training.questions import Asker, Question
+from training.scenes import CAMERA_SIZES, varied_scene
 from training.watched import ask_clips, make_watch_cases, watch_figures
 from vlm_perception.scenes import Scene, Variety, random_scene, render
 from vlm_perception.startup.arguments import resolve_model

@@ -36,7 +36,7 @@ TASK_WEIGHTS = {
 # letters to read, and are asked for a label instead.
 TAUGHT_WEIGHTS = {
     "all": 0.08,
-    "label": 0.07,
+    "label": 0.11,
     "kind": 0.03,
     "colour": 0.04,
     "pattern": 0.02,
@@ -53,7 +53,7 @@ TAUGHT_WEIGHTS = {
     "superlative": 0.03,
     "attribute": 0.02,
     "parts": 0.02,
-    "read": 0.09,
+    "read": 0.05,
 }
 # Their questions stand in files of their own.
 _TAUGHT: dict[str, Callable[[list[Thing], bool, np.random.Generator], tuple[str, Expected] | None]] = {
@@ -69,7 +69,7 @@ _TAUGHT: dict[str, Callable[[list[Thing], bool, np.random.Generator], tuple[str,
 }
 ABSENT_SHARE = 0.4
 # Of the questions about a scene with letters, where reading is taught: few scenes have any.
-READ_SHARE = 0.25
+READ_SHARE = 0.35
 CHINESE_SHARE = 0.2
 
 

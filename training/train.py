@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -29,7 +27,6 @@ from transformers import AutoProcessor, PreTrainedTokenizerFast
 
 from training import forward
 from training.batches import BatchMaker
-from training.cache import Shard, varied_scene
 from training.checkpoint import build_tokenizer, save
 from training.clips import draw_clips
 from training.dense_targets import DenseTargets
@@ -37,17 +34,17 @@ from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
 from training.questions import TAUGHT_WEIGHTS, Asker
+from training.scenes import MAX_OBJECTS, draw_scenes, varied_scene
 from training.watching import ask
 from vlm_perception.scenes import render
 from vlm_perception.scenes.clips import DrawnClip
 
-SHARDS = 160
 WARM_UP_STEPS = 100
 AVERAGE_DECAY = 0.998
 # The tokenizer learns its words from these.
 CORPUS_SCENES, CORPUS_QUESTIONS = 300, 40
 # One step in so many is of clips, once images are known a little; a clip costs about as much as four scenes.
-CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 4, 0.08, 4
+CLIP_EVERY, CLIPS_FROM, SCENES_A_CLIP = 3, 0.08, 4
 CLIP_LENGTH = 256
 SAVE_EVERY_S = 240.0
 RESUME_FILE = "resume.safetensors"
@@ -82,10 +79,10 @@ class Plan:
         warm = min(1.0, (step + 1) / WARM_UP_STEPS)
         return warm * min(1.0, max(0.0, (1.0 - step / self.steps) / self.decay_share))
 
-    def shards(self, step: int) -> range:
-        """Curriculum: the shards that a step may draw from."""
+    def most_objects(self, step: int) -> int:
+        """Curriculum: few things in a scene at first."""
         progress = step / self.steps
-        return range(12) if progress < 0.03 else range(24) if progress < 0.08 else range(12, SHARDS)
+        return 2 if progress < 0.03 else 4 if progress < 0.08 else MAX_OBJECTS
 
     def is_of_clips(self, step: int) -> bool:
         """Whether a step learns from clips."""
@@ -99,7 +96,6 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
         self._plan, self._tokenizer, self._first = plan, tokenizer, first
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
-        shards = dict[int, Shard]()
         maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
         first, stride = self._first, 1
         if worker := get_worker_info():
@@ -107,23 +103,13 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
             first, stride = self._first + worker.id, worker.num_workers
         for step in range(first, self._plan.steps, stride):
             rng = np.random.default_rng([1000, step])
-            if self._plan.is_of_clips(step):
-                maker.reseed(rng)
-                drawn = draw_clips(rng, max(1, self._plan.scenes // SCENES_A_CLIP), self._plan.tiny)
-                yield maker.make_clips(drawn, CLIP_LENGTH)
-                continue
-            pick = int(rng.choice(self._plan.shards(step)))
-            if pick not in shards:
-                shards[pick] = self._open(pick)
             maker.reseed(rng)
-            yield maker.make(shards[pick], self._plan.scenes, self._plan.length)
-
-    def _open(self, pick: int) -> Shard:
-        """Read a shard, once it is drawn."""
-        folder = self._plan.folder / "scenes"
-        while not (folder / f"{pick:05d}.npy").exists():
-            time.sleep(1)
-        return Shard(folder, pick, self._plan.tiny)
+            plan = self._plan
+            if plan.is_of_clips(step):
+                drawn = draw_clips(rng, max(1, plan.scenes // SCENES_A_CLIP), plan.tiny)
+                yield maker.make_clips(drawn, CLIP_LENGTH)
+            else:
+                yield maker.make(draw_scenes(rng, plan.scenes, plan.tiny, plan.most_objects(step)), plan.length)
 
 
 class Trainer:
@@ -280,13 +266,6 @@ def _open(plan: Plan) -> tuple[Any, Any]:
     return processor, model
 
 
-def draw_scenes(plan: Plan) -> list[subprocess.Popen[bytes]]:
-    """Start workers that draw the missing shards."""
-    command = [sys.executable, "-m", "training.cache", str(plan.folder / "scenes"), plan.family]
-    count = max(2, plan.workers)
-    return [subprocess.Popen([*command, str(first), str(SHARDS), str(count)]) for first in range(count)]
-
-
 def spare_the_cpu() -> None:
     """Settings of the process that make a step on a CPU shorter, and nothing that is learned worse.
 
@@ -312,22 +291,17 @@ def main() -> None:
     parser.add_argument("--decay-share", type=float, default=0.35)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: minutes instead of hours (default: cpu)")
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that make the batches; many for a GPU, none on two cores"
+        "--workers", type=int, default=1, help="processes that draw and make the batches; many for a GPU (default: 1)"
     )
     args = parser.parse_args()
     args.folder = args.folder or Path(f"build/train_{args.family}")
     plan = Plan(**vars(args))
     spare_the_cpu()
-    workers = draw_scenes(plan)
-    while not (plan.folder / "scenes/00003.npy").exists():
-        time.sleep(1)
     # Compiled into the layers, it would be taken apart again.
     forward.attend = torch.compiler.disable(forward.attend)
     forward._decoder_layer = torch.compile(forward._decoder_layer, dynamic=True)
     forward._vision_block = torch.compile(forward._vision_block, dynamic=True)
     Trainer(plan).train()
-    for worker in workers:
-        worker.wait()
 
 
 if __name__ == "__main__":

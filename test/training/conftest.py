@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from one_scene import OneScene
+from one_scene import one_scene
 
 from training.checkpoint import build_tokenizer
 from training.families import TINY_FAMILIES, TinyFamily
@@ -21,6 +21,6 @@ def family(request: pytest.FixtureRequest) -> TinyFamily:
 @pytest.fixture(scope="module")
 def processor(family: TinyFamily) -> Any:
     """A processor whose tokenizer knows the words of a few hundred questions."""
-    shard, asker = OneScene(1, family), Asker(np.random.default_rng(0), TAUGHT_WEIGHTS)
-    asked = [asker.ask(shard.truths[0], shard.view) for _ in range(300)]
+    scene, asker = one_scene(1, family), Asker(np.random.default_rng(0), TAUGHT_WEIGHTS)
+    asked = [asker.ask(scene.truths[0], scene.view) for _ in range(300)]
     return family.build_processor(build_tokenizer(text for q in asked for text in (q.instruction, q.reply)))

@@ -13,8 +13,8 @@ from checkout import TINY
 
 from training import calibrate as calibrating
 from training import evaluate, publish
-from training.cache import FIRST_TRAINING_SEED
 from training.calibrate import FIRST_SEED, SCENES, calibrate, fit
+from training.scenes import FIRST_TRAINING_SEED
 from training.scored import Asked, Found
 from vlm_perception.engines.model_card import read_calibration, read_learned, read_limits, write_calibration
 from vlm_perception.replies.scores import FORMULA, calibrated

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_scene import IMAGE_WH, OneScene
+from one_scene import IMAGE_WH, one_scene
 from PIL import Image
 
 from training import batches
@@ -31,7 +31,7 @@ def test_packed_batch_gives_the_logits_of_the_plain_model(
     monkeypatch.setattr(batches, "TEXT_FIRST_SHARE", 1.0 if text_first else 0.0)
     torch.manual_seed(0)
     model = family.build_model(processor.tokenizer).eval()
-    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(one_scene(2, family), 384)
     with torch.no_grad():
         packed = model.lm_head(run(model, batch).last)[0]
     image_token = model.config.image_token_id
@@ -51,17 +51,17 @@ def test_packed_batch_gives_the_logits_of_the_plain_model(
 
 def test_patches_are_laid_out_as_the_processor_lays_them_out(family: TinyFamily, processor: Any) -> None:
     """Same pixels, same numbers a patch, in the same order."""
-    shard = OneScene(4, family)
-    wanted = processor.image_processor(images=[Image.fromarray(shard.pixels[0])], return_tensors="pt")
+    scene = one_scene(4, family)
+    wanted = processor.image_processor(images=[Image.fromarray(scene.pixels[0])], return_tensors="pt")
     torch.testing.assert_close(
-        batches.patchify(shard.pixels, family)[0], torch.as_tensor(wanted["pixel_values"]), atol=1e-4, rtol=1e-4
+        batches.patchify(scene.pixels, family)[0], torch.as_tensor(wanted["pixel_values"]), atol=1e-4, rtol=1e-4
     )
 
 
 def test_the_chat_template_gives_the_sequence_that_is_trained(family: TinyFamily, processor: Any) -> None:
     """What the processor makes of a chat starts a training sequence, token for token."""
-    shard = OneScene(5, family)
-    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(7)).make(shard, 1, 384)
+    scene = one_scene(5, family)
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(7)).make(scene, 384)
     first = batch.input_ids[0, : int(torch.nonzero(batch.labels[0] >= 0)[0]) + 1]
     text = processor.tokenizer.decode(first)
     instruction = text.split("<|vision_end|>")[1].split("<|im_end|>")[0]
@@ -72,7 +72,7 @@ def test_the_chat_template_gives_the_sequence_that_is_trained(family: TinyFamily
     chat = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    ids = processor(text=[chat], images=[Image.fromarray(shard.pixels[0])], return_tensors="pt")["input_ids"][0]
+    ids = processor(text=[chat], images=[Image.fromarray(scene.pixels[0])], return_tensors="pt")["input_ids"][0]
     assert ids.tolist() == first.tolist()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from one_scene import IMAGE_WH, OneScene
+from one_scene import IMAGE_WH, one_scene
 
 from training.batches import BatchMaker
 from training.families import TinyFamily
@@ -19,7 +19,7 @@ from training.token_roles import TokenRoles
 
 def test_the_last_digit_of_a_thousandth_weighs_little(family: TinyFamily, processor: Any) -> None:
     """It is a quarter of a pixel; the last digit of a pixel counts as the others do."""
-    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(OneScene(2, family), 1, 384)
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(one_scene(2, family), 384)
     digits = torch.tensor([processor.tokenizer.convert_tokens_to_ids(str(d)) for d in range(10)])
     # A number in a sentence is a word, one on a thing a letter.
     words = torch.tensor([WEIGHTS["word"], WEIGHTS["said"], WEIGHTS["letter"]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from one_scene import IMAGE_WH, OneScene
+from one_scene import IMAGE_WH, one_scene
 
 from training.families import TinyFamily
 from training.pointers import REPLY_END, Pointers
@@ -17,19 +17,19 @@ from training.token_roles import TokenRoles
 
 def test_the_thing_that_a_sentence_names_is_the_one_to_look_at(family: TinyFamily, processor: Any) -> None:
     """Each word of a thing's name points to its centre, and a "no" to the null token."""
-    shard, tokenizer = OneScene(2, family), processor.tokenizer
+    scene, tokenizer = one_scene(2, family), processor.tokenizer
     pointing, asker = Pointers(tokenizer, TokenRoles(tokenizer)), Asker(np.random.default_rng(4))
-    down, across = shard.view.grid_hw
+    down, across = scene.view.grid_hw
     centres = {}
-    for thing in objects_of(things_of(shard.truths[0], shard.view)):
+    for thing in objects_of(things_of(scene.truths[0], scene.view)):
         x, y = (thing.box[0] + thing.box[2]) / 2, (thing.box[1] + thing.box[3]) / 2
-        width, height = shard.view.reply_wh
+        width, height = scene.view.reply_wh
         centres[thing.label] = int(y * down // height) * across + int(x * across // width)
     named = refused = 0
     for task in ("describe", "exists", "related") * 8:
-        asked = asker.ask(shard.truths[0], shard.view, task)
+        asked = asker.ask(scene.truths[0], scene.view, task)
         reply = tokenizer.encode(asked.reply + REPLY_END)
-        pointers = pointing.of_image(reply, asked.expected, shard.view).tolist()
+        pointers = pointing.of_image(reply, asked.expected, scene.view).tolist()
         pieces = [tokenizer.decode([token]) for token in reply]
         refused += pieces[0] == "No" and pointers[0] == down * across
         for at in range(1, len(pieces)):

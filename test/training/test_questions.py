@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.cache import CAMERA_SIZES, FIRST_TRAINING_SEED, varied_scene
 from training.checkpoint import SMALL_PIXELS, build_tokenizer
 from training.evaluate import (
     FIRST_SEED,
@@ -28,6 +27,7 @@ from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import judge
 from training.photos import evaluation_photos, training_photos
 from training.questions import TASK_WEIGHTS, TAUGHT_WEIGHTS, Asker
+from training.scenes import CAMERA_SIZES, FIRST_TRAINING_SEED, varied_scene
 from training.watched import make_watch_cases, watch_figures, watched
 from vlm_perception.replies.events import read_events
 from vlm_perception.replies.reader import parse_answer

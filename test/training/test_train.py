@@ -13,32 +13,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from training import cache, clips, train
-from training.cache import make_shard
-from training.families import TINY_FAMILIES
+from training import clips, train
 from training.handover import hand_over
 from training.train import RESUME_FILE, Plan, Stream, Trainer
 
-SHARDS = 13
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of two scenes each."""
-    folder = tmp_path_factory.mktemp("drawn")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache, "SCENES_PER_SHARD", 2)
-        for shard in range(SHARDS):
-            make_shard(folder, shard, TINY_FAMILIES["qwen3_vl"])
-    return folder
-
 
 @pytest.fixture
-def plan(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(train, "SHARDS", SHARDS)
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setattr(train, "CORPUS_SCENES", 12)
     monkeypatch.setattr(clips, "_FRAMES", (4,))
-    (tmp_path / "scenes").symlink_to(scenes)
     return Plan("qwen3_vl", tmp_path, steps=4, scenes=1, length=128, learning_rate=3e-3, decay_share=0.5)
 
 
@@ -63,7 +46,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     monkeypatch.setattr(train, "SAVE_EVERY_S", 1e9)
     again = tmp_path / "again"
     again.mkdir()
-    (again / "scenes").symlink_to(tmp_path / "scenes")
     # Its tokenizer; nothing else there is looked at.
     (again / "checkpoint").symlink_to(tmp_path / "checkpoint")
     whole = Trainer(replace(plan, folder=again))
@@ -81,7 +63,6 @@ def test_a_run_that_is_handed_over_goes_on_at_its_step_with_its_weights(plan: Pl
     elsewhere = tmp_path / "elsewhere"
     assert hand_over(tmp_path, elsewhere) == 2
     assert (elsewhere / RESUME_FILE).stat().st_size < 0.2 * (tmp_path / RESUME_FILE).stat().st_size
-    (elsewhere / "scenes").symlink_to(tmp_path / "scenes")
     resumed = Trainer(replace(plan, folder=elsewhere))
     assert resumed.step == 2
     assert resumed.processor.tokenizer.get_vocab() == begun.processor.tokenizer.get_vocab()
@@ -100,7 +81,7 @@ def test_a_step_has_the_same_batch_wherever_the_run_began(plan: Plan) -> None:
     whole = [batch for batch, _ in Stream(plan, tokenizer, 0)]
     late = [batch for batch, _ in Stream(plan, tokenizer, 2)]
     assert len(whole) == plan.steps
-    assert [batch.grid_t > 1 for batch in whole] == [False, False, False, True], "clips are drawn alike, too"
+    assert [batch.grid_t > 1 for batch in whole] == [False, False, True, False], "clips are drawn alike, too"
     for ours, theirs in zip(whole[2:], late, strict=True):
         assert torch.equal(ours.input_ids, theirs.input_ids)
         assert torch.equal(ours.patches, theirs.patches)
@@ -115,7 +96,7 @@ def test_the_schedule_follows_the_steps(plan: Plan) -> None:
     assert plan.factor(400) == 1.0
     assert plan.factor(750) == pytest.approx(0.5)
     assert plan.factor(999) == pytest.approx(0.002)
-    assert [plan.shards(step) for step in (0, 40, 100)] == [range(12), range(24), range(12, SHARDS)]
+    assert [plan.most_objects(step) for step in (0, 40, 100)] == [2, 4, 12]
 
 
 def test_some_steps_are_of_clips_once_images_are_known(plan: Plan) -> None:
@@ -137,11 +118,6 @@ def test_a_step_of_clips_is_learned_from(plan: Plan, monkeypatch: pytest.MonkeyP
     assert losses[0] > 0
     assert losses[-1] > 0
     assert not torch.equal(trainer.heads.time.weight, untaught)
-
-
-def test_shards_of_another_family_are_refused(scenes: Path) -> None:
-    with pytest.raises(ValueError, match="drawn for another family"):
-        cache.Shard(scenes, 0, TINY_FAMILIES["qwen2_5_vl"])
 
 
 MEMORY_KEPT = """
