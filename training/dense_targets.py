@@ -38,6 +38,9 @@ class DenseTargets:
             (`BEGINS`, `GOES_ON`, `HAS_STOPPED`); 0 for none of these.
         letters: int64 (..., 2) what is written in the left and the right half of the token: 0 for nothing, then
             `LETTERS`.
+        text_xyxy: float32 (..., 4) box of the text that has a letter or its centre in this token, model pixels; 0 for
+            none.
+        text_written: float32 (..., 4) the same box in a reply's coordinates.
     """
 
     kind: Tensor
@@ -48,6 +51,8 @@ class DenseTargets:
     is_centre: Tensor
     rank: Tensor
     letters: Tensor
+    text_xyxy: Tensor
+    text_written: Tensor
     motion: Tensor
     phase: Tensor
 
@@ -82,6 +87,7 @@ def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
             if mine[centre]:
                 values[scene][(*centre, 11)] = 1
     flat = torch.from_numpy(values.reshape(len(truths), down * across, 13))
+    letters, texts = (torch.from_numpy(of_texts).flatten(1, 2) for of_texts in _texts(truths, view))
     return DenseTargets(
         kind=flat[..., 0].long(),
         colour=flat[..., 1].long(),
@@ -90,7 +96,9 @@ def dense_targets(truths: list[list[Truth]], view: View) -> DenseTargets:
         written=flat[..., 7:11],
         is_centre=flat[..., 11],
         rank=flat[..., 12].long(),
-        letters=torch.from_numpy(_letters(truths, view)).flatten(1, 2),
+        letters=letters,
+        text_xyxy=texts[..., :4],
+        text_written=texts[..., 4:],
         motion=torch.zeros(len(truths), down * across, dtype=torch.int64),
         phase=torch.zeros(len(truths), down * across, dtype=torch.int64),
     )
@@ -134,20 +142,25 @@ def covered_by(dense: DenseTargets, label: str) -> Tensor:
     return (dense.kind == KINDS.index(kind) + 1) & (dense.colour == list(COLOURS).index(colour) + 1)
 
 
-def _letters(truths: list[list[Truth]], view: View) -> NDArray[np.int64]:
-    """(scenes, down, across, 2) what is written where; the letters of a text are taken to be equally wide."""
+def _texts(truths: list[list[Truth]], view: View) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """What is written where; the letters of a text are taken to be equally wide.
+
+    Returns:
+        (scenes, down, across, 2) letters and (scenes, down, across, 8) boxes, as `DenseTargets` has them.
+    """
     (down, across), cell_px = view.grid_hw, view.family.family.cell_px
-    written = np.zeros((len(truths), down, across, 2), np.int64)
+    letters = np.zeros((len(truths), down, across, 2), np.int64)
+    boxes = np.zeros((len(truths), down, across, 8), np.float32)
     for scene, here in enumerate(truths):
         for text, xyxy in (t.text for t in here if t.text is not None):
-            left, top, right, bottom = scaled_box(xyxy, view.image_wh, view.model_wh)
+            left, top, right, bottom = box = scaled_box(xyxy, view.image_wh, view.model_wh)
+            both, row = (*box, *scaled_box(xyxy, view.image_wh, view.reply_wh)), int((top + bottom) / 2 // cell_px)
+            boxes[scene, row, int((left + right) / 2 // cell_px)] = both
             for place, letter in enumerate(text):
-                half, row = (
-                    (left + (right - left) * (place + 0.5) / len(text)) / (cell_px / 2),
-                    (top + bottom) / 2 // cell_px,
-                )
-                written[scene, int(row), int(half) // 2, int(half) % 2] = LETTERS.index(letter) + 1
-    return written
+                half = int((left + (right - left) * (place + 0.5) / len(text)) / (cell_px / 2))
+                letters[scene, row, half // 2, half % 2] = LETTERS.index(letter) + 1
+                boxes[scene, row, half // 2] = both
+    return letters, boxes
 
 
 def _cover(box: tuple[int, int, int, int], down: int, across: int, cell_px: int) -> NDArray[np.float32]:

@@ -2,14 +2,15 @@
 
 A small decoder learns *what* within minutes and *where* very late, because it reads absolute
 pixels through relative rotary positions. The heads ask every image token directly: after the
-vision tower, what covers you, how far are its edges and what is written in your halves; after the
-first decoder layer, in which row and column do you stand; after the third, what are the box's
-coordinates as the reply writes them, what is still known of letters and motion, in which pair of a
-clip's frames are you, and does what covers you begin to move there or has it stopped. Then the decoder
-only has to attend and copy, and the pointer loss shows it where to: one attention head in each of
-two layers is asked to look at the centre of the object that is being written or named or, where it
-is decided whether another follows, of the next one or at a null token; of a clip, at the object at
-the time that is being written. None of the heads is saved with the checkpoint.
+vision tower, what covers you, how far are its edges, what is written in your halves and how far are
+that text's edges; after the first decoder layer, in which row and column do you stand; after the
+third, what are the coordinates of both boxes as the reply writes them, what is still known of
+letters and motion, in which pair of a clip's frames are you, and does what covers you begin to move
+there or has it stopped. Then the decoder only has to attend and copy, and the pointer loss shows it
+where to: one attention head in each of two layers is asked to look at the centre of the object that
+is being written or named or, where it is decided whether another follows, of the next one or at a
+null token; of a clip, at the object at the time that is being written. None of the heads is saved
+with the checkpoint.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class DenseHeads(nn.Module):
         self.place = nn.Linear(width, KIND_CLASSES + COLOUR_CLASSES + RANK_CLASSES + 4 + 4 * family.bins)
         self.time = nn.Linear(width, TIME_CLASSES)
         self.kept = nn.Linear(width, 2 * LETTER_CLASSES + MOTION_CLASSES + PHASE_CLASSES)
+        self.text_edges = nn.Linear(width, 4)
+        self.text_place = nn.Linear(width, 4 + 4 * family.bins)
 
     def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
         """Losses of the three heads: vision, position, place."""
@@ -59,22 +62,23 @@ class DenseHeads(nn.Module):
         scenes, tokens = dense.kind.shape
         at = [layer[at_image].view(scenes, tokens, -1) for layer in hidden.layers[: PLACE_LAYER + 1]]
         rows, columns = _grid(batch, hidden.vision.device)
+        middle = torch.stack([columns, rows, columns, rows], dim=-1).float() + 0.5
         return (
-            self._vision_loss(hidden.vision, dense, rows, columns),
+            self._vision_loss(hidden.vision, dense, middle),
             self._position_loss(at[POSITION_LAYER], rows, columns),
             self._place_loss(at[PLACE_LAYER], dense)
             + self._time_loss(at[PLACE_LAYER], batch.grid_t)
             + self._kept_loss(at[PLACE_LAYER], dense),
         )
 
-    def _vision_loss(self, vision: Tensor, dense: DenseTargets, rows: Tensor, columns: Tensor) -> Tensor:
+    def _vision_loss(self, vision: Tensor, dense: DenseTargets, middle: Tensor) -> Tensor:
+        """Edges are told from the middle of the token, in tokens; `middle` has it twice, as a box."""
         sizes = [KIND_CLASSES, COLOUR_CLASSES, 2, 4, 2 * LETTER_CLASSES, MOTION_CLASSES]
         kind, colour, flags, edges, letters, motion = self.vision(vision).float().split(sizes, dim=-1)
-        there = dense.kind > 0
+        there, is_text = dense.kind > 0, dense.text_xyxy[..., 2] > 0
         cell_px = self._family.family.cell_px
-        origin = torch.stack([columns, rows, columns, rows], dim=-1).float() * cell_px + cell_px / 2
-        wanted = (dense.xyxy - origin) / cell_px
-        told = _told(dense)
+        wanted, wanted_text = dense.xyxy / cell_px - middle, dense.text_xyxy[is_text] / cell_px - middle[is_text]
+        told, text_edges = _told(dense), self.text_edges(vision[is_text]).float()
         flag_targets = torch.stack([dense.striped, dense.is_centre], dim=-1)
         return (
             2.0 * _classes(kind, dense.kind)
@@ -82,6 +86,7 @@ class DenseHeads(nn.Module):
             + fn.binary_cross_entropy_with_logits(flags, flag_targets)
             + _box_loss(edges[there], wanted[there], told[there], scale=1.5, beta=0.05)
             + _rare(letters.unflatten(-1, (2, LETTER_CLASSES)), dense.letters)
+            + _box_loss(text_edges, wanted_text, torch.ones_like(wanted_text[:, 0]), scale=1.5, beta=0.05)
             + _rare(motion, dense.motion)
         )
 
@@ -102,21 +107,27 @@ class DenseHeads(nn.Module):
         return 2.0 * _rare(by_half, dense.letters) + _rare(motion, dense.motion) + _rare(phase, dense.phase)
 
     def _place_loss(self, hidden: Tensor, dense: DenseTargets) -> Tensor:
-        size, count = self._family.bin_size, self._family.bins
+        count = self._family.bins
         kind, colour, rank, edges, bins = (
             self.place(hidden).float().split([KIND_CLASSES, COLOUR_CLASSES, RANK_CLASSES, 4, 4 * count], dim=-1)
         )
-        there = dense.kind > 0
-        bin_targets = (dense.written[there] / size).long().clamp(0, count - 1)
-        told = _told(dense)[there]
-        by_bin = fn.cross_entropy(bins[there].view(-1, count), bin_targets.flatten(), reduction="none").view(-1, 4)
+        there, is_text = dense.kind > 0, dense.text_written[..., 2] > 0
+        text_edges, text_bins = self.text_place(hidden[is_text]).float().split([4, 4 * count], dim=-1)
+        written_text = dense.text_written[is_text]
         return (
             _classes(kind, dense.kind)
             + _classes(colour, dense.colour)
             + 0.5 * _classes(rank, dense.rank)
-            + _box_loss(edges[there], dense.written[there] / (25 * size), told, scale=6.0, beta=0.01)
-            + _weighted(by_bin.mean(-1), told)
+            + self._written_loss(edges[there], bins[there], dense.written[there], _told(dense)[there])
+            + self._written_loss(text_edges, text_bins, written_text, torch.ones_like(written_text[:, 0]))
         )
+
+    def _written_loss(self, edges: Tensor, bins: Tensor, written: Tensor, told: Tensor) -> Tensor:
+        """A box in a reply's coordinates, as numbers and as the digits' bins."""
+        size, count = self._family.bin_size, self._family.bins
+        bin_targets = (written / size).long().clamp(0, count - 1)
+        by_bin = fn.cross_entropy(bins.reshape(-1, count), bin_targets.flatten(), reduction="none").view(-1, 4)
+        return _box_loss(edges, written / (25 * size), told, scale=6.0, beta=0.01) + _weighted(by_bin.mean(-1), told)
 
 
 def next_token_losses(hidden: Hidden, batch: Batch, embedding: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,13 +81,19 @@ def test_letters_are_told_to_the_tokens_that_they_lie_in(family: TinyFamily) -> 
     text = ("K7", (100.0, 100.0, 160.0, 130.0))
     view = family.view(IMAGE_WH)
     truth = Truth("red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"}, (), text)
-    letters = dense_targets([[truth]], view).letters[0]
+    dense = dense_targets([[truth]], view)
+    letters = dense.letters[0]
     written = letters[letters > 0].tolist()
     assert [LETTERS[place - 1] for place in written] == ["K", "7"]
     halves = torch.nonzero(letters.view(view.grid_hw[0], -1))
     wanted_px = [x * view.model_wh[0] / IMAGE_WH[0] for x in (115, 145)]
     half_px = family.family.cell_px / 2
     assert halves[:, 1].tolist() == [int(x // half_px) for x in wanted_px]
+    is_text = dense.text_xyxy[0, :, 2] > 0
+    assert is_text[letters.sum(-1) > 0].all(), "each of them knows the box of the whole"
+    for box, frame_wh in ((dense.text_xyxy, view.model_wh), (dense.text_written, view.reply_wh)):
+        scaled = torch.tensor(text[1]) * torch.tensor(frame_wh).repeat(2) / torch.tensor(IMAGE_WH).repeat(2)
+        torch.testing.assert_close(box[0][is_text], scaled.expand(int(is_text.sum()), -1), atol=0.6, rtol=0)
 
 
 @pytest.fixture(scope="module")

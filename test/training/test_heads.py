@@ -67,3 +67,21 @@ def test_the_decoder_is_held_to_letters_motion_and_its_phase(what: str, first: i
             return float(heads._kept_loss(hidden, there))
 
     assert loss_of_saying(wanted) < loss_of_saying(0) - 2
+
+
+def test_the_box_of_a_text_is_asked_of_vision_and_of_the_decoder() -> None:
+    """Of nothing it is a number too, and only where a text is does it count."""
+    family = TINY_FAMILIES["qwen2_5_vl"]
+    heads, view = DenseHeads(8, family), family.view((320, 240))
+    truth = Truth(
+        "red cart", (80.0, 80.0, 180.0, 170.0), {"pattern": "plain"}, (), ("K7", (100.0, 100.0, 160.0, 130.0))
+    )
+    for truths, is_asked in (([truth], True), ([replace(truth, text=None)], False)):
+        dense = dense_targets([truths], view)
+        hidden, middle = torch.zeros(*dense.kind.shape, 8), torch.zeros(*dense.kind.shape, 4)
+        losses = heads._vision_loss(hidden, dense, middle), heads._place_loss(hidden, dense)
+        for head, loss in zip((heads.text_edges, heads.text_place), losses, strict=True):
+            assert torch.isfinite(loss)
+            head.zero_grad()
+            loss.backward()
+            assert bool(head.bias.grad.abs().sum() > 0) is is_asked
