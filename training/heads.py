@@ -4,7 +4,8 @@ A small decoder learns *what* within minutes and *where* very late, because it r
 pixels through relative rotary positions. The heads ask every image token directly: after the
 vision tower, what covers you, how far are its edges, what is written in your halves and how far are
 that text's edges; after the first decoder layer, in which row and column do you stand; after the
-third, what are the coordinates of both boxes as the reply writes them, what is still known of
+third, of which colour and kind together is what covers you ("red cart; blue face" must not find a
+red face), what are the coordinates of both boxes as the reply writes them, what is still known of
 letters and motion, in which pair of a clip's frames are you, and does what covers you begin to move
 there or has it stopped. Then the decoder only has to attend and copy, and the pointer loss shows it
 where to: one attention head in each of two layers is asked to look at the centre of the object that
@@ -55,6 +56,7 @@ class DenseHeads(nn.Module):
         self.kept = nn.Linear(width, 2 * LETTER_CLASSES + MOTION_CLASSES + PHASE_CLASSES)
         self.text_edges = nn.Linear(width, 4)
         self.text_place = nn.Linear(width, 4 + 4 * family.bins)
+        self.label = nn.Linear(width, KIND_CLASSES * COLOUR_CLASSES)
 
     def forward(self, hidden: Hidden, batch: Batch, dense: DenseTargets, image_token: int) -> tuple[Tensor, ...]:
         """Losses of the three heads: vision, position, place."""
@@ -117,6 +119,7 @@ class DenseHeads(nn.Module):
         return (
             _classes(kind, dense.kind)
             + _classes(colour, dense.colour)
+            + _classes(self.label(hidden).float(), dense.kind * COLOUR_CLASSES + dense.colour)
             + 0.5 * _classes(rank, dense.rank)
             + self._written_loss(edges[there], bins[there], dense.written[there], _told(dense)[there])
             + self._written_loss(text_edges, text_bins, written_text, torch.ones_like(written_text[:, 0]))
