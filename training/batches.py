@@ -86,9 +86,8 @@ class BatchMaker:
         """One sequence: the frames as the processor writes them, then questions with their replies."""
         (down, across), times_s = view.grid_hw, [frame * STEP_S for frame in range(frames)]
         pads = [self._tokenizer.convert_tokens_to_ids("<|video_pad|>")] * (down * across)
-        in_text = view.family.family.name != "Qwen2.5-VL"
-        ids, words = self._ids(self._prefix), list[int]()
-        before = len(ids)
+        in_text = view.family.family.times_in_text
+        ids, words, before = self._ids(self._prefix), list[int](), 0
         for grid in grid_times_s(times_s, 2):
             if in_text:
                 ids += self._ids(f"<{sum(grid) / 2:.1f} seconds><|vision_start|>")

@@ -13,14 +13,19 @@ from PIL import Image
 from training import batches
 from training import clips as drawing
 from training.batches import BatchMaker
+from training.checkpoint import TICKS_PER_S
 from training.clips import Clips, draw_clips
 from training.dense_targets import dense_targets, motion_of
 from training.families import TinyFamily
 from training.forward import run
 from training.loss_weights import WEIGHTS
+from training.watching import STEP_S
+from vlm_perception.engines.transformers.clip_positions import clip_positions
+from vlm_perception.engines.transformers.preprocessor import Preprocessor
 from vlm_perception.scenes import Truth
 from vlm_perception.scenes.clips import Happening
 from vlm_perception.scenes.spec import LETTERS
+from vlm_perception.types import Clip, Frame
 
 
 @pytest.mark.parametrize("text_first", [False, True], ids=["image first", "text first"])
@@ -115,7 +120,7 @@ def test_a_packed_clip_gives_the_logits_of_the_plain_model(family: TinyFamily, p
     grids, tokens = batch.grid_t, batch.grid_hw[0] * batch.grid_hw[1] // 4
     assert int((batch.input_ids[0] == video_token).sum()) == grids * tokens == dense.kind.shape[1]
     # Qwen3-VL, whose grids stand apart in the text, is given each as a video of one grid.
-    apart = family.family.name != "Qwen2.5-VL"
+    apart = family.family.times_in_text
     for number in range(1, int(batch.segments.max()) + 1):
         at = torch.nonzero((batch.segments[0] == 0) | (batch.segments[0] == number))[:, 0]
         ids = batch.input_ids[:1, at]
@@ -129,6 +134,28 @@ def test_a_packed_clip_gives_the_logits_of_the_plain_model(family: TinyFamily, p
                 mm_token_type_ids=2 * (ids == video_token).int(),
             ).logits[0]
         torch.testing.assert_close(packed[at], plain, atol=2e-4, rtol=1e-3)
+
+
+def test_a_clip_is_trained_as_the_node_asks_about_it(family: TinyFamily, processor: Any, clips: Clips) -> None:
+    """The same tokens at the same places; a model is blind to a clip whose places are not those that it learned."""
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(7)).make_clips(clips, 100)
+    asked = torch.nonzero(batch.segments[0] <= 1)[:, 0]
+    asked = asked[: int(torch.nonzero(batch.labels[0, asked] >= 0)[0]) + 1]
+    times_s = tuple(STEP_S * place for place in range(clips.pixels.shape[1]))
+    clip = Clip(tuple(Frame(pixels) for pixels in clips.pixels[0]), times_s)
+    video_id = processor.tokenizer.convert_tokens_to_ids(processor.video_token)
+    in_text = family.family.times_in_text
+    own = Preprocessor(processor, -1, video_id=video_id, times_in_text=in_text)
+    instruction = (
+        processor.tokenizer.decode(batch.input_ids[0, asked]).split("<|vision_end|>")[-1].split("<|im_end|>")[0]
+    )
+    written, (down, across) = own.clip_tokens(instruction, clip), clips.view.grid_hw
+    ids = [token for words in written.before for token in (*words, *[video_id] * (down * across))]
+    assert [*ids, *written.after] == batch.input_ids[0, asked].tolist()
+    words = [len(before) for before in written.before]
+    positions, behind = clip_positions(words, down, across, own.ticks(clip, TICKS_PER_S))
+    after = torch.arange(behind, behind + len(written.after)).expand(3, -1)
+    assert torch.equal(batch.positions[:, 0, asked], torch.cat([positions, after], dim=1))
 
 
 def test_patches_of_a_clip_are_laid_out_as_the_processor_lays_them_out(
@@ -162,7 +189,7 @@ def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, proces
         batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(seed)).make_clips(clips, 200)
         tokens = batch.grid_hw[0] * batch.grid_hw[1] // 4
         # Qwen3-VL has a null token behind each pair.
-        stride = tokens + (family.family.name != "Qwen2.5-VL")
+        stride = tokens + (family.family.times_in_text)
         for clip, place in (batch.weights == WEIGHTS["word"]).nonzero().tolist():
             pair, token = divmod(int(batch.pointers[clip, place]), stride)
             assert dense.phase[clip, pair * tokens + token] > 0
