@@ -53,7 +53,7 @@ class Pointers:
         """
         # Where each pair has a null token of its own, the last one is meant.
         tokens = view.grid_hw[0] * view.grid_hw[1]
-        stride = tokens + (view.family.family.times_in_text)
+        stride = tokens + view.family.family.times_in_text
         seen = [s and tuple(pair * stride + token for pair, token in (s.start, s.middle, s.end)) for s in sights]
         text = expected.words + REPLY_END
         looks, telling = places_to_look(text, seen, (pairs - 1) * stride + tokens)

@@ -189,7 +189,7 @@ def test_times_are_read_where_a_thing_is_seen_to_move(family: TinyFamily, proces
         batch, dense = BatchMaker(processor.tokenizer, np.random.default_rng(seed)).make_clips(clips, 200)
         tokens = batch.grid_hw[0] * batch.grid_hw[1] // 4
         # Qwen3-VL has a null token behind each pair.
-        stride = tokens + (family.family.times_in_text)
+        stride = tokens + family.family.times_in_text
         for clip, place in (batch.weights == WEIGHTS["word"]).nonzero().tolist():
             pair, token = divmod(int(batch.pointers[clip, place]), stride)
             assert dense.phase[clip, pair * tokens + token] > 0
