@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.checkpoint import SMALL_PIXELS
 from training.families import TinyFamily, View
-from training.scenes import SMALL_SHARE, resized
+from training.scenes import drawn_view, resized
 from training.watching import STEP_S
-from vlm_perception.engines.families import plan_resize
 from vlm_perception.scenes import Truth
 from vlm_perception.scenes.clips import DrawnClip, Happening
 
@@ -43,14 +41,12 @@ class Clips:
 def draw_clips(rng: np.random.Generator, count: int, family: TinyFamily) -> Clips:
     """Draw `count` clips, their frames as large as the node shows them with its own settings, or smaller."""
     image_wh = _SIZES[int(rng.integers(len(_SIZES)))]
-    is_small, frames = rng.random() < SMALL_SHARE, int(rng.choice(_FRAMES))
-    budget = SMALL_PIXELS[family.family.name] if is_small else family.pixels
-    model_wh = plan_resize(image_wh, budget, cell_px=family.family.cell_px)
+    view, frames = drawn_view(rng, image_wh, family), int(rng.choice(_FRAMES))
     clips = [DrawnClip(rng, image_wh, (frames - 1) * STEP_S) for _ in range(count)]
     drawn = [[clip.at(frame * STEP_S) for frame in range(frames)] for clip in clips]
     return Clips(
-        np.array([[resized(scene.rgb, model_wh) for scene in scenes] for scenes in drawn]),
-        View(family, image_wh, model_wh),
+        np.array([[resized(scene.rgb, view.model_wh) for scene in scenes] for scenes in drawn]),
+        view,
         [[list(scene.truths) for scene in scenes[1::2]] for scenes in drawn],
         [clip.happenings for clip in clips],
         [clip.still for clip in clips],

@@ -27,7 +27,7 @@ from training.families import TINY_FAMILIES, TinyFamily, View
 from training.judge import Judged, judge
 from training.photos import evaluation_photos
 from training.questions import Asker, Question
-from training.scenes import CAMERA_SIZES, varied_scene
+from training.scenes import drawn_size, varied_scene
 from training.watched import ask_clips, make_watch_cases, watch_figures
 from vlm_perception.scenes import Scene, Variety, random_scene, render
 from vlm_perception.startup.arguments import resolve_model
@@ -123,11 +123,10 @@ def make_cases(scenes: int, first_seed: int = FIRST_SEED, family: TinyFamily | N
         family: As it is seen by; that of models/tiny where none is given.
     """
     family = family or family_of(Path(resolve_model("tiny")))
-    sizes, shares = zip(*CAMERA_SIZES, strict=True)
     cases = []
     for index in range(scenes):
         rng = np.random.default_rng(first_seed + index)
-        image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
+        image_wh = drawn_size(rng)
         scene = render(random_scene(rng, image_wh, photos=evaluation_photos()), image_wh)
         asker, view = Asker(rng), family.view(image_wh)
         asked = [asker.ask(scene.truths, view, task) for task in ("all", None, "count", "point", "shadow")]
@@ -143,11 +142,10 @@ def make_cases(scenes: int, first_seed: int = FIRST_SEED, family: TinyFamily | N
 
 def make_taught_cases(scenes: int, family: TinyFamily) -> list[Case]:
     """The same cases on every call, for a checkpoint that was taught all of them; and photographs, of nothing."""
-    sizes, shares = zip(*CAMERA_SIZES, strict=True)
     cases = []
     for index in range(scenes):
         rng = np.random.default_rng(FIRST_TAUGHT_SEED + index)
-        image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
+        image_wh = drawn_size(rng)
         asker, view = Asker(rng), family.view(image_wh)
         scene = render(varied_scene(rng, image_wh, evaluation_photos()), image_wh)
         asked = [(task, asker.ask(scene.truths, view, task)) for task in TAUGHT_TASKS]

@@ -32,8 +32,8 @@ TASK_WEIGHTS = {
     "shadow": 0.11,
 }
 # The same for a checkpoint that is taught words, relations and letters too. Two things at once and shadows are asked
-# for more often than before: of the first edition's figures they were the lowest (0.69 and 0.68). Most scenes have no
-# letters to read, and are asked for a label instead.
+# for more often than before: of the first edition's figures they were the lowest (0.69 and 0.68). Of a scene without
+# letters mostly a label is asked for instead.
 TAUGHT_WEIGHTS = {
     "all": 0.08,
     "label": 0.11,
@@ -68,7 +68,7 @@ _TAUGHT: dict[str, Callable[[list[Thing], bool, np.random.Generator], tuple[str,
     "read": related.reading,
 }
 ABSENT_SHARE = 0.4
-# Of the questions about a scene with letters, where reading is taught: few scenes have any.
+# Of the questions about a scene with letters, where reading is taught, so many ask for these.
 READ_SHARE = 0.35
 CHINESE_SHARE = 0.2
 

@@ -30,9 +30,8 @@ CAMERA_SIZES: tuple[tuple[tuple[int, int], float], ...] = (
     ((480, 640), 0.05),
 )
 SMALL_SHARE = 0.25
-# Evaluation and calibration draw from seeds below; a step's own is a pair of numbers, so that the two never meet.
+# Training's seeds start here, one a step; evaluation and calibration use seeds below, so that they never meet.
 FIRST_TRAINING_SEED = 1_000_000
-
 
 # What a checkpoint is taught on; `training.evaluate` asks about scenes like these too.
 VARIETY = Variety(
@@ -66,27 +65,38 @@ class Scenes:
 
 
 def draw_scenes(rng: np.random.Generator, count: int, family: TinyFamily, most: int = MAX_OBJECTS) -> Scenes:
-    """Draw `count` scenes of at most `most` things, seen as large as the node shows them with its own settings.
-
-    Some are seen smaller, as a frame of a clip is, or an image of a robot that has no time.
-    """
-    sizes, shares = zip(*CAMERA_SIZES, strict=True)
-    image_wh = sizes[int(rng.choice(len(sizes), p=shares))]
-    is_small = rng.random() < SMALL_SHARE
-    budget = SMALL_PIXELS[family.family.name] if is_small else family.pixels
-    model_wh = plan_resize(image_wh, budget, cell_px=family.family.cell_px)
-    drawn = []
+    """Draw `count` scenes of at most `most` things."""
+    image_wh = drawn_size(rng)
+    view = drawn_view(rng, image_wh, family)
+    is_readable, drawn = view == family.view(image_wh), []
     for _ in range(count):
-        has_letters = not is_small and rng.random() < LETTERED_SHARE
-        spec = varied_scene(rng, image_wh, VariedPhotos(rng), most)
-        while has_letters and not any(item.text for item in spec.objects):
+        wants_letters, spec = is_readable and rng.random() < LETTERED_SHARE, None
+        while spec is None or (wants_letters and not any(item.text for item in spec.objects)):
             spec = varied_scene(rng, image_wh, VariedPhotos(rng), most)
         drawn.append(render(spec, image_wh))
     return Scenes(
-        np.array([resized(scene.rgb, model_wh) for scene in drawn]),
-        View(family, image_wh, model_wh),
+        np.array([resized(scene.rgb, view.model_wh) for scene in drawn]),
+        view,
         [list(scene.truths) for scene in drawn],
     )
+
+
+def drawn_size(rng: np.random.Generator) -> WH:
+    """Draw the size of a camera's images, pixels."""
+    sizes, shares = zip(*CAMERA_SIZES, strict=True)
+    size: WH = sizes[int(rng.choice(len(sizes), p=shares))]
+    return size
+
+
+def drawn_view(rng: np.random.Generator, image_wh: WH, family: TinyFamily) -> View:
+    """Draw how an image is seen: as large as the node shows it with its own settings, or smaller.
+
+    So is a frame of a clip, or an image of a robot that has no time.
+    """
+    if rng.random() >= SMALL_SHARE:
+        return family.view(image_wh)
+    small = SMALL_PIXELS[family.family.name]
+    return View(family, image_wh, plan_resize(image_wh, small, cell_px=family.family.cell_px))
 
 
 def varied_scene(

@@ -34,7 +34,7 @@ from training.families import TINY_FAMILIES, TinyFamily
 from training.forward import Batch
 from training.heads import DenseHeads, next_token_losses, pointer_loss
 from training.questions import TAUGHT_WEIGHTS, Asker
-from training.scenes import MAX_OBJECTS, draw_scenes, varied_scene
+from training.scenes import FIRST_TRAINING_SEED, MAX_OBJECTS, draw_scenes, varied_scene
 from training.watching import ask
 from vlm_perception.scenes import render
 from vlm_perception.scenes.clips import DrawnClip
@@ -96,15 +96,14 @@ class Stream(IterableDataset[tuple[Batch, DenseTargets]]):
         self._plan, self._tokenizer, self._first = plan, tokenizer, first
 
     def __iter__(self) -> Iterator[tuple[Batch, DenseTargets]]:
-        maker = BatchMaker(self._tokenizer, np.random.default_rng(0))
+        plan, maker = self._plan, BatchMaker(self._tokenizer, np.random.default_rng(0))
         first, stride = self._first, 1
         if worker := get_worker_info():
             torch.set_num_threads(1)
             first, stride = self._first + worker.id, worker.num_workers
-        for step in range(first, self._plan.steps, stride):
-            rng = np.random.default_rng([1000, step])
+        for step in range(first, plan.steps, stride):
+            rng = np.random.default_rng(FIRST_TRAINING_SEED + step)
             maker.reseed(rng)
-            plan = self._plan
             if plan.is_of_clips(step):
                 drawn = draw_clips(rng, max(1, plan.scenes // SCENES_A_CLIP), plan.tiny)
                 yield maker.make_clips(drawn, CLIP_LENGTH)

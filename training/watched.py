@@ -17,7 +17,7 @@ from vlm_perception.replies.events import read_events
 from vlm_perception.scenes.clips import DrawnClip
 from vlm_perception.types import Clip, Event, Frame, FrameHeader, PixelBudget, Prompt, Request, Task
 
-# Training's clips have seeds above.
+# Training's seeds are above.
 FIRST_CLIP_SEED = 700_000
 IMAGE_WH = (640, 480)
 FRAMES = 9

@@ -9,12 +9,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from training import clips, train
+from training.batches import patchify
 from training.handover import hand_over
+from training.scenes import FIRST_TRAINING_SEED, draw_scenes
 from training.train import RESUME_FILE, Plan, Stream, Trainer
 
 
@@ -86,6 +89,8 @@ def test_a_step_has_the_same_batch_wherever_the_run_began(plan: Plan) -> None:
         assert torch.equal(ours.input_ids, theirs.input_ids)
         assert torch.equal(ours.patches, theirs.patches)
     assert not torch.equal(whole[2].input_ids, whole[3].input_ids)
+    drawn = draw_scenes(np.random.default_rng(FIRST_TRAINING_SEED), plan.scenes, plan.tiny, plan.most_objects(0))
+    assert torch.equal(whole[0].patches, patchify(drawn.pixels, plan.tiny)), "its seed is none of evaluation's"
     shared = [batch for batch, _ in DataLoader(Stream(plan, tokenizer, 0), batch_size=None, num_workers=3)]
     assert [batch.input_ids.tolist() for batch in shared] == [batch.input_ids.tolist() for batch in whole]
 
