@@ -497,6 +497,17 @@ def test_any_moment_of_a_video_can_be_asked_about(
     screenshot(page, "ui_video")
 
 
+def test_a_whole_video_can_be_asked_about(page: Page, tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    video = write_video(tmp_path / "street.mp4", [EXAMPLES["Description"].scene.rgb] * 20)
+    page.get_by_text("From a video").click()
+    page.locator("#video input[type=file]").set_input_files(video)
+    expect(page.locator("#image .image-frame img")).to_be_visible()
+    ask(page, "watch: what happened?")
+    expect(page.locator("table.facts")).to_contain_text("4 frames, 1.90 s")
+    told = downloaded(page)
+    assert (told["source"], told["task"], told["clip"]["frames"]) == ("street.mp4", "watch", 4)
+
+
 def test_what_is_no_video_is_told(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "holiday.mp4"
     bad.write_text("no video\n" * 50)

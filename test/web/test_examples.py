@@ -28,6 +28,7 @@ def test_they_show_different_tasks() -> None:
         "Yes or no": Task.DESCRIBE,
         "Reasoning": Task.COUNT,
         "Letters": Task.READ,
+        "Video": Task.WATCH,
     }
     assert len(asked) == len(examples())
 
@@ -48,7 +49,7 @@ def test_what_a_tiny_model_has_not_learned_is_asked_of_others_alone() -> None:
         for model in ("tiny", "tiny-qwen3-vl", "Qwen/Qwen2.5-VL-3B-Instruct", "http://robot:8000/v1")
     }
     few = [example.name for example in examples() if not example.needs]
-    most = [example.name for example in examples() if example.needs != "letters"]
+    most = [example.name for example in examples() if example.needs not in ("letters", "clips")]
     every = [example.name for example in examples()]
     assert list(names.values()) == [most, few, every, every]
 
@@ -57,9 +58,9 @@ def test_a_checkpoint_is_known_by_its_card_wherever_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "own").symlink_to(resolve_model("tiny"))
+    (tmp_path / "own").symlink_to(resolve_model("tiny-qwen3-vl"))
     own = [example.name for example in examples_for("~/own")]
-    assert own == [example.name for example in examples_for(resolve_model("tiny"))]
+    assert own == [example.name for example in examples_for(resolve_model("tiny-qwen3-vl"))]
     assert len(own) < len(examples())
 
 
@@ -72,3 +73,8 @@ def test_the_pictures_of_relations_words_and_letters_hold_what_is_asked_for() ->
     assert "green face" in truths["Yes or no"]
     assert [len(truth.points) for label, truth in truths["Reasoning"].items() if "face" in label] == [2, 2]
     assert [truth.text[0] for truth in truths["Letters"].values() if truth.text] == ["A7", "K2"]
+
+
+def test_in_the_film_one_thing_moves_and_stays_in_view() -> None:
+    (film,) = [example.film for example in examples() if example.film is not None]
+    assert [one.what for one in film.happenings] == ["moves"]

@@ -41,7 +41,7 @@ class WritingEngine:
         self.writing = threading.Event()
         self.failure: Exception | None = None
         self.reason: FinishReason = "stop"
-        self.asked: list[str] = []
+        self.requests: list[Request] = []
         self.users = 0
         self.most_users = 0
 
@@ -56,7 +56,7 @@ class WritingEngine:
     def answer(self, request: Request, should_stop: Callable[[], bool], on_text: OnText = ignore_text) -> Answer:
         self.users += 1
         self.most_users = max(self.most_users, self.users)
-        self.asked.append(request.prompt.text)
+        self.requests.append(request)
         text, tokens = "", []
         if self.failure is not None:
             self.users -= 1
@@ -192,6 +192,37 @@ def test_words_of_a_user_are_never_html(open_session: OpenSession, picture: Path
     assert "&lt;script&gt;alert(1)" in shown.facts
 
 
+def test_a_film_is_asked_about_as_a_whole(
+    open_session: OpenSession, picture: Path, tmp_path: Path, write_video: Callable[..., Path]
+) -> None:
+    """With its own times and its own name, whatever picture of it, or of something else, is there beside it."""
+    film = write_video(tmp_path / "street.mp4", [np.full((48, 64, 3), grey, np.uint8) for grey in range(40)])
+    engine = WritingEngine("A <cat> comes in 00:01.00 - 00:02.50.")
+    shown = last(open_session(engine), question(picture, "watch: what happened?", film=film))
+    (request,) = engine.requests
+    assert request.clip is not None
+    assert request.clip.times_s == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5], abs=0.11)
+    assert request.frame is request.clip.frames[-1]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", shown.objects)[:2] == ["1.00", "2.50"]
+    assert "&lt;cat&gt;" in shown.objects
+    told = json.loads(shown.json)
+    assert (told["source"], told["clip"]["frames"]) == ("street.mp4", 8)
+    assert str(tmp_path) not in shown.json + shown.objects + shown.facts
+    assert "8 frames, 3.50 s" in shown.facts
+
+
+def test_a_film_that_ends_early_is_answered_with_a_remark(
+    open_session: OpenSession, tmp_path: Path, write_video: Callable[..., Path]
+) -> None:
+    whole = write_video(tmp_path / "whole.avi", [np.full((48, 64, 3), grey, np.uint8) for grey in range(0, 240, 4)])
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    shown = last(open_session(WritingEngine("Nothing happened.")), question(None, "watch: what happened?", film=cut))
+    assert 'class="notice remark"' in shown.notice
+    assert "cut.avi" in shown.notice
+    assert str(tmp_path) not in shown.notice
+
+
 def test_objects_appear_as_they_are_written(open_session: OpenSession, picture: Path) -> None:
     engine = WritingEngine(f"[{CAT}, ", f"{DOG}]")
     engine.may_write.clear()
@@ -215,7 +246,8 @@ def test_objects_appear_as_they_are_written(open_session: OpenSession, picture: 
         ({"prompt": "   "}, "names nothing to look for", True),
         ({"prompt": "x" * (MAX_PROMPT_CHARS + 1)}, f"characters, the limit is {MAX_PROMPT_CHARS}", True),
         ({"task": "dance"}, "task is", True),
-        ({"prompt": "watch: what happened?"}, "ask vlm-detect FILM --task watch, or the node", True),
+        ({"prompt": "watch: what happened?"}, "is asked about a whole video: upload one", True),
+        ({"prompt": "watch: what happened?", "film": Path("/no/such.mp4")}, "such.mp4", False),
         ({"score_threshold": 2.0}, "score_threshold is 2.0", True),
         ({"score_threshold": "high"}, "numbers", True),
         ({"max_pixels": 10}, "max_pixels is 10", True),
@@ -304,7 +336,7 @@ def test_questions_at_the_same_time_do_not_meet_in_the_model(open_session: OpenS
     with ThreadPoolExecutor(len(prompts)) as pool:
         shown = list(pool.map(lambda prompt: last(session, question(picture, prompt)), prompts))
     assert engine.most_users == 1
-    assert sorted(engine.asked) == prompts
+    assert sorted(request.prompt.text for request in engine.requests) == prompts
     assert all(f"Locate {prompt} " in answer.facts for prompt, answer in zip(prompts, shown, strict=True))
 
 

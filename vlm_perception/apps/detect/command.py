@@ -43,8 +43,6 @@ SHARED = (
 COMPARED = tuple(name for name in SHARED if not name.startswith("watch_"))
 # The same, for bags.
 OF_BAGS = ("depth_tolerance_s", "target_frame", "tracking", "lost_after_s")
-# Of a video that is asked about as a whole, unless --max-frames says more.
-MOST_FILM_FRAMES = 64
 
 
 def main(argv: Sequence[str] | None = None, make: MakeEngine | None = None) -> int:
@@ -133,11 +131,11 @@ def _positive(text: str) -> float:
 
 def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> int:
     # Imported late: --help and wrong arguments need not wait for the drawing and video libraries.
-    from vlm_perception.apps.detect.film_clip import FilmSampling
     from vlm_perception.apps.detect.idle_options import idle_for_files, idle_parameters
     from vlm_perception.apps.detect.inputs import expected_count, find_inputs, read_pictures
     from vlm_perception.apps.detect.run import detect_all
     from vlm_perception.apps.detect.terminal import Terminal
+    from vlm_perception.frames.film_clip import FilmSampling
     from vlm_perception.prompts.builder import load_prompts
     from vlm_perception.types import Task
 
@@ -159,9 +157,7 @@ def _detect(options: argparse.Namespace, stdout: TextIO, make: MakeEngine) -> in
                 f"a film that is asked about as a whole is seen at so many frames a second, whatever its own: give "
                 f"--rate HZ or --every {thinning.every}s instead of --every {thinning.every}"
             )
-        most = options.max_frames or MOST_FILM_FRAMES
-        least_px = settings.watch_budget(settings.budget, most).max_pixels
-        watching = FilmSampling(thinning.rate_hz or settings.watch_rate_hz, most, least_px)
+        watching = FilmSampling.of(settings, thinning.rate_hz, options.max_frames)
     found = find_inputs(options.inputs)
     exports, lines = _exports(options, stdout, prompt, found.files)
     if (results := _result_bag(options.output_bag, prompt, settings)) is not None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_film
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bag_files import is_bag
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.frames.files import is_video, left_out, read_image, worth_reading
+from vlm_perception.frames.film_clip import FilmSampling, watch_film
 from vlm_perception.frames.videos import Thinning, expected_frames, read_video
 from vlm_perception.types import Clip, Frame, FrameHeader, Result
 from vlm_perception.world.lift import Places

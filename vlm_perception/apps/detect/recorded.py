@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vlm_perception.apps.detect.bag_space import AHEAD_NS, BagSpace
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_bag
 from vlm_perception.apps.detect.inputs import DepthBeside, Failure, Note, OnBetween, Picture
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bags import Bag, BagImage, open_bag
+from vlm_perception.frames.film_clip import FilmSampling, watch_bag
 from vlm_perception.frames.videos import Chooser, Thinning
 
 

@@ -6,11 +6,18 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from vlm_perception.engines.model_card import read_learned, read_limits
+from vlm_perception.frames.video_writing import write_video
 from vlm_perception.scenes import Background, Light, ObjectSpec, Scene, SceneSpec, render
+from vlm_perception.scenes.clips import DrawnClip
 from vlm_perception.scenes.spec import RGB
 
+FILM_S, _FILM_RATE_HZ = 4.0, 10
 _WH = (640, 480)
+# Of it one thing moves.
+_FILM_SEED = 31
 _DAYLIGHT = Light(left=1.0, right=1.05, top=1.05, bottom=0.95, noise=2.0, blur=0.0)
 _WALL = Background("plain", (226, 222, 214), (206, 202, 196), seed=3)
 _SKY = Background("gradient", (214, 220, 228), (170, 178, 190), seed=3)
@@ -29,12 +36,14 @@ class Example:
         scene: The picture with what is really in it.
         needs: What a model that knows little must have learned for it, as its card names that (`words`); empty for
             boxes, points and numbers.
+        film: What is asked about instead, and of which `scene` is the last picture; None for the picture alone.
     """
 
     name: str
     prompt: str
     scene: Scene
     needs: str = ""
+    film: DrawnClip | None = None
 
 
 def examples_for(model: str) -> tuple[Example, ...]:
@@ -85,6 +94,7 @@ def examples() -> tuple[Example, ...]:
         replace(_object("plain blue cart", 0.28, 0.32, 0.42), text="A7"),
         replace(_object("plain red cart", 0.70, 0.70, 0.42), text="K2"),
     )
+    film = DrawnClip(np.random.default_rng(_FILM_SEED), _WH, FILM_S)
     return (
         Example("Attributes", "each object, and describe it", shapes),
         Example("Description", "the red cart", carts),
@@ -98,7 +108,20 @@ def examples() -> tuple[Example, ...]:
         Example("Yes or no", "is there a green face?", faces, "yes or no"),
         Example("Reasoning", "how many eyes do the faces have?", faces, "relations"),
         Example("Letters", "read: labels on the carts", lettered, "letters"),
+        Example("Video", "watch: what happened?", film.at(FILM_S), "clips", film),
     )
+
+
+def write_film(path: Path, film: DrawnClip) -> None:
+    """Write the film of an example as an MP4.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    writer = write_video(path)
+    for index in range(round(FILM_S * _FILM_RATE_HZ) + 1):
+        writer.send((film.at(index / _FILM_RATE_HZ).rgb, index / _FILM_RATE_HZ))
+    writer.close()
 
 
 def _draw(background: Background, *objects: ObjectSpec) -> Scene:

@@ -15,13 +15,14 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from vlm_perception.apps.web.examples import Example, examples_for
+from vlm_perception.apps.web.examples import FILM_S, Example, examples_for, write_film
 from vlm_perception.apps.web.history import History, remember
 from vlm_perception.apps.web.session import Controls, Session
 from vlm_perception.apps.web.show import NO_ANSWER, Shown, show_problem
 from vlm_perception.apps.web.uploads import length_s, read_moment
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.scenes.clips import DrawnClip
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import StartupError
 from vlm_perception.types import Task
@@ -44,6 +45,7 @@ _TASKS = (
     ("count: a number", Task.COUNT.value),
     ("read: text", Task.READ.value),
     ("describe: words", Task.DESCRIBE.value),
+    ("watch: a whole video", Task.WATCH.value),
     ("raw: sent as it is", Task.RAW.value),
 )
 # On a phone, and for the examples, the answer would appear where nobody looks.
@@ -61,11 +63,13 @@ class _Sources:
     """Where pictures come from beside uploads.
 
     Attributes:
+        drawer: What has the next two in it and can be opened.
         video: An uploaded video.
         moment: Which of its pictures is asked about.
         camera: Asked about again and again while it is on.
     """
 
+    drawer: Any
     video: Any
     moment: Any
     camera: Any
@@ -122,7 +126,7 @@ def build_page(session: Session, settings: Settings) -> gr.Blocks:
         outputs += _detail_outputs()
         memory = _Memory(*_history(), json_file)
         outputs.append(memory.last)
-        _connect(session, controls, outputs, memory, (ask.click, controls[1].submit), cards)
+        _connect(session, controls, outputs, memory, (ask.click, controls[1].submit), cards, sources)
         _connect_sources(session, controls, sources, outputs, memory)
         stop.click(_stopper(session), queue=False, api_visibility="private")
         page.load(session.model_states, outputs=state, concurrency_limit=None, api_visibility="private")
@@ -149,7 +153,7 @@ def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
         '<p class="legend">Draw a box on the picture to ask about a part of it.</p>',
         js_on_load=_PART.read_text("utf-8"), elem_id="part",
     )  # fmt: skip
-    with gr.Accordion("From a video", open=False, elem_id="from-video"):
+    with gr.Accordion("From a video", open=False, elem_id="from-video") as drawer:
         video = gr.Video(label="Video", sources=["upload"], height=220, elem_id="video")
         moment = gr.Slider(0.0, 1.0, 0.0, step=0.05, label="Picture at, seconds", interactive=False, elem_id="moment")
     with gr.Accordion("Live from a camera", open=False, elem_id="from-camera"):
@@ -181,7 +185,7 @@ def _controls(settings: Settings) -> tuple[list[Any], _Sources]:
             settings.zoom == "auto", label="Look closer at small and unsure things",
             info="Asks again about up to two parts of the picture.", elem_id="zoom",
         )  # fmt: skip
-    return [image, prompt, task, threshold, area, zoom], _Sources(video, moment, camera)
+    return [image, prompt, task, threshold, area, zoom, video], _Sources(drawer, video, moment, camera)
 
 
 def _main_outputs() -> list[Any]:
@@ -241,8 +245,9 @@ def _connect(
     memory: _Memory,
     asking: tuple[Callable[..., Any], ...],
     cards: list[tuple[Example, Any]],
+    sources: _Sources,
 ) -> None:
-    image, prompt, task, *_ = controls
+    filled_in = [*controls[:3], sources.drawer, sources.video, sources.moment]
     wiring: dict[str, Any] = {
         "inputs": controls,
         "outputs": outputs,
@@ -260,9 +265,8 @@ def _connect(
         event(None, js=_SHOW_PICTURE, api_visibility="private")
     for example, button in cards:
         filled = button.click(
-            _filler(example), outputs=[image, prompt, task], queue=False, show_progress="hidden",
-            api_visibility="private",
-        )  # fmt: skip
+            _filler(example), outputs=filled_in, queue=False, show_progress="hidden", api_visibility="private"
+        )
         memory.after(filled.then(ask, **wiring))
         button.click(None, js=_SHOW_PICTURE, api_visibility="private")
     memory.gallery.select(
@@ -282,7 +286,7 @@ def _connect_sources(
     )
     # Gradio hands over the newest picture only, and waits for the answer before the next.
     live = sources.camera.stream(
-        _live_asker(session), [sources.camera, *controls[1:]], outputs, preprocess=False, stream_every=_LIVE_PERIOD_S,
+        _live_asker(session), [sources.camera, *controls[1:-1]], outputs, preprocess=False, stream_every=_LIVE_PERIOD_S,
         concurrency_id="live", concurrency_limit=_LIVE_AT_ONCE, **quiet,
     )  # fmt: skip
     memory.after(live)
@@ -344,15 +348,19 @@ def _asker(session: Session) -> Callable[..., Iterator[tuple[Any, ...]]]:
         threshold: float,
         area: float,
         zoom: bool,
+        video: Mapping[str, Any] | None,
         request: gr.Request,
     ) -> Iterator[tuple[Any, ...]]:
-        path = Path(image["path"]) if image and image.get("path") else None
         name = str((image or {}).get("orig_name") or "the image")
-        question = Controls(path, name, str(prompt or ""), task, threshold, area, zoom)
+        question = Controls(_path(image), name, str(prompt or ""), task, threshold, area, zoom, _path(video))
         for shown in session.ask(question, str(request.session_hash)):
             yield _row(shown)
 
     return ask
+
+
+def _path(upload: Mapping[str, Any] | None) -> Path | None:
+    return Path(upload["path"]) if upload and upload.get("path") else None
 
 
 def _keep(last: Shown | None, history: History) -> tuple[Any, ...]:
@@ -382,8 +390,22 @@ def _stopper(session: Session) -> Callable[[gr.Request], None]:
     return stop
 
 
-def _filler(example: Example) -> Callable[[], tuple[Pixels, str, str]]:
-    return lambda: (example.scene.rgb, example.prompt, Task.AUTO.value)
+def _filler(example: Example) -> Callable[[], tuple[Any, ...]]:
+    def fill() -> tuple[Any, ...]:
+        asked = (example.scene.rgb, example.prompt, Task.AUTO.value)
+        if example.film is None:
+            return *asked, *[gr.skip()] * 3
+        moment = gr.Slider(maximum=FILM_S, value=FILM_S, interactive=True)
+        return *asked, gr.Accordion(open=True), _film_file(example.name, example.film), moment
+
+    return fill
+
+
+def _film_file(name: str, film: DrawnClip) -> str:
+    """Write a drawn clip as a file that the page may show."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_film(path := Path(folder) / "film.mp4", film)
+        return str(save_bytes_to_cache(path.read_bytes(), f"{name.lower()}.mp4", get_upload_folder()))
 
 
 def _row(shown: Shown) -> tuple[Any, ...]:

@@ -6,20 +6,21 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlm_perception.apps.web.show import Shown, notice, show_problem, show_refused, show_result, show_waiting
-from vlm_perception.apps.web.uploads import read_upload
+from vlm_perception.apps.web.uploads import read_film, read_upload
 from vlm_perception.engines.base import Engine
 from vlm_perception.errors import ImageError, ModelLoadError, PromptError, SettingsError, VlmPerceptionError
+from vlm_perception.frames.film_clip import FilmSampling
 from vlm_perception.pipeline import perceive
 from vlm_perception.prompts.builder import load_prompts
 from vlm_perception.settings import Settings
-from vlm_perception.types import Frame, FrameHeader, Request, Result, Task
+from vlm_perception.types import Frame, FrameHeader, Prompt, Request, Result, Task
 
 _log = logging.getLogger(__name__)
 _CAMERA = "web page"
@@ -37,6 +38,7 @@ class Controls:
         score_threshold: Objects with a lower score become rejects.
         max_pixels: Largest area the model may see, pixels.
         zoom: Whether small things are looked at again.
+        film: The uploaded video, which a prompt of the task `watch` is about, or None.
     """
 
     image: Path | None
@@ -46,6 +48,7 @@ class Controls:
     score_threshold: object
     max_pixels: object
     zoom: object = False
+    film: Path | None = None
 
 
 class Session:
@@ -104,8 +107,11 @@ class Session:
         stopped = threading.Event()
         entry = (owner, stopped)
         self._asked.append(entry)
+        notes: list[str] = []
         try:
-            yield from self._answers(question, self._request(question), self._checked(question), stopped)
+            request = self._request(question, notes.append)
+            for shown in self._answers(question, request, self._checked(question), stopped):
+                yield replace(shown, notice=shown.notice + "".join(notice("remark", note) for note in notes))
         except (PromptError, SettingsError) as error:
             # For whoever typed it alone; a live camera would write it twice a second.
             _log.debug("not asked: %s", error)
@@ -153,20 +159,26 @@ class Session:
         zoom = "auto" if question.zoom else "off"
         return self._settings.changed(task=question.task, score_threshold=threshold, max_pixels=area, zoom=zoom)
 
-    def _request(self, question: Controls) -> Request:
+    def _request(self, question: Controls, note: Callable[[str], object]) -> Request:
         settings = self._checked(question)
-        if question.image is None:
-            raise ImageError("there is no image: upload one, or take one with the camera", cause="no_image")
         prompt = self._prompts.build(question.prompt, settings.task)
         if prompt.task is Task.WATCH:
-            # Answered about one picture, it would tell of what it never saw.
-            raise PromptError(
-                f"{prompt.text[:80]!r} is asked about a whole video, and the page shows one picture to the model: ask "
-                f"vlm-detect FILM --task watch, or the node"
-            )
+            return self._about_film(question, prompt, settings, note)
+        if question.image is None:
+            raise ImageError("there is no image: upload one, or take one with the camera", cause="no_image")
         rgb = read_upload(question.image, question.image_name)
         frame = Frame(rgb, FrameHeader(0, 0, _CAMERA), _CAMERA, time.monotonic())
         return Request(frame, prompt, settings.budget, settings.max_new_tokens)
+
+    def _about_film(
+        self, question: Controls, prompt: Prompt, settings: Settings, note: Callable[[str], object]
+    ) -> Request:
+        if question.film is None:
+            # Answered about one picture, it would tell of what it never saw.
+            raise PromptError(f"{prompt.text[:80]!r} is asked about a whole video: upload one under 'From a video'")
+        clip = read_film(question.film, FilmSampling.of(settings), note)
+        budget = settings.watch_budget(settings.budget, len(clip.frames))
+        return Request(clip.frames[-1], prompt, budget, settings.max_new_tokens, clip=clip)
 
     def _answers(
         self, question: Controls, request: Request, settings: Settings, stopped: threading.Event
@@ -193,6 +205,8 @@ class Session:
         yield self._show(answer.result(), question)
 
     def _show(self, result: Result, question: Controls) -> Shown:
+        if result.request.clip is not None and question.film is not None:
+            return show_result(result, question.film.name, self.model_name, str(question.film))
         return show_result(result, question.image_name, self.model_name, str(question.image))
 
 

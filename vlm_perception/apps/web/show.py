@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from vlm_perception.drawing.annotate import annotate
 from vlm_perception.frames.encodings import Pixels
 from vlm_perception.replies.result_json import fitted_on, one_line, result_fields
-from vlm_perception.types import DetectedObject, Reject, Result
+from vlm_perception.types import DetectedObject, Event, Reject, Result
 
 NO_ANSWER = '<p class="nothing">No answer.</p>'
 
@@ -24,7 +24,7 @@ class Shown:
         notice: A problem or a remark; empty when there is none.
         picture: (height, width, 3) uint8 RGB with everything drawn in, or None.
         answer: Number of objects, count, spoken text.
-        objects: Table of objects.
+        objects: Table of objects, and for a video of what happened when.
         reply: The raw reply with its pieces marked.
         rejects: Table of what was not accepted.
         facts: Timings and sizes.
@@ -73,12 +73,14 @@ def show_result(result: Result, source: str, model: str, image: str = "") -> Sho
         model: The model's name.
         image: The file of the image, by which the page knows it.
     """
-    listed = objects_table(result.objects, fitted_on(result), image_w=result.request.frame.image_wh[0], image=image)
+    image_w, listed = result.request.frame.image_wh[0], ""
+    if not result.words_alone:
+        listed = objects_table(result.objects, fitted_on(result), image_w=image_w, image=image)
     shown = Shown(
         notice=_remark(result),
         picture=annotate(result.request.frame.rgb, result),
         answer=_answer(result),
-        objects="" if result.words_alone else listed,
+        objects=events_table(result.events) + listed,
         reply=mark_reply(result.answer.text, result.objects, result.rejects),
         rejects=rejects_table(result.rejects),
         facts=table(("", ""), timings_of(result), name="facts"),
@@ -237,6 +239,12 @@ def objects_table(objects: Sequence[DetectedObject], fitted_to: str | None, *, i
     return f'{listed}{inside}<p class="legend">Scores are {escape(remark)}.</p>'
 
 
+def events_table(events: Sequence[Event]) -> str:
+    """List what happened when in a video, seconds after its first frame; nothing where nothing did."""
+    rows = [(f"{event.start_s:.2f}", f"{event.end_s:.2f}", event.text) for event in events]
+    return table(("from, s", "to, s", "what"), rows, name="events", numbers=(0, 1)) if rows else ""
+
+
 def rejects_table(rejects: Sequence[Reject]) -> str:
     """List what was not accepted, with the reason."""
     if not rejects:
@@ -261,6 +269,8 @@ def timings_of(result: Result) -> tuple[tuple[str, str], ...]:
     if result.looks:
         looks_s = sum(look.took_s for look in result.looks)
         facts.append(("closer looks", f"{len(result.looks)}, {looks_s:.2f} s more"))
+    if (clip := result.request.clip) is not None:
+        facts.append(("video", f"{len(clip.frames)} frames, {clip.duration_s:.2f} s"))
     facts += [
         ("image", f"{image_w} x {image_h} px"),
         ("the model saw", f"{answer.model_wh[0]} x {answer.model_wh[1]} px"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from PIL import Image
 from vlm_perception.engines.families import MAX_ASPECT_RATIO
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.encodings import Pixels
+from vlm_perception.frames.film_clip import FilmSampling, watch_film
 from vlm_perception.frames.pictures import open_image, read_image
 from vlm_perception.frames.videos import frame_at, video_length_s
-from vlm_perception.types import WH
+from vlm_perception.types import WH, Clip
 
 MAX_UPLOAD_BYTES = 64 * 1024 * 1024
 # 8K is 33 million pixels. More does not help a model that sees one or two million of them.
@@ -68,6 +69,21 @@ def length_s(path: Path) -> float:
     """
     with _without_folder(path):
         return video_length_s(path)
+
+
+def read_film(path: Path, sampling: FilmSampling, note: Callable[[str], object]) -> Clip:
+    """Read an uploaded video as a whole.
+
+    Args:
+        path: Where the file lies; messages give its name alone.
+        sampling: How many frames of it.
+        note: Told in words when the video ends early.
+
+    Raises:
+        ImageError: As `read_moment`.
+    """
+    with _without_folder(path):
+        return watch_film(path, sampling, lambda text: note(text.replace(str(path), path.name)))[0]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.history import halved
 from vlm_perception.frames.videos import ALL_FRAMES, Thinning, expected_frames, read_video, video_rate_hz
+from vlm_perception.settings import Settings
 from vlm_perception.types import Clip, Frame
 
 if TYPE_CHECKING:
     from vlm_perception.frames.bags import Bag, BagImage
 
 # Qwen's own rule begins with four.
-_FEWEST_FRAMES = 4
+_FEWEST_FRAMES, _MOST_FRAMES = 4, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,18 @@ class FilmSampling:
     rate_hz: float
     max_frames: int
     least_px: int
+
+    @classmethod
+    def of(cls, settings: Settings, rate_hz: float | None = None, max_frames: int | None = None) -> FilmSampling:
+        """Look at a film as settings have it.
+
+        Args:
+            settings: Rate and pixels.
+            rate_hz: Instead of theirs.
+            max_frames: Instead of 64.
+        """
+        most = max_frames or _MOST_FRAMES
+        return cls(rate_hz or settings.watch_rate_hz, most, settings.watch_budget(settings.budget, most).max_pixels)
 
 
 def watch_film(path: Path, watching: FilmSampling, note: Callable[[str], object] = lambda _: None) -> tuple[Clip, int]:
@@ -110,7 +124,11 @@ def _clip_of(read: Iterable[tuple[int, Frame]], watching: FilmSampling) -> tuple
             frames[-1] = replace(frames[-1], rgb=halved(frames[-1].rgb, watching.least_px))
         frames.append(frame)
         last = index
-    return Clip(tuple(frames), tuple(each.received_s - frames[0].received_s for each in frames)), last
+    times_s = tuple(each.received_s - frames[0].received_s for each in frames)
+    # As if a camera had just shown it: what asks for a frame's age compares with the clock of this machine.
+    first_s = time.monotonic() - (times_s[-1] if times_s else 0.0)
+    shown = (replace(frame, received_s=first_s + time_s) for frame, time_s in zip(frames, times_s, strict=True))
+    return Clip(tuple(shown), times_s), last
 
 
 def _thinning(count: int, rate_hz: float | None, watching: FilmSampling) -> Thinning:

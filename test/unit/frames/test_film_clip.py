@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from PIL import Image
 from recorded_bags import START_S, camera, image, write_bag
 
-from vlm_perception.apps.detect.film_clip import FilmSampling, watch_bag, watch_film
 from vlm_perception.errors import ImageError
 from vlm_perception.frames.bags import open_bag
+from vlm_perception.frames.film_clip import FilmSampling, watch_bag, watch_film
 
 
 def write(path: Path, times_s: Sequence[float]) -> Path:
@@ -50,7 +51,10 @@ def test_frames_are_spread_over_the_whole_film(
     tmp_path: Path, times_s: list[float], rate_hz: float, most: int, seen_s: list[float]
 ) -> None:
     path = write(tmp_path / "film.mkv", times_s)
+    before_s = time.monotonic()
     clip, index = watch_film(path, FilmSampling(rate_hz, most, 1), pytest.fail)
+    assert before_s <= clip.frames[-1].received_s <= time.monotonic()
+    assert [frame.received_s - clip.frames[0].received_s for frame in clip.frames] == pytest.approx(clip.times_s)
     assert clip.times_s == pytest.approx(seen_s, abs=0.11)
     assert times_s[index] == pytest.approx(seen_s[-1], abs=0.11)
     assert clip.frames[-1].image_wh == (64, 48)
