@@ -283,7 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=TINY_FAMILIES, default="qwen2_5_vl")
     parser.add_argument("--folder", type=Path, help="default: build/train_FAMILY")
-    parser.add_argument("--steps", type=int, default=21_000)
+    parser.add_argument("--steps", type=int, default=27_800)
     parser.add_argument("--scenes", type=int, default=16)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--learning-rate", type=float, default=3e-3)

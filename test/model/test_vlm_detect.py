@@ -22,10 +22,12 @@ from checkout import ROOT
 from PIL import Image
 from recorded_bags import IMAGE, STORE, header, write_bag
 
+from training.watching import clause
 from vlm_perception.apps.detect import command as cli
 from vlm_perception.engines.transformers.engine import TransformersEngine
 from vlm_perception.scenes import MovingScene
 from vlm_perception.scenes.__main__ import main as draw_scenes
+from vlm_perception.scenes.clips import Happening
 from vlm_perception.settings import Settings
 from vlm_perception.startup.arguments import resolve_model
 from vlm_perception.world.boxes import match_boxes
@@ -148,7 +150,7 @@ def test_the_page_s_examples_run_as_they_stand(
     monkeypatch.chdir(tmp_path)
     draw, *commands = [shlex.split(line) for line in COMMANDS]
     assert draw == ["python", "-m", "vlm_perception.scenes", "pictures"]
-    assert draw_scenes([*draw[3:], "--frames", "11"]) == 0
+    assert draw_scenes(draw[3:]) == 0
     written = capsys.readouterr().out
     outs = []
     for program, *arguments in commands:
@@ -159,7 +161,7 @@ def test_the_page_s_examples_run_as_they_stand(
     one, folder, pattern, points, stream, coco, yolo, film, *compared = (out.splitlines() for out in outs)
     assert len(json.loads(one[0])["objects"]) == 3
     assert folder == []
-    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 6
+    assert len((tmp_path / "found.jsonl").read_text().splitlines()) == 4 + 5
     assert len(list((tmp_path / "annotated").iterdir())) == 5
     assert [json.loads(line)["count"] for line in pattern] == [0, 0, 0, 2]
     assert all(item["point_xy"] for item in json.loads(points[0])["objects"])
@@ -171,7 +173,10 @@ def test_the_page_s_examples_run_as_they_stand(
     assert data.classes[:2] == ["red face", "red cart"]
     assert [len(found) for _, _, found in data] == [1, 1]
     (watched,) = map(json.loads, film)
-    assert (watched["task"], watched["clip"]["frames"] > 1) == ("watch", True)
+    ((label, what, direction, *times),) = re.findall(r"mp4: (\w+ \w+) (\w+) (\w+), ([\d.]+) s to ([\d.]+) s", written)
+    (event,) = watched["events"]
+    assert (event["start_s"], event["end_s"]) == pytest.approx(tuple(map(float, times)), abs=0.5)
+    assert clause(Happening(label, what, direction, *map(float, times))) in event["text"]
     told = re.compile(r"(\d) pictures, (\d) about which they differ; wrote comparison.json and comparison.png")
     pictures, differ = zip(*(told.fullmatch(table[-1]).groups() for table in compared), strict=True)
     assert (pictures, differ[-1]) == (("4", "4", "1"), "1"), "models and areas may agree, prompts for other things not"

@@ -508,6 +508,18 @@ def test_a_whole_video_can_be_asked_about(page: Page, tmp_path: Path, write_vide
     assert (told["source"], told["task"], told["clip"]["frames"]) == ("street.mp4", "watch", 4)
 
 
+def test_video_example(page: Page) -> None:
+    (film,) = [example.film for example in EXAMPLES.values() if example.film is not None]
+    (moved,) = film.happenings
+    page.get_by_role("button", name="watch: what happened?").click()
+    expect(page.locator("table.events tbody tr")).to_have_count(1)
+    start_s, end_s, what = page.locator("table.events tbody td").all_inner_texts()
+    assert (float(start_s), float(end_s)) == pytest.approx((moved.start_s, moved.end_s), abs=0.5)
+    assert moved.label in what
+    expect(page.locator("#video video")).to_be_visible()
+    screenshot(page, "ui_watch")
+
+
 def test_what_is_no_video_is_told(page: Page, tmp_path: Path) -> None:
     bad = tmp_path / "holiday.mp4"
     bad.write_text("no video\n" * 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -10,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
+from vlm_perception.scenes.clips import DrawnClip
 from vlm_perception.scenes.draw import Truth
 from vlm_perception.scenes.moving import MovingScene
 
 _IMAGE_WH = (640, 480)
 _RATE_HZ = 10.0
 _OBJECTS = 3
+_SHORTEST_S = 1.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write `scene_1.png` and so on, `truth.json` (COCO) with their things, and `clip.mp4`; print what is in each.
+    """Draw and print what is in each picture, and what happens in the video.
+
+    Writes `scene_1.png` and so on, `truth.json` (COCO) with their things, and `clip.mp4`.
 
     Returns:
         0, or 2 when the folder cannot be written to.
@@ -28,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vlm_perception.scenes", description="Draw example pictures.")
     parser.add_argument("folder", type=Path, help="where to; it is made")
     parser.add_argument("--images", type=int, default=4, help="how many images (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=20, help="how many frames of video (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=41, help="how many frames of video (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=9000, help="which scenes are drawn (default: %(default)s)")
     options = parser.parse_args(argv)
     try:
@@ -69,14 +75,19 @@ def _truth(path: Path, drawn: Sequence[tuple[str, tuple[Truth, ...]]]) -> None:
 
 
 def _video(path: Path, seed: int, frames: int) -> None:
-    moving = MovingScene(seed, _IMAGE_WH, _OBJECTS)
+    duration_s = max(_SHORTEST_S, (frames - 1) / _RATE_HZ)
+    drawn = (DrawnClip(np.random.default_rng(one), _IMAGE_WH, duration_s) for one in itertools.count(seed))
+    clip = next(clip for clip in drawn if clip.happenings)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _RATE_HZ, _IMAGE_WH)
     if not writer.isOpened():
         raise OSError(0, "OpenCV cannot write MP4 there")
     for index in range(frames):
-        writer.write(cv2.cvtColor(moving.at(index / _RATE_HZ).rgb, cv2.COLOR_RGB2BGR))
+        writer.write(cv2.cvtColor(clip.at(index / _RATE_HZ).rgb, cv2.COLOR_RGB2BGR))
     writer.release()
-    print(f"{path}: {', '.join(truth.label for truth in moving.at(0.0).truths)}")
+    told = [
+        f"{one.label} {one.what} {one.direction}, {one.start_s:.1f} s to {one.end_s:.1f} s" for one in clip.happenings
+    ]
+    print(f"{path}: {'; '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def examples() -> tuple[Example, ...]:
     lettered = _draw(
         _WOOD,
         replace(_object("plain blue cart", 0.28, 0.32, 0.42), text="A7"),
-        replace(_object("plain red cart", 0.70, 0.70, 0.42), text="K2"),
+        replace(_object("plain red cart", 0.70, 0.70, 0.42), text="K9"),
     )
     film = DrawnClip(np.random.default_rng(_FILM_SEED), _WH, FILM_S)
     return (
