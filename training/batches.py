@@ -116,7 +116,7 @@ class BatchMaker:
             told = [sights[one] for one in expected.happenings]
             pointers, telling = self._pointers.of_clip(expected, told, frames // 2, view)
             weights = clip_weights(reply, telling, self._roles)
-            columns.append(_branch(prompt, reply, pointers, weights, len(columns), start))
+            columns.append(_branch(prompt, reply, _nowhere(prompt), pointers, weights, len(columns), start))
 
     def _pack(self, truths: list[Truth], view: View, length: int, text_first: bool) -> dict[str, NDArray[Any]]:
         """One sequence: shared prefix with the image, then every question with its reply."""
@@ -131,7 +131,8 @@ class BatchMaker:
         # A scene too crowded for one question in `length` still gets its first one.
         while True:
             after = "" if text_first else asked.instruction
-            prompt = self._ids(f"{after}<|im_end|>\n<|im_start|>assistant\n")
+            question = f"{after}<|im_end|>\n<|im_start|>assistant\n"
+            prompt = self._ids(question)
             reply = self._ids(asked.reply + REPLY_END)
             used += len(prompt) + len(reply)
             if used > length and len(columns) > 1:
@@ -142,7 +143,8 @@ class BatchMaker:
                 if asked.expected.words
                 else list_weights(reply, pointers, self._roles, thousandths=view.coordinates == "relative_1000")
             )
-            columns.append(_branch(prompt, reply, pointers, weights, len(columns), start))
+            looks = _nowhere(prompt) if text_first else self._pointers.of_question(question, asked.expected, view)
+            columns.append(_branch(prompt, reply, looks, pointers, weights, len(columns), start))
             if text_first:
                 break
             asked = self._asker.ask(truths, view)
@@ -156,12 +158,16 @@ class BatchMaker:
 def _branch(
     prompt: list[int],
     reply: list[int],
+    looks: NDArray[np.int64],
     pointers: NDArray[np.int64],
     weights: NDArray[np.float32],
     number: int,
     start: int,
 ) -> dict[str, NDArray[Any]]:
-    """One question and its reply, of which `pointers` and `weights` are; `start` is the position of its first token."""
+    """One question and its reply; `start` is the position of its first token.
+
+    `looks` are of the question's tokens, `pointers` and `weights` of the reply's.
+    """
     # Shifted by one: the last prompt token predicts the reply's first token.
     shift, length = (len(prompt) - 1, 1), len(prompt) + len(reply)
     return {
@@ -170,8 +176,12 @@ def _branch(
         "positions": np.stack([np.arange(start, start + length)] * 3),
         "labels": np.pad(np.array(reply, np.int64), shift, constant_values=-100),
         "weights": np.pad(weights, shift),
-        "pointers": np.pad(pointers, shift, constant_values=-1),
+        "pointers": np.concatenate([looks[:-1], pointers, [-1]]),
     }
+
+
+def _nowhere(tokens: list[int]) -> NDArray[np.int64]:
+    return np.full(len(tokens), -1, np.int64)
 
 
 def _prefix_columns(ids: list[int], image_token: int, grid: tuple[int, int]) -> dict[str, NDArray[Any]]:

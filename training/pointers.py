@@ -1,8 +1,10 @@
 """Which image token each token of a reply is read from: what the pointer loss asks one head of the decoder to look at.
 
 A list is read object by object, each from the token at its centre; where another may follow, from the next one's, or
-from the null token behind the image where none does. A sentence is read from the things that it names, letters from
-where they stand, and what is said of a clip from the thing at the time that is being written.
+from the null token behind the image where none does. Each thing that a question names is found before: nothing else
+binds the colours and kinds of "red cart; blue face", and a red face is found too. A sentence is read from the things
+that it names, letters from where they stand, and what is said of a clip from the thing at the time that is being
+written.
 """
 
 from __future__ import annotations
@@ -36,6 +38,17 @@ class Pointers:
     def of_image(self, reply: Sequence[int], expected: Expected, view: View) -> NDArray[np.int64]:
         """(tokens,) of a reply about an image."""
         return self._of_sentence(expected, view) if expected.words else self._of_list(reply, expected, view)
+
+    def of_question(self, text: str, expected: Expected, view: View) -> NDArray[np.int64]:
+        """(tokens,) of a question behind the image: what ends a name looks at the first such thing, or at null."""
+        spans = self._offsets(text)
+        pointers = np.full(len(spans), -1, np.int64)
+        for name, box in expected.sought:
+            end = text.find(name) + len(name)
+            # A sign that is no word of the vocabulary has a token for each of its bytes.
+            last = [i for i, (a, b) in enumerate(spans) if a < end <= b][-1:]
+            pointers[last] = _null(view) if box is None else _token_at(*_centre(box), view)
+        return pointers
 
     def of_clip(
         self, expected: Expected, sights: Sequence[Sight | None], pairs: int, view: View

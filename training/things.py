@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.families import View
 from training.replies import Expected, in_chinese, reading_order, scaled_box, to_box
@@ -71,6 +71,13 @@ def objects_of(things: list[Thing]) -> list[Thing]:
 def named(label: str, chinese: bool) -> str:
     """A label in the language of the question."""
     return in_chinese(label) if chinese else label
+
+
+def found_of(things: list[Thing], labels: Sequence[str], chinese: bool) -> Expected:
+    """What a right reply with all things of these labels holds, and that the question names these."""
+    sought = ((label, next((t.box for t in things if t.label == label), None)) for label in labels)
+    boxes = boxes_of([t for t in objects_of(things) if t.label in labels], chinese)
+    return replace(boxes, sought=tuple((named(label, chinese), box) for label, box in sought))
 
 
 def boxes_of(things: list[Thing], chinese: bool, sub_label: bool = False) -> Expected:

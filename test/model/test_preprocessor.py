@@ -84,7 +84,9 @@ def test_other_templates_work_alike(with_template: Callable[[str], TransformersE
         request = ask(MovingScene(seed, (640, 480), 2).at(0.0).rgb, text)
         expected = reference.answer(request, logits=True)
         answer = engine.answer(request, never_stop)
-        assert first_difference(answer.text, answer.tokens, expected) is None
+        differs_at = first_difference(answer.text, answer.tokens, expected)
+        # What the model was not trained on may make it repeat itself, which the engine ends.
+        assert differs_at == (len(answer.tokens) if answer.finish_reason == "repetition" else None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from one_scene import IMAGE_WH, one_scene
 
+from training.batches import BatchMaker
 from training.families import TinyFamily
 from training.pointers import REPLY_END, Pointers
 from training.questions import Asker
@@ -60,6 +61,33 @@ def test_an_object_is_read_at_its_centre_and_the_end_of_a_list_behind_the_image(
     assert digits == sorted(digits)
     assert set(digits) == {first, last}
     assert pointers[-1] == -1
+
+
+def test_what_a_question_names_is_looked_for_where_it_names_it(family: TinyFamily, processor: Any) -> None:
+    """The token that ends a name looks at the first such thing, or at the null token; in a packed sequence too."""
+    scene, tokenizer = one_scene(2, family), processor.tokenizer
+    (down, across), (width, height) = scene.view.grid_hw, scene.view.reply_wh
+    pointing, asker = Pointers(tokenizer, TokenRoles(tokenizer)), Asker(np.random.default_rng(4))
+    centres: dict[str, int] = {}
+    for thing in objects_of(things_of(scene.truths[0], scene.view)):
+        x, y = (thing.box[0] + thing.box[2]) / 2, (thing.box[1] + thing.box[3]) / 2
+        centres.setdefault(thing.label, int(y * down // height) * across + int(x * across // width))
+    asked = [asker.ask(scene.truths[0], scene.view, "two") for _ in range(40)]
+    # The vocabulary of this test has Chinese tokens that end two names at once.
+    asked = [each for each in asked if not each.chinese]
+    seen = []
+    for each in asked:
+        ids = tokenizer.encode(each.instruction)
+        looks = pointing.of_question(each.instruction, each.expected, scene.view)
+        assert len(looks) == len(ids)
+        for name, _ in each.expected.sought:
+            at = next(at for at in range(len(ids)) if name in tokenizer.decode(ids[: at + 1]))
+            seen.append(looks[at])
+            assert looks[at] == centres.get(name, down * across)
+        assert np.count_nonzero(looks >= 0) == len(each.expected.sought)
+    assert 0 < seen.count(down * across) < len(seen) - 20
+    packed = (BatchMaker(tokenizer, np.random.default_rng(seed)).make(scene, 384)[0] for seed in range(8))
+    assert any(((batch.pointers >= 0) & (batch.labels == -100)).any() for batch in packed)
 
 
 def test_letters_are_read_where_they_are_written(family: TinyFamily, processor: Any) -> None:

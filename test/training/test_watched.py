@@ -56,7 +56,7 @@ def test_what_is_wrong_in_a_reply_is_seen(expected: Expected, reply: str, judged
 
 
 def test_a_checkpoint_is_asked_through_the_product() -> None:
-    """The shipped one was not taught clips: it says nothing of them that is true."""
+    """The shipped one was taught clips: it tells of them what is true, and when."""
     told = [case for case in CASES if claims(case.expected.words)][:2]
     rows = ask_clips(TINY, told, TINY_FAMILIES["qwen2_5_vl"].pixels)
-    assert watch_figures(rows) == {"watch_said": 0.0}
+    assert watch_figures(rows) == {"watch_said": 1.0, "watch_timed": 1.0}
