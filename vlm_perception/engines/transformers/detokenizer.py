@@ -33,10 +33,10 @@ class Detokenizer:
             The characters that are whole now, often one token's, and the tokens that ended with
             them. A token that writes nothing comes as soon as those before it.
         """
-        first = self._decoder.decode(written[:1])
+        first = self._decode(written[:1])
         # The first byte lies in the last character that it ended, or in one that is still open.
         start = self._length + len(first) - (1 if first and not self._is_open() else 0)
-        chunk = first + self._decoder.decode(written[1:])
+        chunk = first + self._decode(written[1:])
         self._length += len(chunk)
         if written:
             self._waiting.append(Token(start, self._length + self._is_open(), logprob))
@@ -49,6 +49,15 @@ class Detokenizer:
         chunk = self._decoder.decode(b"", True)
         self._length += len(chunk)
         return chunk, self._ready()
+
+    def _decode(self, written: bytes) -> str:
+        chunk = ""
+        for byte in written:
+            # The two are half of a surrogate, which is no UTF-8. Python would wait for the rest before it says so.
+            if self._decoder.getstate()[0] == b"\xed" and 0xA0 <= byte < 0xC0:
+                chunk += self._decoder.decode(b"", True)
+            chunk += self._decoder.decode(bytes([byte]))
+        return chunk
 
     def _is_open(self) -> bool:
         return bool(self._decoder.getstate()[0])
