@@ -10,8 +10,9 @@ letters and motion, in which pair of a clip's frames are you, and does what cove
 there or has it stopped. Then the decoder only has to attend and copy, and the pointer loss shows it
 where to: one attention head in each of two layers is asked to look at the centre of the object that
 is being written or named or, where it is decided whether another follows, of the next one or at a
-null token; of a clip, at the object at the time that is being written. None of the heads is saved
-with the checkpoint.
+null token; of a clip, at the object at the time that is being written. What a question names is looked
+for a layer earlier, so that the reply can ask the question's tokens what they found. None of the heads
+is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ LETTER_CLASSES, MOTION_CLASSES, PHASE_CLASSES = len(LETTERS) + 1, len(DIRECTIONS
 GIOU_WEIGHT = 1.5
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
-POINTER_LAYERS = (4, 5)
+REPLY_POINTER_LAYERS = (4, 5)
+QUESTION_POINTER_LAYER = PLACE_LAYER + 1
 
 
 class DenseHeads(nn.Module):
@@ -154,12 +156,13 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, seen_token
     scenes = batch.input_ids.shape[0]
     # In the sequence the null token comes right behind the image tokens; of clips of Qwen3-VL one behind each pair.
     at_image = (batch.input_ids == seen_token) | (batch.input_ids == null_token)
-    asked = batch.pointers >= 0
-    if not asked.any():
-        return hidden.last.new_zeros((), dtype=torch.float32)
+    points, in_reply = batch.pointers >= 0, batch.labels >= 0
     cos, sin = hidden.rotary
     total = hidden.last.new_zeros((), dtype=torch.float32)
-    for index in POINTER_LAYERS:
+    for index in (QUESTION_POINTER_LAYER, *REPLY_POINTER_LAYERS):
+        asked = points & (in_reply if index in REPLY_POINTER_LAYERS else ~in_reply)
+        if not asked.any():
+            continue
         attn = layers[index].self_attn
         query, key = first_head(attn, norm(layers[index].input_layernorm, hidden.layers[index - 1]), cos, sin)
         seen = key[at_image].view(scenes, -1, attn.head_dim)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from one_scene import one_scene
 
+from training.batches import BatchMaker
 from training.dense_targets import HAS_STOPPED, dense_targets
-from training.families import TINY_FAMILIES
-from training.heads import COLOUR_CLASSES, LETTER_CLASSES, MOTION_CLASSES, DenseHeads, _box_loss, _told
+from training.families import TINY_FAMILIES, TinyFamily
+from training.forward import run
+from training.heads import COLOUR_CLASSES, LETTER_CLASSES, MOTION_CLASSES, DenseHeads, _box_loss, _told, pointer_loss
 from vlm_perception.scenes import Truth
 
 
@@ -103,3 +108,23 @@ def test_colour_and_kind_are_asked_for_together() -> None:
             return float(heads._place_loss(hidden, dense))
 
     assert loss_of_saying(colour) < loss_of_saying(colour % 7 + 1) - 0.1
+
+
+@pytest.mark.parametrize(("whose", "layers"), [("question", [3]), ("reply", [4, 5])])
+def test_what_a_question_names_is_looked_for_before_the_reply_is(
+    whose: str, layers: list[int], family: TinyFamily, processor: Any
+) -> None:
+    """A layer later the reply can ask the question's tokens what they found; each look is held where it is made."""
+    torch.manual_seed(0)
+    model = family.build_model(processor.tokenizer)
+    batch, _ = BatchMaker(processor.tokenizer, np.random.default_rng(3)).make(one_scene(2, family), 384)
+    in_reply = batch.labels >= 0
+    asked = in_reply if whose == "reply" else (batch.segments > 0) & ~in_reply
+    pointers = torch.full_like(batch.pointers, -1).masked_fill(asked, 0)
+    hidden = run(model, batch)
+    hidden = replace(hidden, layers=[layer.detach() for layer in hidden.layers])
+    decoder, config = model.model.language_model.layers, model.config
+    pointer_loss(
+        decoder, hidden, replace(batch, pointers=pointers), config.image_token_id, config.vision_end_token_id
+    ).backward()
+    assert [i for i, layer in enumerate(decoder) if layer.self_attn.q_proj.weight.grad is not None] == layers
