@@ -11,8 +11,8 @@ there or has it stopped. Then the decoder only has to attend and copy, and the p
 where to: one attention head in each of two layers is asked to look at the centre of the object that
 is being written or named or, where it is decided whether another follows, of the next one or at a
 null token; of a clip, at the object at the time that is being written. What a question names is looked
-for a layer earlier, so that the reply can ask the question's tokens what they found. None of the heads
-is saved with the checkpoint.
+for from a layer earlier on, so that the reply can ask the question's tokens what they found. None of the
+heads is saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GIOU_WEIGHT = 1.5
 POSITION_LAYER, PLACE_LAYER = 0, 2
 # Not earlier: "the circle left of the blue square" is looked for in two steps.
 REPLY_POINTER_LAYERS = (4, 5)
-QUESTION_POINTER_LAYER = PLACE_LAYER + 1
+QUESTION_POINTER_LAYERS = (3, 4)
 
 
 class DenseHeads(nn.Module):
@@ -159,15 +159,16 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, seen_token
     points, in_reply = batch.pointers >= 0, batch.labels >= 0
     cos, sin = hidden.rotary
     total = hidden.last.new_zeros((), dtype=torch.float32)
-    for index in (QUESTION_POINTER_LAYER, *REPLY_POINTER_LAYERS):
-        asked = points & (in_reply if index in REPLY_POINTER_LAYERS else ~in_reply)
-        if not asked.any():
-            continue
+    for index in range(QUESTION_POINTER_LAYERS[0], REPLY_POINTER_LAYERS[-1] + 1):
         attn = layers[index].self_attn
         query, key = first_head(attn, norm(layers[index].input_layernorm, hidden.layers[index - 1]), cos, sin)
         seen = key[at_image].view(scenes, -1, attn.head_dim)
         scores = (query @ seen.transpose(1, 2)).float() * attn.head_dim**-0.5
-        total = total + fn.cross_entropy(scores[asked], batch.pointers[asked])
+        # Apart, as a reply has some fifteen times as many tokens that look.
+        for own, its_layers in ((~in_reply, QUESTION_POINTER_LAYERS), (in_reply, REPLY_POINTER_LAYERS)):
+            asked = points & own
+            if index in its_layers and asked.any():
+                total = total + fn.cross_entropy(scores[asked], batch.pointers[asked])
     return total
 
 

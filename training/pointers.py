@@ -43,8 +43,7 @@ class Pointers:
         """(tokens,) of a question behind the image: what ends a name looks at the first such thing, or at null."""
         spans = self._offsets(text)
         pointers = np.full(len(spans), -1, np.int64)
-        for name, box in expected.sought:
-            end = text.find(name) + len(name)
+        for end, box in expected.names:
             # A sign that is no word of the vocabulary has a token for each of its bytes.
             last = [i for i, (a, b) in enumerate(spans) if a < end <= b][-1:]
             pointers[last] = _null(view) if box is None else _token_at(*_centre(box), view)

@@ -7,14 +7,14 @@ instructions that the node sends, plus a few in the wording of Qwen's cookbook, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from training import related, spoken
 from training.families import View
 from training.replies import COLOURS_ZH, KINDS_ZH, OTHERS_ZH, Expected, in_chinese, render_reply
-from training.things import Thing, boxes_of, found_of, named, objects_of, things_of
+from training.things import Thing, boxes_of, named, named_in, objects_of, things_of
 from vlm_perception.prompts.builder import build_prompt
 from vlm_perception.scenes import COLOURS, KINDS, Truth
 
@@ -126,6 +126,7 @@ class Asker:
         if made is None:
             task, made = "label", self._label(things, chinese)
         instruction, expected = made
+        expected = replace(expected, names=named_in(instruction, objects_of(things)))
         return Question(task, instruction, render_reply(expected, chinese), expected, chinese)
 
     def _drawn(self, things: list[Thing]) -> str:
@@ -164,7 +165,8 @@ class Asker:
 
     def _label(self, things: list[Thing], chinese: bool) -> tuple[str, Expected]:
         label = self._pick_label(things)
-        return self._detect(named(label, chinese), label + "s", chinese), found_of(things, [label], chinese)
+        found = [t for t in objects_of(things) if t.label == label]
+        return self._detect(named(label, chinese), label + "s", chinese), boxes_of(found, chinese)
 
     def _pick_label(self, things: list[Thing]) -> str:
         """A label that is there, or an absent one that shares the colour or the kind of a thing."""
@@ -208,7 +210,8 @@ class Asker:
             return self._label(things, chinese)
         joint = "；" if chinese else "; "
         text = joint.join(named(label, chinese) for label in (first, second))
-        return build_prompt(text).instruction, found_of(things, (first, second), chinese)
+        found = [t for t in objects_of(things) if t.label in (first, second)]
+        return build_prompt(text).instruction, boxes_of(found, chinese)
 
     def _describe_each(self, things: list[Thing], chinese: bool) -> tuple[str, Expected]:
         objects = objects_of(things)

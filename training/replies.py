@@ -35,8 +35,8 @@ class Expected:
             them in the form of the reply.
         happenings: Of a clip: what `words` say that happened, in that order.
         mentions: Where in `words` a thing is named: first character, one past the last, and the thing's box.
-        sought: What the question asks for by name, as it writes it, each with the box of the first one in the reply,
-            or None where there is none.
+        names: Of each name in the question, where it ends (one past its last character) and the box of the first such
+            thing in reading order, or None where there is none.
     """
 
     boxes: tuple[tuple[str, tuple[int, int, int, int], str | None], ...] = ()
@@ -48,7 +48,7 @@ class Expected:
     events: tuple[tuple[float, float, str], ...] = ()
     happenings: tuple[Happening, ...] = field(default=(), compare=False)
     mentions: tuple[tuple[int, int, tuple[int, int, int, int]], ...] = ()
-    sought: tuple[tuple[str, tuple[int, int, int, int] | None], ...] = field(default=(), compare=False)
+    names: tuple[tuple[int, tuple[int, int, int, int] | None], ...] = field(default=(), compare=False)
 
 
 def to_box(truth: Truth, image_wh: WH, frame_wh: WH) -> tuple[int, int, int, int]:

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from training.families import View
-from training.replies import Expected, in_chinese, reading_order, scaled_box, to_box
+from training.replies import COLOURS_ZH, KINDS_ZH, OTHERS_ZH, Expected, in_chinese, reading_order, scaled_box, to_box
 from vlm_perception.scenes import Truth
 from vlm_perception.types import XYXY
+
+_ANYTHING = "object"
+_PATTERNS_ZH = {name: OTHERS_ZH[name] for name in ("plain", "striped")}
+_NOUNS_ZH = KINDS_ZH | {_ANYTHING: "物体"}
+# To the word that a label has.
+_WORDS = {zh: word for word, zh in (_PATTERNS_ZH | COLOURS_ZH | _NOUNS_ZH).items()} | {"thing": _ANYTHING}
+
+
+def _either(words: dict[str, str], *more: str) -> str:
+    return "(" + "|".join((*words, *words.values(), *more)) + ")"
+
+
+_NAME = re.compile(rf"(?:{_either(_PATTERNS_ZH)} ?)?(?:{_either(COLOURS_ZH)} ?)?{_either(_NOUNS_ZH, 'thing')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +87,21 @@ def named(label: str, chinese: bool) -> str:
     return in_chinese(label) if chinese else label
 
 
-def found_of(things: list[Thing], labels: Sequence[str], chinese: bool) -> Expected:
-    """What a right reply with all things of these labels holds, and that the question names these."""
-    sought = ((label, next((t.box for t in things if t.label == label), None)) for label in labels)
-    boxes = boxes_of([t for t in objects_of(things) if t.label in labels], chinese)
-    return replace(boxes, sought=tuple((named(label, chinese), box) for label, box in sought))
+def named_in(text: str, objects: Sequence[Thing]) -> tuple[tuple[int, tuple[int, int, int, int] | None], ...]:
+    """What a question names, as "striped blue square", "red objects", "小车": `Expected.names`."""
+    found = []
+    for match in _NAME.finditer(text):
+        pattern, colour, kind = (_WORDS.get(word, word) for word in match.groups())
+        if (pattern, colour, kind) != (None, None, _ANYTHING):
+            fitting = (
+                t.box
+                for t in objects
+                if pattern in (None, t.attributes["pattern"])
+                and colour in (None, t.colour)
+                and kind in (_ANYTHING, t.kind)
+            )
+            found.append((match.end(), next(fitting, None)))
+    return tuple(found)
 
 
 def boxes_of(things: list[Thing], chinese: bool, sub_label: bool = False) -> Expected:

@@ -110,7 +110,7 @@ def test_colour_and_kind_are_asked_for_together() -> None:
     assert loss_of_saying(colour) < loss_of_saying(colour % 7 + 1) - 0.1
 
 
-@pytest.mark.parametrize(("whose", "layers"), [("question", [3]), ("reply", [4, 5])])
+@pytest.mark.parametrize(("whose", "layers"), [("question", [3, 4]), ("reply", [4, 5])])
 def test_what_a_question_names_is_looked_for_before_the_reply_is(
     whose: str, layers: list[int], family: TinyFamily, processor: Any
 ) -> None:

@@ -80,11 +80,12 @@ def test_what_a_question_names_is_looked_for_where_it_names_it(family: TinyFamil
         ids = tokenizer.encode(each.instruction)
         looks = pointing.of_question(each.instruction, each.expected, scene.view)
         assert len(looks) == len(ids)
-        for name, _ in each.expected.sought:
+        for end, _ in each.expected.names:
+            name = " ".join(each.instruction[:end].split()[-2:])
             at = next(at for at in range(len(ids)) if name in tokenizer.decode(ids[: at + 1]))
             seen.append(looks[at])
             assert looks[at] == centres.get(name, down * across)
-        assert np.count_nonzero(looks >= 0) == len(each.expected.sought)
+        assert np.count_nonzero(looks >= 0) == len(each.expected.names)
     assert 0 < seen.count(down * across) < len(seen) - 20
     packed = (BatchMaker(tokenizer, np.random.default_rng(seed)).make(scene, 384)[0] for seed in range(8))
     assert any(((batch.pointers >= 0) & (batch.labels == -100)).any() for batch in packed)

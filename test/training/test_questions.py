@@ -28,6 +28,7 @@ from training.judge import judge
 from training.photos import evaluation_photos, training_photos
 from training.questions import TASK_WEIGHTS, TAUGHT_WEIGHTS, Asker
 from training.scenes import CAMERA_SIZES, FIRST_TRAINING_SEED, varied_scene
+from training.things import named_in, things_of
 from training.watched import make_watch_cases, watch_figures, watched
 from vlm_perception.replies.events import read_events
 from vlm_perception.replies.reader import parse_answer
@@ -51,6 +52,31 @@ def scenes() -> list[Scene]:
     """Varied ones, drawn once."""
     rng = np.random.default_rng(11)
     return [render(varied_scene(rng, IMAGE_WH, ()), IMAGE_WH) for _ in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Locate red cart and blue faces and output", {"red cart": 0, "blue face": None}),
+        ("is the plain red cart left of the striped red cart?", {"plain red cart": 1, "striped red cart": 0}),
+        ("the shadow of the yellow face", {"yellow face": 2}),
+        ("count the red things", {"red thing": 0}),
+        ("every striped object below the cart", {"striped object": 0, "cart": 0}),
+        ("找出条纹红色小车和黄色圆形", {"条纹红色小车": 0, "黄色圆形": None}),
+        ("红色物体", {"红色物体": 0}),
+        ("Locate all objects in the image", {}),
+        ("图中有多少个物体？", {}),
+    ],
+)
+def test_what_a_question_names_is_the_first_such_thing(text: str, names: dict[str, int | None], view: View) -> None:
+    """In reading order; where nothing fits, none."""
+    drawn = [("red cart", 20.0, "striped"), ("red cart", 120.0, "plain"), ("yellow face", 220.0, "plain")]
+    things = things_of([Truth(label, (x, 40.0, x + 60, 90.0), {"pattern": how}) for label, x, how in drawn], view)
+    wanted = {name: None if which is None else things[which].box for name, which in names.items()}
+    found = named_in(text, things)
+    assert all(
+        text[:end].endswith(name) and box == wanted[name] for (end, box), name in zip(found, wanted, strict=True)
+    )
 
 
 @pytest.mark.parametrize("task", list(TAUGHT_WEIGHTS))
