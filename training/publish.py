@@ -59,7 +59,7 @@ KNOWS = """, how they stand to each other,
 letters on carts, and what moves, comes and leaves in a clip, each as well as the figures below say; it answers in
 boxes, points, numbers and words"""
 TAUGHT = """ `shadow_recall` and `two_recall` are as `recall50`, of
-shadows and of two things asked for at once. Over {taught_scenes} more varied scenes (up to
+shadows and of two things asked for at once (one more question a scene). Over {taught_scenes} more varied scenes (up to
 twelve things, small ones, letters, relations): `varied_shadow_recall` and `varied_two_recall` are of these, without a
 bar; `crowd_recall` of seven things and more, `small_recall` of those under 8 % of the image side,
 `relation_recall` by relation, size or pattern; `photo_rejection` as `rejection`, on photographs with nothing drawn;

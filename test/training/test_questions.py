@@ -21,6 +21,7 @@ from training.evaluate import (
     is_taught,
     make_cases,
     make_taught_cases,
+    make_two_cases,
     taught_figures,
 )
 from training.families import TINY_FAMILIES, TinyFamily, View
@@ -200,6 +201,15 @@ def test_every_edition_is_asked_what_the_first_was(family: TinyFamily) -> None:
     view = replace(family, pixels=SMALL_PIXELS[family.family.name])
     questions = [case.question.instruction for case in make_cases(8, family=view)]
     assert hashlib.sha256(repr(questions).encode()).hexdigest()[:16] == "0cbb24e6bc229923"
+
+
+def test_two_things_are_asked_for_in_every_scene() -> None:
+    """Of the mixed questions one in twenty is for two: at 500 scenes a wrong one would cost three hundredths."""
+    cases = make_cases(10)
+    twos = make_two_cases(cases)
+    assert [id(case.scene) for case in twos] == list(dict.fromkeys(id(case.scene) for case in cases))
+    assert {case.question.task for case in twos} == {"two"}
+    assert [case.question for case in twos] == [case.question for case in make_two_cases(cases)]
 
 
 @pytest.mark.parametrize(("vocabulary", "taught"), [(512, False), (1024, True)])
