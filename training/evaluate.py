@@ -286,10 +286,10 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         Figures by name (with `scenes` and `parameters`), and the printed report.
     """
     cases = make_cases(scenes, family=family_of(folder))
-    every = own = len(cases)
+    of_every_edition = with_two = len(cases)
     if is_taught(folder):
         cases += make_two_cases(cases)
-        own = len(cases)
+        with_two = len(cases)
         cases += make_taught_cases(max(1, scenes // 2), family_of(folder))
     judged = [
         judge(c.question, reply, c.scene, c.view) for c, reply in zip(cases, answer_all(folder, cases), strict=True)
@@ -303,8 +303,8 @@ def evaluate(folder: Path, scenes: int) -> tuple[dict[str, float], str]:
         by_side["Chinese" if case.question.chinese else "English"].append(row)
     model, bars = AutoModelForImageTextToText.from_pretrained(folder), bars_of(folder)
     # The figures that every edition has are over the same questions in all.
-    summary = figures(judged[:every]) | harder_figures(cases[:own], judged[:own])
-    summary |= taught_figures(cases[own:], judged[own:])
+    summary = figures(judged[:of_every_edition]) | harder_figures(cases[:with_two], judged[:with_two])
+    summary |= taught_figures(cases[with_two:], judged[with_two:])
     if is_taught(folder):
         clips = make_watch_cases(max(1, scenes // SCENES_A_CLIP))
         summary |= watch_figures(ask_clips(folder, clips, family_of(folder).pixels))

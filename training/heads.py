@@ -164,7 +164,7 @@ def pointer_loss(layers: nn.ModuleList, hidden: Hidden, batch: Batch, seen_token
         query, key = first_head(attn, norm(layers[index].input_layernorm, hidden.layers[index - 1]), cos, sin)
         seen = key[at_image].view(scenes, -1, attn.head_dim)
         scores = (query @ seen.transpose(1, 2)).float() * attn.head_dim**-0.5
-        # Apart, as a reply has some fifteen times as many tokens that look.
+        # Apart: a question's few looks would not count beside the many of its reply.
         for own, its_layers in ((~in_reply, QUESTION_POINTER_LAYERS), (in_reply, REPLY_POINTER_LAYERS)):
             asked = points & own
             if index in its_layers and asked.any():
